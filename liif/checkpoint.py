@@ -1,0 +1,247 @@
+"""Checkpoints: our own files, safetensors and the official LIIF files, through one loader.
+
+Nothing in a checkpoint can run code: PyTorch files are read with `weights_only=True` only.
+A file is written beside its place and renamed, so that an interrupted or failed save leaves the
+previous one as it was.
+"""
+
+import io
+import json
+import os
+import pickle
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from liif.errors import UserError
+from liif.models.build import ModelConfig, build_model
+from liif.models.encoders.rdn import CONFIGURATIONS
+from liif.models.sr import SRModel
+
+FORMAT = "liif/1"
+Weights = dict[str, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """What a checkpoint holds, on the CPU."""
+
+    model: ModelConfig
+    weights: Weights
+    """The weights to use: the averaged ones where the run kept an average."""
+    training: Mapping[str, Any] | None
+    """State of the run that wrote it; None in files that hold weights only."""
+
+    def build(self) -> SRModel:
+        """The model with its weights, ready for evaluation."""
+        model = build_model(self.model)
+        model.load_state_dict(self.weights)
+        return model.eval()
+
+
+def load(path: str | Path, device: str | torch.device = "cpu") -> SRModel:
+    """The model of a checkpoint file (ours, safetensors or official), in evaluation mode.
+
+    Raises:
+        UserError: no such file; damaged; holding code; of another model.
+    """
+    return read_checkpoint(Path(path)).build().to(device)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read and check a checkpoint of any of the three kinds. Raises UserError as `load` does."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such checkpoint file")
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pytorch(path)
+    try:
+        if content.get("format") == FORMAT:
+            config, weights = content["model"], content["weights"]
+        else:
+            config, weights = _from_official(content)
+        model = ModelConfig.model_validate(config)
+        weights = {str(key): _float_tensor(value) for key, value in weights.items()}
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(f"{path}: describes no model of ours: {where}: {first['msg']}") from None
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path}: not a checkpoint of this package or of the official LIIF code ({error})"
+        ) from None
+    _check_keys(path, model, weights)
+    return Checkpoint(model, weights, content.get("training"))
+
+
+def _read_pytorch(path: Path) -> dict[str, Any]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "nsupported" in str(error) or "GLOBAL" in str(error):
+            raise UserError(
+                f"{path}: refused: it holds more than tensors and plain values, and loading it "
+                "could run code. Nothing of it was executed."
+            ) from None
+        raise UserError(f"{path}: damaged, or not a PyTorch checkpoint") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except Exception:  # A damaged archive fails in many ways inside PyTorch's reader.
+        raise UserError(f"{path}: damaged or truncated, or not a PyTorch checkpoint") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds a {type(content).__name__}, not a checkpoint")
+    return content
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+        weights = safetensors.torch.load_file(path)
+        return {"format": header["format"], "model": json.loads(header["model"]), "weights": weights}
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: damaged, or not a safetensors file ({error})") from None
+    except (KeyError, ValueError):
+        raise UserError(
+            f"{path}: its header does not describe the model; "
+            "write such files with `liif convert CHECKPOINT FILE.safetensors`"
+        ) from None
+
+
+def _float_tensor(value: object) -> Tensor:
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        raise TypeError("its weights are not all floating-point tensors")
+    return value.float()
+
+
+def _check_keys(path: Path, config: ModelConfig, weights: Weights) -> None:
+    """Compare names and shapes before anything of the model's size is allocated."""
+    with torch.device("meta"):
+        expected = {k: tuple(v.shape) for k, v in build_model(config).state_dict().items()}
+    found = {k: tuple(v.shape) for k, v in weights.items()}
+    if expected == found:
+        return
+    both = expected.keys() & found.keys()
+    shapes = [f"{k} {found[k]} for {expected[k]}" for k in both if found[k] != expected[k]]
+    parts = {
+        "missing": sorted(expected.keys() - found.keys()),
+        "not expected": sorted(found.keys() - expected.keys()),
+        "of another shape": sorted(shapes),
+    }
+    listed = "; ".join(
+        f"{len(keys)} {what}: {', '.join(keys[:5])}{', …' if len(keys) > 5 else ''}"
+        for what, keys in parts.items()
+        if keys
+    )
+    raise UserError(f"{path}: its weights do not fit the model it describes: {listed}")
+
+
+def _from_official(content: Mapping[str, Any]) -> tuple[dict[str, Any], Weights]:
+    """Configuration and weights of {"model": {"name", "args", "sd"}, …}."""
+    name, args, weights = (content["model"][key] for key in ("name", "args", "sd"))
+    if name not in ("liif", "metasr"):
+        raise ValueError(f"its model is {name!r}; known are 'liif' and 'metasr'")
+    spec = args["encoder_spec"]
+    encoder, upsampler = _official_encoder(spec["name"], spec.get("args") or {})
+    if name == "metasr":
+        decoder: dict[str, Any] = {"name": "metasr"}
+    elif args.get("imnet_spec") is not None:
+        decoder = {
+            "name": "liif",
+            "hidden": list(args["imnet_spec"]["args"]["hidden_list"]),
+            "local_ensemble": args.get("local_ensemble", True),
+            "feature_unfold": args.get("feat_unfold", True),
+            "cell_decode": args.get("cell_decode", True),
+        }
+    else:
+        decoder = {"name": "upsampler", **upsampler}
+    last = 4 if decoder.get("scale") == 4 else 2
+    rules: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
+        (r"^module\.", ""),  # a prefix that DataParallel leaves
+        (r"^imnet\.", "decoder.mlp."),
+        (r"^encoder\.UPNet\.", "decoder.layers."),
+        (r"^encoder\.tail\.0\.", "decoder.layers."),
+        (r"^encoder\.tail\.1\.", f"decoder.layers.{last}."),
+    ]
+    renamed: Weights = {}
+    for key, value in weights.items():
+        for pattern, replacement in rules:
+            key = re.sub(pattern, replacement, key)
+        # Constant layers of EDSR that the official model keeps but does not use.
+        if not re.match(r"encoder\.(sub|add)_mean\.", key):
+            renamed[key] = value
+    return {"encoder": encoder, "decoder": decoder}, renamed
+
+
+def _official_encoder(name: str, args: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Configurations of the encoder and of the upsampler that it has unless told otherwise."""
+    scale = {"scale": args.get("scale", 2)}
+    if name in ("edsr-baseline", "edsr"):
+        blocks, width, residual = (16, 64, 1.0) if name == "edsr-baseline" else (32, 256, 0.1)
+        config = {
+            "name": "edsr-baseline",
+            "blocks": args.get("n_resblocks", blocks),
+            "width": args.get("n_feats", width),
+            "residual_scale": args.get("res_scale", residual),
+        }
+        return config, scale
+    if name == "rdn":
+        letter = args.get("RDNconfig", "B")
+        config = {"name": "rdn", "configuration": letter, "width": args.get("G0", 64)}
+        return config, {**scale, "width": CONFIGURATIONS[letter][2]}
+    raise ValueError(f"its encoder is {name!r}; known are 'edsr-baseline', 'edsr' and 'rdn'")
+
+
+def save_checkpoint(
+    path: Path, model: ModelConfig, weights: Weights, training: Mapping[str, Any] | None = None
+) -> None:
+    """Write our own file. `training` holds tensors and plain values only.
+
+    Raises:
+        UserError: it could not be written; what was there before is intact.
+    """
+    content: dict[str, Any] = {
+        "format": FORMAT,
+        "model": model.model_dump(mode="json"),
+        "weights": weights,
+        "versions": {"torch": torch.__version__},
+    }
+    if training is not None:
+        content["training"] = dict(training)
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomically(path, buffer.getbuffer())
+
+
+def save_weights(path: Path, model: ModelConfig, weights: Weights) -> None:
+    """Write a safetensors file: weights alone, with the model's description in its header."""
+    header = {"format": FORMAT, "model": model.model_dump_json()}
+    tensors = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
+    write_atomically(path, safetensors.torch.save(tensors, header))
+
+
+def write_atomically(path: Path, data: bytes | memoryview) -> None:
+    """Write a whole file or nothing: a temporary file in the same folder, flushed, then renamed."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(
+            f"{path}: cannot be written: {error.strerror or error}. "
+            "What was there before is unchanged; make room or choose another folder."
+        ) from None
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

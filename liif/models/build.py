@@ -1,0 +1,32 @@
+"""From configuration to model: the only list of encoders and of decoders."""
+
+from typing import Annotated, Union
+
+import torch
+from pydantic import Field
+
+from liif.models.decoders.liif import LiifConfig
+from liif.models.decoders.metasr import MetaSrConfig
+from liif.models.decoders.upsampler import UpsamplerConfig
+from liif.models.encoders.edsr import EdsrConfig
+from liif.models.encoders.rdn import RdnConfig
+from liif.models.sr import SRModel
+from liif.section import Section
+
+ENCODERS = {"edsr-baseline": EdsrConfig, "rdn": RdnConfig}
+DECODERS = {"liif": LiifConfig, "metasr": MetaSrConfig, "upsampler": UpsamplerConfig}
+
+
+class ModelConfig(Section):
+    """An encoder and a decoder, each chosen by its `name`."""
+
+    encoder: Annotated[Union[tuple(ENCODERS.values())], Field(discriminator="name")]  # pyright: ignore
+    decoder: Annotated[Union[tuple(DECODERS.values())], Field(discriminator="name")]  # pyright: ignore
+
+
+def build_model(config: ModelConfig, *, seed: int = 0) -> SRModel:
+    """A model with PyTorch's default initial weights, the same ones for the same seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = config.encoder.build()
+        return SRModel(encoder, config.decoder.build(encoder.width))

@@ -1,0 +1,82 @@
+"""The local implicit image function (Chen, Liu, Wang: "Learning Continuous Image Representation with
+Local Implicit Image Function", CVPR 2021, sec. 3)."""
+
+from typing import Literal
+
+import torch.nn.functional as F
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from liif.geometry import Field, corners
+from liif.models.layers import Mlp
+from liif.section import Section
+
+
+class LiifConfig(Section):
+    """The paper's decoder; the ablations of its table 3 switch one part off each."""
+
+    name: Literal["liif"] = "liif"
+    hidden: list[PositiveInt] = [256, 256, 256, 256]
+    """Widths of the hidden layers; the paper's reduced depth (-d) is [256, 256]."""
+    local_ensemble: bool = True
+    feature_unfold: bool = True
+    cell_decode: bool = True
+
+    def build(self, width: int) -> "Liif":
+        return Liif(width, self)
+
+
+class Liif(nn.Module):
+    """s = f(z*, x - v*, cell), with f an MLP on [unfolded code, offset (y, x), cell (y, x)].
+
+    The first layer is linear, so its share of the unfolded code is one 3×3 convolution (1×1 without
+    unfolding) over the feature map, done once per image in `prepare`; a query gathers its output
+    and adds the shares of offset and cell. Parameters keep the published shapes.
+    """
+
+    def __init__(self, width: int, config: LiifConfig) -> None:
+        super().__init__()
+        self.width = width
+        self.kernel = 3 if config.feature_unfold else 1
+        self.local_ensemble = config.local_ensemble
+        self.cell_decode = config.cell_decode
+        self.radius = self.kernel // 2
+        channels_in = width * self.kernel**2 + 2 + (2 if config.cell_decode else 0)
+        self.mlp = Mlp(channels_in, config.hidden, 3)
+        self.code_channels = self.mlp.first.out_features
+
+    def prepare(self, feat: Tensor, lr: Tensor) -> Field:
+        """feat (B, C, h, w) -> the first layer's share of every latent code."""
+        k = self.kernel
+        weight = self.mlp.first.weight[:, : self.width * k * k].unflatten(1, (self.width, k, k))
+        codes = F.conv2d(feat, weight, padding=self.radius)
+        size = (feat.shape[-2], feat.shape[-1])
+        return Field(codes.flatten(2).transpose(1, 2).contiguous(), window=size, size=size)
+
+    def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
+        """Colours (B, Q, 3), normalised, at coord (B, Q, 2) for cell (B, Q, 2) or (B, 1, 2)."""
+        return self._decode(field, coord[..., 0], coord[..., 1], cell)
+
+    def query_grid(self, field: Field, y: Tensor, x: Tensor, cell: Tensor) -> Tensor:
+        """Colours (B, R, W, 3) of rows y (R,) and columns x (W,) with one cell (1, 2)."""
+        return self._decode(field, y.view(1, -1, 1), x.view(1, 1, -1), cell[:, None])
+
+    def _decode(self, field: Field, y: Tensor, x: Tensor, cell: Tensor) -> Tensor:
+        first, dtype = self.mlp.first, field.codes.dtype
+        h, w = field.size
+        by_y, by_x, *by_cell = first.weight[:, self.width * self.kernel**2 :].unbind(1)
+        shared = first.bias
+        if by_cell:
+            relative = (cell * cell.new_tensor([h, w])).to(dtype)
+            shared = shared + relative[..., :1] * by_cell[0] + relative[..., 1:] * by_cell[1]
+        rgb = None
+        for corner in corners(y, x, field.size, ensemble=self.local_ensemble):
+            along_y = corner.offset_y[..., None].to(dtype) * by_y + shared
+            along_x = corner.offset_x[..., None].to(dtype) * by_x
+            hidden = field.gather(corner.row, corner.col) + along_y + along_x
+            part = self.mlp.after_first(hidden)
+            if corner.weight is not None:
+                part = part * corner.weight[..., None].to(part.dtype)
+            rgb = part if rgb is None else rgb + part
+        assert rgb is not None
+        return rgb

@@ -1,0 +1,80 @@
+"""Meta-SR (Hu, Mu, Zhang, Wang, Sun, Tan: "Meta-SR: A Magnification-Arbitrary Network for Super-
+Resolution", CVPR 2019) in the formulation of the LIIF authors, the baseline of their table 1:
+a small MLP turns the offset from a code's *corner* and the cell into the weights of a linear map
+from the unfolded code to the colour."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from liif.geometry import EDGE, Field, nearest
+from liif.models.layers import Mlp
+from liif.section import Section
+
+
+class MetaSrConfig(Section):
+    """Meta-SR's decoder."""
+
+    name: Literal["metasr"] = "metasr"
+    hidden: PositiveInt = 256
+    """Width of the weight-predicting MLP's hidden layer."""
+
+    def build(self, width: int) -> "MetaSr":
+        return MetaSr(width, self)
+
+
+class MetaSr(nn.Module):
+    """rgb = code · (M·a + b), a = relu(first layer): both products are linear in the code, so they
+    are done once per image in `prepare` as a convolution to 3·(hidden + 1) channels."""
+
+    radius = 1
+
+    def __init__(self, width: int, config: MetaSrConfig) -> None:
+        super().__init__()
+        self.width = width
+        self.hidden = config.hidden
+        self.mlp = Mlp(3, [config.hidden], width * 9 * 3)
+        self.code_channels = 3 * (config.hidden + 1)
+
+    def prepare(self, feat: Tensor, lr: Tensor) -> Field:
+        """feat (B, C, h, w) -> for every code and colour, its products with M and b."""
+        last = self.mlp.layers[2]
+        assert isinstance(last, nn.Linear)
+        # Rows of the last layer are (channel, kernel row, kernel column, colour).
+        both = torch.cat([last.weight, last.bias[:, None]], dim=1)
+        weight = both.view(self.width, 3, 3, -1).permute(3, 0, 1, 2)
+        codes = F.conv2d(feat, weight.contiguous(), padding=1)
+        size = (feat.shape[-2], feat.shape[-1])
+        return Field(codes.flatten(2).transpose(1, 2).contiguous(), window=size, size=size)
+
+    def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
+        """Colours (B, Q, 3), normalised, at coord (B, Q, 2) for cell (B, Q, 2) or (B, 1, 2)."""
+        return self._decode(field, coord[..., 0], coord[..., 1], cell)
+
+    def query_grid(self, field: Field, y: Tensor, x: Tensor, cell: Tensor) -> Tensor:
+        """Colours (B, R, W, 3) of rows y (R,) and columns x (W,) with one cell (1, 2)."""
+        return self._decode(field, y.view(1, -1, 1), x.view(1, 1, -1), cell[:, None])
+
+    def _decode(self, field: Field, y: Tensor, x: Tensor, cell: Tensor) -> Tensor:
+        dtype = field.codes.dtype
+        h, w = field.size
+        row, offset_y = self._corner(y - cell[..., 0] / 2, h)
+        col, offset_x = self._corner(x - cell[..., 1] / 2, w)
+        offset_y, offset_x, inverse_scale = torch.broadcast_tensors(
+            offset_y, offset_x, cell[..., 0] * (h / 2)
+        )
+        inputs = torch.stack([offset_y, offset_x, inverse_scale], dim=-1).to(dtype)
+        hidden = F.relu(self.mlp.first(inputs))
+        codes = field.gather(row, col).unflatten(-1, (3, self.hidden + 1))
+        return (codes[..., :-1] @ hidden[..., None]).squeeze(-1) + codes[..., -1]
+
+    @staticmethod
+    def _corner(corner: Tensor, n: int) -> tuple[Tensor, Tensor]:
+        """Index of the code whose pixel holds the queried cell's first corner, and the offset from
+        that pixel's own first corner, in low-resolution pixels."""
+        index = nearest(corner + EDGE, n).index
+        first_corners = torch.arange(n, device=corner.device).to(corner.dtype) * (2 / n) - 1
+        return index, (corner - first_corners[index]) * (n / 2)

@@ -1,0 +1,60 @@
+"""The fixed-scale upsamplers of EDSR and RDN (sub-pixel convolution, Shi et al. 2016) behind the
+same `query`: the answer is the nearest pixel of the network's own x2, x3 or x4 output."""
+
+from typing import Literal
+
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from liif.geometry import Field, nearest
+from liif.models.layers import conv
+from liif.section import Section
+
+
+class UpsamplerConfig(Section):
+    """A network for one scale."""
+
+    name: Literal["upsampler"] = "upsampler"
+    scale: Literal[2, 3, 4]
+    width: PositiveInt | None = None
+    """Channels between the stages: the encoder's for EDSR (default), the growth rate for RDN."""
+
+    def build(self, width: int) -> "Upsampler":
+        return Upsampler(width, self)
+
+
+class Upsampler(nn.Module):
+    """Convolution and pixel shuffle (twice for x4), then a convolution to RGB."""
+
+    radius = 2
+
+    def __init__(self, width: int, config: UpsamplerConfig) -> None:
+        super().__init__()
+        self.scale = config.scale
+        inner = config.width or width
+        stages = [2, 2] if config.scale == 4 else [config.scale]
+        layers: list[nn.Module] = []
+        for i, step in enumerate(stages):
+            layers += [conv(inner if i else width, inner * step**2), nn.PixelShuffle(step)]
+        self.layers = nn.Sequential(*layers, conv(inner, 3))
+        # The widest map is the last stage's output, at the output's resolution.
+        self.code_channels = 2 * inner * config.scale**2
+
+    def prepare(self, feat: Tensor, lr: Tensor) -> Field:
+        """feat (B, C, h, w) -> the upsampled image's pixels."""
+        image = self.layers(feat)
+        size = (image.shape[-2], image.shape[-1])
+        codes = image.flatten(2).transpose(1, 2).contiguous()
+        return Field(codes, window=size, size=size, factor=self.scale)
+
+    def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
+        """Colours (B, Q, 3), normalised, at coord (B, Q, 2); the cell has no say."""
+        return self._decode(field, coord[..., 0], coord[..., 1])
+
+    def query_grid(self, field: Field, y: Tensor, x: Tensor, cell: Tensor) -> Tensor:
+        """Colours (B, R, W, 3) of rows y (R,) and columns x (W,)."""
+        return self._decode(field, y.view(1, -1, 1), x.view(1, 1, -1))
+
+    def _decode(self, field: Field, y: Tensor, x: Tensor) -> Tensor:
+        h, w = field.size
+        return field.gather(nearest(y, h).index, nearest(x, w).index)

@@ -1,0 +1,40 @@
+"""EDSR without its upsampler (Lim, Son, Kim, Nah, Lee: "Enhanced Deep Residual Networks for Single
+Image Super-Resolution", CVPRW 2017). Parameter names are those of the published weights."""
+
+from typing import Literal
+
+from pydantic import PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from liif.models.layers import ResBlock, conv
+from liif.section import Section
+
+
+class EdsrConfig(Section):
+    """EDSR-baseline by default; the large EDSR has 32 blocks, width 256, residual_scale 0.1."""
+
+    name: Literal["edsr-baseline"] = "edsr-baseline"
+    blocks: PositiveInt = 16
+    width: PositiveInt = 64
+    """Channels of every feature map."""
+    residual_scale: PositiveFloat = 1.0
+
+    def build(self) -> "Edsr":
+        return Edsr(self)
+
+
+class Edsr(nn.Module):
+    """(B, 3, h, w) normalised image -> (B, width, h, w) feature map."""
+
+    def __init__(self, config: EdsrConfig) -> None:
+        super().__init__()
+        self.width = config.width
+        self.radius = 2 * config.blocks + 2
+        self.peak_channels = 4 * config.width
+        blocks = [ResBlock(config.width, scale=config.residual_scale) for _ in range(config.blocks)]
+        self.head = nn.Sequential(conv(3, config.width))
+        self.body = nn.Sequential(*blocks, conv(config.width, config.width))
+
+    def forward(self, lr: Tensor) -> Tensor:
+        x = self.head(lr)
+        return x + self.body(x)

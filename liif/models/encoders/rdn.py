@@ -1,0 +1,78 @@
+"""RDN without its upsampler (Zhang, Tian, Kong, Zhong, Fu: "Residual Dense Network for Image
+Super-Resolution", CVPR 2018). Parameter names are those of the published weights."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from liif.models.layers import conv
+from liif.section import Section
+
+CONFIGURATIONS = {"A": (20, 6, 32), "B": (16, 8, 64)}
+"""D blocks of C convolutions with growth rate G (Zhang et al. 2018, sec. 5)."""
+
+
+class RdnConfig(Section):
+    """RDN in configuration A or B."""
+
+    name: Literal["rdn"] = "rdn"
+    configuration: Literal["A", "B"] = "B"
+    width: PositiveInt = 64
+    """Channels between the blocks, G0 in the paper."""
+
+    def build(self) -> "Rdn":
+        return Rdn(self)
+
+
+class DenseLayer(nn.Module):
+    """Appends `growth` new channels to its input."""
+
+    def __init__(self, channels_in: int, growth: int) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(conv(channels_in, growth), nn.ReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x, self.conv(x)], dim=1)
+
+
+class ResidualDenseBlock(nn.Module):
+    """Dense layers, local feature fusion and a residual connection (fig. 3)."""
+
+    def __init__(self, width: int, layers: int, growth: int) -> None:
+        super().__init__()
+        self.convs = nn.Sequential(*[DenseLayer(width + i * growth, growth) for i in range(layers)])
+        self.LFF = conv(width + layers * growth, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.LFF(self.convs(x)) + x
+
+
+class Rdn(nn.Module):
+    """(B, 3, h, w) normalised image -> (B, width, h, w) feature map."""
+
+    def __init__(self, config: RdnConfig) -> None:
+        super().__init__()
+        D, C, G = CONFIGURATIONS[config.configuration]
+        self.width = width = config.width
+        self.radius = D * C + 3
+        self.peak_channels = 2 * (width + C * G) + 4 * width
+        self.SFENet1 = conv(3, width)
+        self.SFENet2 = conv(width, width)
+        self.RDBs = nn.ModuleList(ResidualDenseBlock(width, C, G) for _ in range(D))
+        self.GFF = nn.Sequential(conv(D * width, width, 1), conv(width, width))
+
+    def forward(self, lr: Tensor) -> Tensor:
+        shallow = self.SFENet1(lr)
+        x = self.SFENet2(shallow)
+        # Global feature fusion is a 1×1 convolution over all blocks' outputs side by side: summed
+        # block by block it needs one map at a time instead of D of them.
+        fusion = self.GFF[0]
+        assert isinstance(fusion, nn.Conv2d) and fusion.bias is not None
+        fused = fusion.bias.view(1, -1, 1, 1)
+        for block, weight in zip(self.RDBs, fusion.weight.split(self.width, dim=1), strict=True):
+            x = block(x)
+            fused = fused + F.conv2d(x, weight)
+        return self.GFF[1](fused) + shallow

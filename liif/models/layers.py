@@ -1,0 +1,50 @@
+"""Small parts shared by encoders and decoders."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+
+def conv(channels_in: int, channels_out: int, kernel: int = 3) -> nn.Conv2d:
+    """A convolution that keeps height and width (zero padding)."""
+    return nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2)
+
+
+class ResBlock(nn.Module):
+    """x + scale · conv(relu(conv(x))), without normalisation (Lim et al. 2017, fig. 2c)."""
+
+    def __init__(self, width: int, *, scale: float = 1.0) -> None:
+        super().__init__()
+        self.scale = scale
+        self.body = nn.Sequential(conv(width, width), nn.ReLU(), conv(width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x) * self.scale if self.scale != 1 else x + self.body(x)
+
+
+class Mlp(nn.Module):
+    """Linear layers with ReLU between them."""
+
+    def __init__(self, channels_in: int, hidden: Sequence[int], channels_out: int) -> None:
+        super().__init__()
+        widths = [channels_in, *hidden, channels_out]
+        layers: list[nn.Module] = []
+        for a, b in zip(widths[:-1], widths[1:], strict=True):
+            layers += [nn.Linear(a, b), nn.ReLU()]
+        self.layers = nn.Sequential(*layers[:-1])
+
+    @property
+    def first(self) -> nn.Linear:
+        """The first layer, linear in the latent code: decoders fold it into a convolution."""
+        layer = self.layers[0]
+        assert isinstance(layer, nn.Linear)
+        return layer
+
+    def after_first(self, hidden: Tensor) -> Tensor:
+        """All that follows the first layer's output (…, hidden[0]) -> (…, channels_out)."""
+        for layer in list(self.layers)[1:]:
+            hidden = layer(hidden)
+        return hidden
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
