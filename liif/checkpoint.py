@@ -104,7 +104,11 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
         weights = safetensors.torch.load_file(path)
-        return {"format": header["format"], "model": json.loads(header["model"]), "weights": weights}
+        return {
+            "format": header["format"],
+            "model": json.loads(header["model"]),
+            "weights": weights,
+        }
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: damaged, or not a safetensors file ({error})") from None
     except (KeyError, ValueError):

@@ -35,8 +35,7 @@ def cell_of(size: Size, like: Tensor) -> Tensor:
 
 
 def grid_coord(y: Tensor, x: Tensor) -> Tensor:
-    """The points of a grid, (N, 2) as (y, x), row by row, from its rows y (R,) and columns x (W,).
-    """
+    """The points of a grid, (N, 2) as (y, x), row by row, from its rows y (R,) and columns x (W,)."""
     return torch.stack(torch.meshgrid(y, x, indexing="ij"), dim=-1).flatten(0, 1)
 
 
@@ -59,8 +58,7 @@ class Field:
     """Cells per low-resolution pixel along an axis; more than 1 for networks that upsample."""
 
     def placed(self, origin: Size, size: Size) -> "Field":
-        """The same codes as a window at `origin` of an image of `size`, in low-resolution pixels.
-        """
+        """The same codes as a window at `origin` of an image of `size`, in low-resolution pixels."""
         (top, left), (h, w), k = origin, size, self.factor
         return replace(self, origin=(top * k, left * k), size=(h * k, w * k))
 
@@ -81,8 +79,8 @@ class Field:
 class Nearest(NamedTuple):
     """The code nearest to a coordinate along one axis."""
 
-    index: Tensor
-    """int64, shape of the coordinate."""
+    at: Tensor
+    """int64 index, shape of the coordinate."""
     offset: Tensor
     """x - v*, in half-pixels of the code's grid: [-1, 1] inside the code's own pixel."""
 
@@ -125,4 +123,4 @@ def corners(y: Tensor, x: Tensor, size: Size, *, ensemble: bool) -> Iterator[Cor
 
 
 def _place(row: Nearest, col: Nearest) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return row.index, col.index, row.offset, col.offset
+    return row.at, col.at, row.offset, col.offset

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+
 from liif.checkpoint import load
 from liif.geometry import cell_of, grid_coord, pixel_centres
 

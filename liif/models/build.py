@@ -16,12 +16,14 @@ from liif.section import Section
 ENCODERS = {"edsr-baseline": EdsrConfig, "rdn": RdnConfig}
 DECODERS = {"liif": LiifConfig, "metasr": MetaSrConfig, "upsampler": UpsamplerConfig}
 
+AnyEncoder, AnyDecoder = tuple(ENCODERS.values()), tuple(DECODERS.values())
+
 
 class ModelConfig(Section):
     """An encoder and a decoder, each chosen by its `name`."""
 
-    encoder: Annotated[Union[tuple(ENCODERS.values())], Field(discriminator="name")]  # pyright: ignore
-    decoder: Annotated[Union[tuple(DECODERS.values())], Field(discriminator="name")]  # pyright: ignore
+    encoder: Annotated[Union[AnyEncoder], Field(discriminator="name")]  # noqa: UP007 # pyright: ignore
+    decoder: Annotated[Union[AnyDecoder], Field(discriminator="name")]  # noqa: UP007 # pyright: ignore
 
 
 def build_model(config: ModelConfig, *, seed: int = 0) -> SRModel:

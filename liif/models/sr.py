@@ -5,6 +5,7 @@ Letters: B batch, h w low-resolution grid, H W high-resolution grid, Q queried p
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Protocol, cast
 
 import torch
@@ -111,18 +112,20 @@ class SRModel(nn.Module):
         return out if lr.dim() == 4 else out[0]
 
     @torch.inference_mode()
-    def strips(self, lr: Tensor, size: Size, *, memory: int = MEMORY) -> Iterator[tuple[int, Tensor]]:
+    def strips(
+        self, lr: Tensor, size: Size, *, memory: int = MEMORY
+    ) -> Iterator[tuple[int, Tensor]]:
         """The image of `upscale`, not clamped, as (first row, (B, 3, rows, W)) from top to bottom,
         so that a result larger than memory can be written as it is made."""
         (h, w), (H, W) = lr.shape[-2:], size
         lr = lr.to(self.mean)
         rows, cols = self._tiles(lr, memory)
-        for top, bottom in zip(rows[:-1], rows[1:], strict=True):
+        for top, bottom in pairwise(rows):
             first, last = first_pixel(top, h, H), first_pixel(bottom, h, H)
             if first == last:
                 continue
             strip = lr.new_empty(lr.shape[0], 3, last - first, W)
-            for left, right in zip(cols[:-1], cols[1:], strict=True):
+            for left, right in pairwise(cols):
                 start, stop = first_pixel(left, w, W), first_pixel(right, w, W)
                 if start < stop:
                     field = self._encode_window(lr, (top, left), (bottom, right))

@@ -1,5 +1,5 @@
-"""The local implicit image function (Chen, Liu, Wang: "Learning Continuous Image Representation with
-Local Implicit Image Function", CVPR 2021, sec. 3)."""
+"""The local implicit image function (Chen, Liu, Wang: "Learning Continuous Image Representation
+with Local Implicit Image Function", CVPR 2021, sec. 3)."""
 
 from typing import Literal
 
@@ -16,7 +16,7 @@ class LiifConfig(Section):
     """The paper's decoder; the ablations of its table 3 switch one part off each."""
 
     name: Literal["liif"] = "liif"
-    hidden: list[PositiveInt] = [256, 256, 256, 256]
+    hidden: tuple[PositiveInt, ...] = (256, 256, 256, 256)
     """Widths of the hidden layers; the paper's reduced depth (-d) is [256, 256]."""
     local_ensemble: bool = True
     feature_unfold: bool = True

@@ -75,6 +75,6 @@ class MetaSr(nn.Module):
     def _corner(corner: Tensor, n: int) -> tuple[Tensor, Tensor]:
         """Index of the code whose pixel holds the queried cell's first corner, and the offset from
         that pixel's own first corner, in low-resolution pixels."""
-        index = nearest(corner + EDGE, n).index
+        index = nearest(corner + EDGE, n).at
         first_corners = torch.arange(n, device=corner.device).to(corner.dtype) * (2 / n) - 1
         return index, (corner - first_corners[index]) * (n / 2)

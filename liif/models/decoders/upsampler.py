@@ -57,4 +57,4 @@ class Upsampler(nn.Module):
 
     def _decode(self, field: Field, y: Tensor, x: Tensor) -> Tensor:
         h, w = field.size
-        return field.gather(nearest(y, h).index, nearest(x, w).index)
+        return field.gather(nearest(y, h).at, nearest(x, w).at)

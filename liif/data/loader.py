@@ -1,0 +1,113 @@
+"""Seeded, endless, resumable batches.
+
+A sample is a pure function of (seed, sample number): the image is the next of a permutation drawn
+for each pass over the set, everything else comes from a counter-based generator keyed by the two.
+So any number of workers makes the same batches, and resuming at a step needs no state.
+"""
+
+import signal
+from collections.abc import Generator
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from liif.data.samples import Sample, Source
+from liif.errors import UserError
+
+SAMPLES, ORDERS = 0, 1  # what a stream of random numbers is for
+
+
+class Batch(NamedTuple):
+    """B samples; B low-resolution patches of one size, Q queries each."""
+
+    lr: Tensor
+    """(B, 3, h, w): uint8 as loaded, float in [0, 1] after `to`."""
+    coord: Tensor
+    """float32 (B, Q, 2)."""
+    cell: Tensor
+    """float32 (B, 2)."""
+    target: Tensor
+    """(B, Q, 3): as lr."""
+
+    def to(self, device: torch.device) -> "Batch":
+        """On the device, colours as float in [0, 1]."""
+        lr, coord, cell, target = (t.to(device, non_blocking=True) for t in self)
+        return Batch(lr.float() / 255, coord, cell, target.float() / 255)
+
+
+def stream(seed: int, number: int, purpose: int) -> np.random.Generator:
+    """The random numbers of one thing, from Philox keyed by what it is."""
+    key = np.array([seed, number], dtype=np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, purpose]))
+
+
+@lru_cache(maxsize=2)
+def order_of_pass(seed: int, number: int, images: int) -> np.ndarray:
+    """The order in which one pass over the set visits its images."""
+    return stream(seed, number, ORDERS).permutation(images)
+
+
+def make_sample(source: Source, seed: int, number: int) -> Sample:
+    """Sample `number` of the endless sequence."""
+    turn, position = divmod(number, len(source))
+    index = int(order_of_pass(seed, turn, len(source))[position])
+    return source.sample(index, stream(seed, number, SAMPLES))
+
+
+class Batches(Dataset["Batch | UserError"]):
+    """Batch `step` holds samples step·batch_size … (step + 1)·batch_size - 1."""
+
+    def __init__(self, source: Source, *, seed: int, batch_size: int) -> None:
+        self.source, self.seed, self.batch_size = source, seed, batch_size
+
+    def __getitem__(self, step: int) -> "Batch | UserError":
+        first = step * self.batch_size
+        try:
+            samples = [
+                make_sample(self.source, self.seed, first + i) for i in range(self.batch_size)
+            ]
+        except UserError as error:  # a worker's exception would arrive as a printed traceback
+            return error
+        lr, coord, cell, target = (
+            torch.from_numpy(np.stack(parts)) for parts in zip(*samples, strict=True)
+        )
+        return Batch(lr.permute(0, 3, 1, 2).contiguous(), coord, cell, target)
+
+
+def batches(
+    source: Source,
+    *,
+    seed: int,
+    batch_size: int,
+    start: int,
+    stop: int,
+    workers: int = 0,
+    pin_memory: bool = False,
+) -> Generator[Batch, None, None]:
+    """Batches start … stop - 1, made ahead of time by `workers` processes (0: when asked for).
+
+    Raises:
+        UserError: a file that cannot be read, wherever it was read.
+    """
+    loader = DataLoader(
+        Batches(source, seed=seed, batch_size=batch_size),
+        batch_size=None,
+        sampler=range(start, stop),  # pyright: ignore[reportArgumentType]
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        pin_memory=pin_memory,
+        worker_init_fn=_ignore_interrupts,
+    )
+    for batch in loader:
+        if isinstance(batch, UserError):
+            raise batch
+        yield batch
+
+
+def _ignore_interrupts(worker: int) -> None:
+    """Ctrl-C reaches every process of the terminal; only the training loop may act on it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

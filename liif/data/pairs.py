@@ -1,0 +1,165 @@
+"""Evaluation sets: pictures in low and high resolution, pair by pair.
+
+Sets with published low-resolution images (x2, x3, x4) use them. For any other scale s the
+high-resolution image is cropped to (round(h·s), round(w·s)) with h = floor(H/s), w = floor(W/s),
+and reduced to (h, w).
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+
+from liif.data.images import image_size, list_images, read_image
+from liif.data.resize import pillow_bicubic
+from liif.errors import UserError
+
+Array = np.ndarray
+Scale = tuple[float, float]
+Size = tuple[int, int]
+
+
+class Pair(NamedTuple):
+    """One picture in both resolutions."""
+
+    name: str
+    lr: Array
+    """uint8 (h, w, 3)."""
+    hr: Array
+    """uint8 (H, W, 3), what `lr` covers."""
+
+
+@dataclass(frozen=True)
+class PairSet:
+    """Pairs made or read when they are asked for, in the order of their names."""
+
+    hr: list[Path]
+    lr: list[Path] | None
+    scale: Scale
+    crop: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.hr)
+
+    def __iter__(self) -> Iterator[Pair]:
+        for i, path in enumerate(self.hr):
+            hr = read_image(path)
+            if self.lr is None:
+                if self.crop is not None:
+                    hr = centre_crop(hr, self.crop, path)
+                lr, hr = reduce(hr, self.scale, path)
+            else:
+                lr = read_image(self.lr[i])
+                hr = hr[: round(lr.shape[0] * self.scale[0]), : round(lr.shape[1] * self.scale[1])]
+            yield Pair(path.stem, lr, hr)
+
+
+def open_pairs(
+    hr: Path, *, scale: Scale, lr: Path | None = None, crop: int | None = None, limit: int = 0
+) -> PairSet:
+    """The set of a folder (or one file) of high-resolution images.
+
+    Args:
+        hr: folder of images, or one image.
+        scale: vertical and horizontal; may be any positive real numbers.
+        lr: folder of low-resolution images, matched by name: `babyx2.png` or `baby.png` belongs to
+            `baby.png`; without it they are made with Pillow's bicubic.
+        crop: use this centre square of each image only (without `lr`).
+        limit: use the first so many images only; 0 for all.
+
+    Raises:
+        UserError: nothing there; names or sizes that do not match, naming both.
+    """
+    hr_paths = list_images(hr)[: limit or None]
+    if lr is None:
+        return PairSet(hr_paths, None, scale, crop)
+    base = hr if hr.is_dir() else hr.parent
+    lr_paths = list_images(lr)
+    hr_names = [path.relative_to(base).as_posix() for path in hr_paths]
+    lr_names = [path.relative_to(lr).as_posix() for path in lr_paths]
+    order = match_pairs(lr_names, hr_names, lr, base, whole=not limit and hr.is_dir())
+    matched = [lr_paths[i] for i, _ in order]
+    for small, large in zip(matched, hr_paths, strict=True):
+        _check_published(image_size(small), image_size(large), scale, small, large)
+    return PairSet(hr_paths, matched, scale)
+
+
+def match_pairs(
+    lr_names: list[str], hr_names: list[str], lr: Path, hr: Path, *, whole: bool = True
+) -> list[tuple[int, int]]:
+    """(index in lr, index in hr) for every high-resolution name, by name without suffix and
+    without a trailing x2, x3, … of the low-resolution one. With `whole`, none may be left over."""
+    by_key: dict[str, int] = {}
+    hr_keys = [str(PurePosixPath(name).with_suffix("")) for name in hr_names]
+    for i, name in enumerate(lr_names):
+        key = str(PurePosixPath(name).with_suffix(""))
+        short = re.sub(r"x\d+(\.\d+)?$", "", key)
+        by_key[key if key in set(hr_keys) else short] = i
+    lonely = [f"{hr / n}" for n, k in zip(hr_names, hr_keys, strict=True) if k not in by_key]
+    spare = [f"{lr / lr_names[i]}" for k, i in by_key.items() if k not in set(hr_keys)]
+    if lonely or (spare and whole):
+        parts = [
+            f"{len(names)} without a partner: {', '.join(names[:3])}{', …' if names[3:] else ''}"
+            for names in (lonely, spare)
+            if names
+        ]
+        raise UserError(
+            f"low-resolution images in {lr} and high-resolution images in {hr} do not match: "
+            + "; ".join(parts)
+        )
+    return [(by_key[key], j) for j, key in enumerate(hr_keys)]
+
+
+def pair_scale(lr: Size, hr: Size, lr_name: str, hr_name: str) -> int:
+    """The whole-numbered scale between two sizes; the larger may have a remainder."""
+    scale = hr[0] // lr[0]
+    if scale < 1 or (hr[0] // scale, hr[1] // scale) != lr:
+        raise UserError(
+            f"{lr_name} ({lr[1]}×{lr[0]} px) and {hr_name} ({hr[1]}×{hr[0]} px) are not of one "
+            "whole-numbered scale"
+        )
+    return scale
+
+
+def reduced_size(hr: Size, scale: Scale) -> tuple[Size, Size]:
+    """Sizes of the low-resolution image and of the crop of the high-resolution one it covers."""
+    # The smallest float above keeps 110 / 1.1 = 99.999… at 100, as published.
+    h, w = (math.floor(n / s + 1e-9) for n, s in zip(hr, scale, strict=True))
+    return (h, w), (round(h * scale[0]), round(w * scale[1]))
+
+
+def reduce(hr: Array, scale: Scale, path: Path) -> tuple[Array, Array]:
+    """(lr, crop of hr). Raises UserError if the image is too small for the scale."""
+    lr_size, (H, W) = reduced_size((hr.shape[0], hr.shape[1]), scale)
+    if 0 in lr_size:
+        raise UserError(
+            f"{path}: {hr.shape[1]}×{hr.shape[0]} px cannot be reduced by {scale[0]:g}, "
+            f"{scale[1]:g} to anything"
+        )
+    hr = hr[: min(H, hr.shape[0]), : min(W, hr.shape[1])]
+    return pillow_bicubic(hr, lr_size), hr
+
+
+def centre_crop(image: Array, side: int, path: Path) -> Array:
+    """The middle side × side pixels."""
+    h, w = image.shape[:2]
+    if min(h, w) < side:
+        raise UserError(
+            f"{path}: {w}×{h} px is smaller than the validation crop of {side} px; lower "
+            "valid.crop, or set it to null for whole images"
+        )
+    top, left = (h - side) // 2, (w - side) // 2
+    return image[top : top + side, left : left + side]
+
+
+def _check_published(lr: Size, hr: Size, scale: Scale, small: Path, large: Path) -> None:
+    expected, _ = reduced_size(hr, scale)
+    if lr != expected:
+        raise UserError(
+            f"{small} is {lr[1]}×{lr[0]} px, but {large} ({hr[1]}×{hr[0]} px) at scale "
+            f"{scale[0]:g}, {scale[1]:g} needs {expected[1]}×{expected[0]} px"
+        )

@@ -1,0 +1,238 @@
+"""One training sample: a low-resolution patch and some pixels of the picture that it came from.
+
+Everything random comes from the generator that is handed in; `loader.py` makes one for each sample.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+import numpy as np
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from liif.data.cache import ImageStore, open_images
+from liif.data.pairs import match_pairs, pair_scale
+from liif.data.resize import pillow_bicubic
+from liif.errors import UserError
+from liif.section import Section
+
+Array = np.ndarray
+
+
+class Sample(NamedTuple):
+    """One image's share of a batch."""
+
+    lr: Array
+    """uint8 (h, w, 3)."""
+    coord: Array
+    """float32 (Q, 2): centres of the queried pixels, (y, x) in [-1, 1]."""
+    cell: Array
+    """float32 (2,): height and width of a pixel in the same units."""
+    target: Array
+    """uint8 (Q, 3): the pixels' colours."""
+
+
+class Storage(Section):
+    """How images are kept."""
+
+    cache: Literal["none", "memory", "mmap"] = "mmap"
+    """Decoded each time; decoded once into memory; or decoded once into a file that is mapped."""
+    cache_dir: str | None = None
+    """Where such files go; by default $LIIF_CACHE, else ~/.cache/liif."""
+    skip_broken: bool = False
+    """Leave files out that cannot be read, with a warning, instead of stopping."""
+
+    def open(self, path: Path) -> ImageStore:
+        folder = None if self.cache_dir is None else Path(self.cache_dir).expanduser()
+        return open_images(
+            path, cache=self.cache, cache_dir=folder, skip_broken=self.skip_broken, progress=True
+        )
+
+
+class RandomScale(Storage):
+    """A random scale for every sample (Chen et al. 2021, sec. 4): a crop of round(patch · s) px
+    with s ~ U(scale), reduced to patch × patch by Pillow's bicubic."""
+
+    sampling: Literal["random-scale"] = "random-scale"
+    images: str
+    patch: PositiveInt = 48
+    scale: tuple[PositiveFloat, PositiveFloat] = (1.0, 4.0)
+    queries: PositiveInt = 2304
+    """Pixels asked for, drawn without repetition."""
+    augment: bool = True
+    """Flips and transposition."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> "RandomScale":
+        low, high = self.scale
+        if not 1 <= low <= high:
+            raise ValueError(f"scale: must be 1 <= low <= high, not {list(self.scale)}")
+        smallest = round(self.patch * low) ** 2
+        if self.queries > smallest:
+            raise ValueError(f"queries: at most the {smallest} pixels of the smallest crop")
+        return self
+
+    def open_source(self, root: Path) -> "RandomScaleSource":
+        store = self.open(root / self.images)
+        largest = round(self.patch * self.scale[1])
+        _check_sizes(store, largest, root / self.images, "train_data.patch or train_data.scale")
+        return RandomScaleSource(self, store)
+
+
+class FixedPairs(Storage):
+    """Given low- and high-resolution images of one whole-numbered scale."""
+
+    sampling: Literal["pairs"]
+    lr: str
+    hr: str
+    patch: PositiveInt = 48
+    """Side of the low-resolution crop."""
+    queries: PositiveInt = 2304
+    augment: bool = True
+
+    def open_source(self, root: Path) -> "FixedPairsSource":
+        lr, hr = self.open(root / self.lr), self.open(root / self.hr)
+        order = match_pairs(lr.names, hr.names, root / self.lr, root / self.hr)
+        scales = {pair_scale(lr.sizes[i], hr.sizes[j], lr.names[i], hr.names[j]) for i, j in order}
+        if len(scales) > 1:
+            raise UserError(f"{root / self.hr}: its images are of several scales: {sorted(scales)}")
+        _check_sizes(lr, self.patch, root / self.lr, "train_data.patch")
+        if self.queries > (self.patch * (scale := scales.pop())) ** 2:
+            raise UserError("train_data.queries: more than the pixels of a high-resolution crop")
+        return FixedPairsSource(self, lr, hr, order, scale)
+
+
+class SizeVaried(Storage):
+    """Whole low-resolution images, the high-resolution one resized to a size that grows from the
+    first image to the last (Chen et al. 2021: learning with size-varied ground truths)."""
+
+    sampling: Literal["size-varied"]
+    lr: str
+    hr: str
+    size: tuple[PositiveInt, PositiveInt]
+    """Side of the first and of the last image's target, in pixels."""
+    queries: PositiveInt = 1024
+    augment: bool = True
+    """Horizontal flips."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> "SizeVaried":
+        if self.size[0] > self.size[1]:
+            raise ValueError(f"size: must be low <= high, not {list(self.size)}")
+        if self.queries > self.size[0] ** 2:
+            raise ValueError(f"queries: at most the {self.size[0] ** 2} pixels of the smallest")
+        return self
+
+    def open_source(self, root: Path) -> "SizeVariedSource":
+        lr, hr = self.open(root / self.lr), self.open(root / self.hr)
+        order = match_pairs(lr.names, hr.names, root / self.lr, root / self.hr)
+        sizes = set(lr.sizes)
+        if len(sizes) > 1:
+            raise UserError(f"{root / self.lr}: its images are of several sizes: {sorted(sizes)}")
+        return SizeVariedSource(self, lr, hr, order)
+
+
+TrainData = Annotated[RandomScale | FixedPairs | SizeVaried, Field(discriminator="sampling")]
+
+
+@dataclass(frozen=True)
+class RandomScaleSource:
+    config: RandomScale
+    store: ImageStore
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    def sample(self, index: int, rng: np.random.Generator) -> Sample:
+        config, image = self.config, self.store[index]
+        side = round(config.patch * rng.uniform(*config.scale))
+        top, left = _position(image.shape, side, rng)
+        hr = image[top : top + side, left : left + side]
+        lr = pillow_bicubic(hr, (config.patch, config.patch))
+        return _query(lr, hr, config.queries, config.augment, rng)
+
+
+@dataclass(frozen=True)
+class FixedPairsSource:
+    config: FixedPairs
+    lr: ImageStore
+    hr: ImageStore
+    order: list[tuple[int, int]]
+    scale: int
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def sample(self, index: int, rng: np.random.Generator) -> Sample:
+        config, s = self.config, self.scale
+        i, j = self.order[index]
+        top, left = _position(self.lr.sizes[i], config.patch, rng)
+        bottom, right = top + config.patch, left + config.patch
+        lr = self.lr[i][top:bottom, left:right]
+        hr = self.hr[j][top * s : bottom * s, left * s : right * s]
+        return _query(lr, hr, config.queries, config.augment, rng)
+
+
+@dataclass(frozen=True)
+class SizeVariedSource:
+    config: SizeVaried
+    lr: ImageStore
+    hr: ImageStore
+    order: list[tuple[int, int]]
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def sample(self, index: int, rng: np.random.Generator) -> Sample:
+        low, high = self.config.size
+        side = round(low + (high - low) * index / max(len(self) - 1, 1))
+        i, j = self.order[index]
+        lr, hr = self.lr[i], pillow_bicubic(self.hr[j], (side, side))
+        if self.config.augment and rng.random() < 0.5:
+            lr, hr = lr[:, ::-1], hr[:, ::-1]
+        return _query(lr, hr, self.config.queries, False, rng)
+
+
+Source = RandomScaleSource | FixedPairsSource | SizeVariedSource
+
+
+def _position(size: tuple[int, ...], side: int, rng: np.random.Generator) -> tuple[int, int]:
+    top, left = rng.integers(0, (size[0] - side + 1, size[1] - side + 1))
+    return int(top), int(left)
+
+
+def _query(lr: Array, hr: Array, queries: int, augment: bool, rng: np.random.Generator) -> Sample:
+    """Flip and transpose both alike, then draw pixels of hr."""
+    if augment:
+        rows, cols, transpose = rng.random(3) < 0.5
+        lr, hr = (_flip(image, rows, cols, transpose) for image in (lr, hr))
+    H, W = hr.shape[:2]
+    row, col = np.divmod(rng.choice(H * W, queries, replace=False), W)
+    coord = np.stack([_centres(H)[row], _centres(W)[col]], axis=-1)
+    cell = np.array([2 / H, 2 / W], dtype=np.float32)
+    return Sample(np.ascontiguousarray(lr), coord, cell, hr[row, col])
+
+
+def _flip(image: Array, rows: bool, cols: bool, transpose: bool) -> Array:
+    image = image[:: -1 if rows else 1, :: -1 if cols else 1]
+    return image.swapaxes(0, 1) if transpose else image
+
+
+def _centres(n: int) -> Array:
+    """As geometry.pixel_centres, in the same float32 operations."""
+    step, first = np.float32(2 / n), np.float32(-1 + 1 / n)
+    return np.arange(n, dtype=np.float32) * step + first
+
+
+def _check_sizes(store: ImageStore, side: int, folder: Path, keys: str) -> None:
+    small = [
+        f"{name} ({w}×{h} px)"
+        for name, (h, w) in zip(store.names, store.sizes, strict=True)
+        if min(h, w) < side
+    ]
+    if small:
+        listed = ", ".join(small[:5]) + (", …" if len(small) > 5 else "")
+        raise UserError(
+            f"{folder}: {len(small)} of {len(store)} images are smaller than the crop of "
+            f"{side}×{side} px: {listed}. Take them out or lower {keys}."
+        )

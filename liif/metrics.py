@@ -1,0 +1,88 @@
+"""PSNR and SSIM, and the published ways of taking them.
+
+Images are (3, H, W) float in [0, 1]; they are not rounded to 8 bit.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+ProtocolName = Literal["div2k", "benchmark", "none"]
+
+LUMA = (65.738, 129.057, 25.064)
+"""ITU-R BT.601 luma of RGB in [0, 1], in units of 1/256."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is compared: which channel, without how many border pixels."""
+
+    luma: bool
+    border: tuple[int, int]
+    """Rows dropped at top and bottom, columns dropped at left and right."""
+
+    def crop(self, image: Tensor) -> Tensor:
+        """The part of (…, H, W) that counts.
+
+        Raises:
+            ValueError: nothing is left of it.
+        """
+        (H, W), (y, x) = image.shape[-2:], self.border
+        if min(H - 2 * y, W - 2 * x) < 1:
+            raise ValueError(f"nothing is left of {H}×{W} px without {y} rows and {x} columns")
+        return image[..., y : H - y, x : W - x]
+
+
+def protocol(name: ProtocolName, scale: tuple[float, float]) -> Protocol:
+    """`div2k`: RGB, scale + 6 border pixels dropped; `benchmark`: luma, scale border pixels
+    dropped (Lim et al. 2017, as in LIIF's evaluation); `none`: RGB, all pixels. A fractional scale
+    is rounded up; each axis drops its own."""
+    extra = {"div2k": 6, "benchmark": 0}.get(name)
+    if extra is None:
+        return Protocol(luma=False, border=(0, 0))
+    y, x = (math.ceil(s) + extra for s in scale)
+    return Protocol(luma=name == "benchmark", border=(y, x))
+
+
+def luma(image: Tensor) -> Tensor:
+    """(3, H, W) -> (1, H, W), without the constant 16/256 that no difference sees."""
+    weights = image.new_tensor(LUMA).view(3, 1, 1) / 256
+    return (image * weights).sum(dim=0, keepdim=True)
+
+
+def psnr(sr: Tensor, hr: Tensor, how: Protocol) -> float:
+    """Peak signal-to-noise ratio in dB, peak 1; infinite where the images are equal."""
+    difference = sr - hr
+    if how.luma:
+        difference = luma(difference)
+    error = how.crop(difference).square().mean().item()
+    return -10 * math.log10(error) if error > 0 else math.inf
+
+
+def ssim(sr: Tensor, hr: Tensor, how: Protocol) -> float:
+    """Mean structural similarity (Wang, Bovik, Sheikh, Simoncelli 2004): Gaussian window of 11 px,
+    sigma 1.5, whole windows only; RGB is the mean of its channels. NaN below 11 px."""
+    if how.luma:
+        sr, hr = luma(sr) + 16 / 256, luma(hr) + 16 / 256
+    a, b = how.crop(sr)[:, None].double(), how.crop(hr)[:, None].double()
+    if min(a.shape[-2:]) < 11:
+        return math.nan
+    mean_a, mean_b = _window_mean(a), _window_mean(b)
+    var_a = _window_mean(a * a) - mean_a * mean_a
+    var_b = _window_mean(b * b) - mean_b * mean_b
+    covariance = _window_mean(a * b) - mean_a * mean_b
+    c1, c2 = 0.01**2, 0.03**2
+    top = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
+    return (top / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))).mean().item()
+
+
+def _window_mean(x: Tensor) -> Tensor:
+    """Gaussian mean around every pixel whose window lies inside, (N, 1, H, W)."""
+    at = torch.arange(-5, 6, device=x.device, dtype=x.dtype)
+    kernel = torch.exp(-at.square() / (2 * 1.5**2))
+    kernel = kernel / kernel.sum()
+    return F.conv2d(F.conv2d(x, kernel.view(1, 1, 11, 1)), kernel.view(1, 1, 1, 11))

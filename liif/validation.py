@@ -1,0 +1,99 @@
+"""Judging a model on photographs: while it trains, and when it is done."""
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from liif.checkpoint import write_atomically
+from liif.config import FinalTestConfig, ValidConfig, data_path
+from liif.data.images import write_image
+from liif.data.pairs import open_pairs
+from liif.evaluate import Score, scores, to_image
+from liif.metrics import protocol
+from liif.models.sr import SRModel
+from liif.pictures import Tile, methods, sheet, window
+from liif.runlog import RunLog
+
+log = logging.getLogger("liif")
+
+
+class Validation:
+    """Fixed images at fixed scales."""
+
+    def __init__(self, config: ValidConfig, data_root: str | None) -> None:
+        self.config = config
+        folder = data_path(data_root, config.images)
+        self.sets = {
+            scale: open_pairs(folder, scale=(scale, scale), crop=config.crop, limit=config.limit)
+            for scale in config.scales
+        }
+        # Crops are small: made once, and a broken image is found before training starts.
+        self.kept = {s: list(pairs) for s, pairs in self.sets.items()} if config.crop else {}
+
+    def judge(
+        self, model: SRModel, record: RunLog, step: int, stopping: Callable[[], bool]
+    ) -> float | None:
+        """Score and record the model as of a step; the mean PSNR over scales in dB, or None if
+        told to stop half-way."""
+        model.eval()
+        psnr: dict[str, float] = {}
+        ssim: dict[str, float] = {}
+        bicubic: dict[str, float] = {}
+        rows: list[list[Tile]] = []
+        for scale in self.config.scales:
+            how = protocol(self.config.protocol, (scale, scale))
+            found: list[Score] = []
+            for score in scores(model, self.kept.get(scale, self.sets[scale]), how):
+                if stopping():
+                    return None
+                if not found:
+                    rows.append(window(compare(score, scale), 240))
+                # Scores alone are kept: whole images of a set would fill the memory.
+                found.append(score._replace(pair=None, sr=None))
+            key = f"x{scale:g}"
+            psnr[key] = mean([s.psnr for s in found])
+            ssim[key] = mean([s.ssim for s in found])
+            bicubic[key] = mean([s.bicubic for s in found])
+        average = mean(list(psnr.values()))
+        scalars = {"psnr": psnr, "ssim": ssim, "bicubic": bicubic, "mean_psnr": average}
+        record.record("valid", step, scalars)
+        record.picture("LR | bicubic | ours | HR", step, sheet(rows))
+        each = ", ".join(f"{k} {v:.2f} ({v - bicubic[k]:+.2f})" for k, v in psnr.items())
+        log.info("step %d: PSNR in dB (gain over bicubic): %s", step, each)
+        return average
+
+
+def final_test(
+    model: SRModel, config: FinalTestConfig, data_root: str | None, folder: Path
+) -> None:
+    """A table beside bicubic (test.json) and a picture of the first image (comparison.png)."""
+    model.eval()
+    table: list[dict[str, float]] = []
+    rows: list[list[Tile]] = []
+    log.info("test on %s, PSNR in dB (protocol %s):", config.images, config.protocol)
+    for scale in config.scales:
+        pairs = open_pairs(data_path(data_root, config.images), scale=(scale, scale))
+        found = list(scores(model, pairs, protocol(config.protocol, (scale, scale))))
+        ours, bicubic = mean([s.psnr for s in found]), mean([s.bicubic for s in found])
+        gain = ours - bicubic
+        log.info("  x%-4g LIIF %.2f  bicubic %.2f  gain %+.2f", scale, ours, bicubic, gain)
+        table.append({"scale": scale, "psnr": ours, "bicubic": bicubic})
+        rows.append(window(compare(found[0], scale), 256))
+    write_atomically(folder / "test.json", json.dumps(table, indent=1).encode())
+    write_image(folder / "comparison.png", sheet(rows))
+    log.info("comparison picture: %s", folder / "comparison.png")
+
+
+def compare(score: Score, scale: float) -> list[Tile]:
+    """LR | bicubic | ours | HR of one scored image."""
+    assert score.pair is not None and score.sr is not None
+    lr, hr = score.pair.lr, score.pair.hr
+    title = f"x{scale:g}"
+    sr = to_image(score.sr)
+    return methods(lr, sr, hr, title=title, psnr=score.psnr, bicubic=score.bicubic)
+
+
+def mean(values: Sequence[float]) -> float:
+    """Of a list that is not empty."""
+    return sum(values) / len(values)
