@@ -18,9 +18,10 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from liif.checkpoint import load, read_checkpoint, save_checkpoint, save_weights, write_atomically
-from liif.config import TestConfig, TrainConfig, data_path, load_config
+from liif.config import TestConfig, TrainConfig, load_config
 from liif.data.images import read_image, write_image
 from liif.data.pairs import open_pairs
+from liif.data.paths import data_path
 from liif.errors import UserError
 from liif.evaluate import Score, scores, to_image, to_tensor
 from liif.metrics import protocol

@@ -6,7 +6,6 @@ another file's values first. Nothing starts before the whole has passed.
 
 import difflib
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -142,15 +141,6 @@ WORDING = {
 """What pydantic says of JSON, in the words of someone who writes YAML."""
 
 C = TypeVar("C", bound=Section)
-
-
-def data_path(root: str | None, path: str) -> Path:
-    """A path of a configuration: absolute, `builtin:NAME` for the photographs that come with the
-    package, or relative to the data root."""
-    if path.startswith("builtin:"):
-        return Path(__file__).parent / "photos" / path.removeprefix("builtin:")
-    base = Path(root or os.environ.get("LIIF_DATA") or "datasets").expanduser()
-    return base / Path(path).expanduser()
 
 
 def load_config(kind: type[C], path: Path, overrides: Sequence[str] = ()) -> C:

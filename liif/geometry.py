@@ -35,7 +35,7 @@ def cell_of(size: Size, like: Tensor) -> Tensor:
 
 
 def grid_coord(y: Tensor, x: Tensor) -> Tensor:
-    """The points of a grid, (N, 2) as (y, x), row by row, from its rows y (R,) and columns x (W,)."""
+    """All points of rows y (R,) and columns x (W,), row by row: (R·W, 2) as (y, x)."""
     return torch.stack(torch.meshgrid(y, x, indexing="ij"), dim=-1).flatten(0, 1)
 
 
@@ -58,7 +58,7 @@ class Field:
     """Cells per low-resolution pixel along an axis; more than 1 for networks that upsample."""
 
     def placed(self, origin: Size, size: Size) -> "Field":
-        """The same codes as a window at `origin` of an image of `size`, in low-resolution pixels."""
+        """The same codes as a window at `origin` of an image of `size` (low-resolution pixels)."""
         (top, left), (h, w), k = origin, size, self.factor
         return replace(self, origin=(top * k, left * k), size=(h * k, w * k))
 

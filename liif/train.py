@@ -15,7 +15,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from liif.checkpoint import load, read_checkpoint, save_checkpoint, save_weights, write_atomically
-from liif.config import TrainConfig, data_path, dump_config
+from liif.config import TrainConfig, dump_config
 from liif.data.loader import Batch, batches
 from liif.errors import UserError
 from liif.models.build import build_model
@@ -162,8 +162,7 @@ def train(
     start = _starting_point(folder, resume)
     if start is not None:
         state.restore(start, config)
-    root = data_path(config.data_root, "")
-    source = config.train_data.open_source(root)
+    source = config.train_data.open_source(config.data_root)
     valid = None if config.valid is None else Validation(config.valid, config.data_root)
     log.info("run %s on %s: %s", folder, device, describe(state, len(source)))
     folder.mkdir(parents=True, exist_ok=True)

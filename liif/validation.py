@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from liif.checkpoint import write_atomically
-from liif.config import FinalTestConfig, ValidConfig, data_path
+from liif.config import FinalTestConfig, ValidConfig
 from liif.data.images import write_image
 from liif.data.pairs import open_pairs
+from liif.data.paths import data_path
 from liif.evaluate import Score, scores, to_image
 from liif.metrics import protocol
 from liif.models.sr import SRModel

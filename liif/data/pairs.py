@@ -69,39 +69,38 @@ def open_pairs(
         lr: folder of low-resolution images, matched by name: `babyx2.png` or `baby.png` belongs to
             `baby.png`; without it they are made with Pillow's bicubic.
         crop: use this centre square of each image only (without `lr`).
-        limit: use the first so many images only; 0 for all.
+        limit: use the first so many images only; 0 for all (without `lr`).
 
     Raises:
         UserError: nothing there; names or sizes that do not match, naming both.
     """
-    hr_paths = list_images(hr)[: limit or None]
+    hr_paths = list_images(hr)
     if lr is None:
-        return PairSet(hr_paths, None, scale, crop)
-    base = hr if hr.is_dir() else hr.parent
+        return PairSet(hr_paths[: limit or None], None, scale, crop)
     lr_paths = list_images(lr)
+    if hr.is_file():
+        lr_paths = [path for path in lr_paths if pair_key(path.name, {hr.stem}) == hr.stem]
+    base = hr if hr.is_dir() else hr.parent
     hr_names = [path.relative_to(base).as_posix() for path in hr_paths]
-    lr_names = [path.relative_to(lr).as_posix() for path in lr_paths]
-    order = match_pairs(lr_names, hr_names, lr, base, whole=not limit and hr.is_dir())
-    matched = [lr_paths[i] for i, _ in order]
+    lr_names = [path.relative_to(lr if lr.is_dir() else lr.parent).as_posix() for path in lr_paths]
+    matched = [lr_paths[i] for i, _ in match_pairs(lr_names, hr_names, lr, base)]
     for small, large in zip(matched, hr_paths, strict=True):
         _check_published(image_size(small), image_size(large), scale, small, large)
     return PairSet(hr_paths, matched, scale)
 
 
 def match_pairs(
-    lr_names: list[str], hr_names: list[str], lr: Path, hr: Path, *, whole: bool = True
+    lr_names: list[str], hr_names: list[str], lr: Path, hr: Path, *, complete: bool = True
 ) -> list[tuple[int, int]]:
-    """(index in lr, index in hr) for every high-resolution name, by name without suffix and
-    without a trailing x2, x3, … of the low-resolution one. With `whole`, none may be left over."""
-    by_key: dict[str, int] = {}
+    """(index in lr, index in hr) of all pairs in the order of hr, by name without suffix and
+    without a trailing x2, x3, … of the low-resolution one. With `complete`, none may be left
+    over: UserError naming those that are."""
     hr_keys = [str(PurePosixPath(name).with_suffix("")) for name in hr_names]
-    for i, name in enumerate(lr_names):
-        key = str(PurePosixPath(name).with_suffix(""))
-        short = re.sub(r"x\d+(\.\d+)?$", "", key)
-        by_key[key if key in set(hr_keys) else short] = i
-    lonely = [f"{hr / n}" for n, k in zip(hr_names, hr_keys, strict=True) if k not in by_key]
-    spare = [f"{lr / lr_names[i]}" for k, i in by_key.items() if k not in set(hr_keys)]
-    if lonely or (spare and whole):
+    known = set(hr_keys)
+    by_key = {pair_key(name, known): i for i, name in enumerate(lr_names)}
+    lonely = [str(hr / n) for n, key in zip(hr_names, hr_keys, strict=True) if key not in by_key]
+    spare = [str(lr / lr_names[i]) for key, i in by_key.items() if key not in known]
+    if complete and (lonely or spare):
         parts = [
             f"{len(names)} without a partner: {', '.join(names[:3])}{', …' if names[3:] else ''}"
             for names in (lonely, spare)
@@ -111,7 +110,13 @@ def match_pairs(
             f"low-resolution images in {lr} and high-resolution images in {hr} do not match: "
             + "; ".join(parts)
         )
-    return [(by_key[key], j) for j, key in enumerate(hr_keys)]
+    return [(by_key[key], j) for j, key in enumerate(hr_keys) if key in by_key]
+
+
+def pair_key(lr_name: str, hr_keys: set[str]) -> str:
+    """What a low-resolution image is matched by: its name as it is, or without x2, x3, …"""
+    key = str(PurePosixPath(lr_name).with_suffix(""))
+    return key if key in hr_keys else re.sub(r"x\d+(\.\d+)?$", "", key)
 
 
 def pair_scale(lr: Size, hr: Size, lr_name: str, hr_name: str) -> int:

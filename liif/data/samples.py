@@ -12,6 +12,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from liif.data.cache import ImageStore, open_images
 from liif.data.pairs import match_pairs, pair_scale
+from liif.data.paths import data_path
 from liif.data.resize import pillow_bicubic
 from liif.errors import UserError
 from liif.section import Section
@@ -72,10 +73,11 @@ class RandomScale(Storage):
             raise ValueError(f"queries: at most the {smallest} pixels of the smallest crop")
         return self
 
-    def open_source(self, root: Path) -> "RandomScaleSource":
-        store = self.open(root / self.images)
+    def open_source(self, root: str | None) -> "RandomScaleSource":
+        folder = data_path(root, self.images)
+        store = self.open(folder)
         largest = round(self.patch * self.scale[1])
-        _check_sizes(store, largest, root / self.images, "train_data.patch or train_data.scale")
+        _check_sizes(store, largest, folder, "train_data.patch or train_data.scale")
         return RandomScaleSource(self, store)
 
 
@@ -90,13 +92,14 @@ class FixedPairs(Storage):
     queries: PositiveInt = 2304
     augment: bool = True
 
-    def open_source(self, root: Path) -> "FixedPairsSource":
-        lr, hr = self.open(root / self.lr), self.open(root / self.hr)
-        order = match_pairs(lr.names, hr.names, root / self.lr, root / self.hr)
+    def open_source(self, root: str | None) -> "FixedPairsSource":
+        lr_folder, hr_folder = data_path(root, self.lr), data_path(root, self.hr)
+        lr, hr = self.open(lr_folder), self.open(hr_folder)
+        order = match_pairs(lr.names, hr.names, lr_folder, hr_folder, complete=not self.skip_broken)
         scales = {pair_scale(lr.sizes[i], hr.sizes[j], lr.names[i], hr.names[j]) for i, j in order}
         if len(scales) > 1:
-            raise UserError(f"{root / self.hr}: its images are of several scales: {sorted(scales)}")
-        _check_sizes(lr, self.patch, root / self.lr, "train_data.patch")
+            raise UserError(f"{hr_folder}: its images are of several scales: {sorted(scales)}")
+        _check_sizes(lr, self.patch, lr_folder, "train_data.patch")
         if self.queries > (self.patch * (scale := scales.pop())) ** 2:
             raise UserError("train_data.queries: more than the pixels of a high-resolution crop")
         return FixedPairsSource(self, lr, hr, order, scale)
@@ -123,12 +126,13 @@ class SizeVaried(Storage):
             raise ValueError(f"queries: at most the {self.size[0] ** 2} pixels of the smallest")
         return self
 
-    def open_source(self, root: Path) -> "SizeVariedSource":
-        lr, hr = self.open(root / self.lr), self.open(root / self.hr)
-        order = match_pairs(lr.names, hr.names, root / self.lr, root / self.hr)
+    def open_source(self, root: str | None) -> "SizeVariedSource":
+        lr_folder, hr_folder = data_path(root, self.lr), data_path(root, self.hr)
+        lr, hr = self.open(lr_folder), self.open(hr_folder)
+        order = match_pairs(lr.names, hr.names, lr_folder, hr_folder, complete=not self.skip_broken)
         sizes = set(lr.sizes)
         if len(sizes) > 1:
-            raise UserError(f"{root / self.lr}: its images are of several sizes: {sorted(sizes)}")
+            raise UserError(f"{lr_folder}: its images are of several sizes: {sorted(sizes)}")
         return SizeVariedSource(self, lr, hr, order)
 
 
