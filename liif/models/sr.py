@@ -15,7 +15,7 @@ from liif.geometry import Field, Size, cell_of, pixel_centres
 
 MEMORY = 2**30
 """Default budget, in bytes, for what encoding and decoding one tile keeps alive."""
-QUERIES = 8192
+QUERIES = 4096
 """Pixels decoded at a time: enough for the matrix products, little enough for the caches."""
 
 
