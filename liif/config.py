@@ -23,13 +23,13 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from liif.data.samples import TrainData
+from liif.data.samples import Scale, TrainData
 from liif.errors import UserError
 from liif.metrics import ProtocolName
 from liif.models.build import ModelConfig
 from liif.section import Section
 
-Scale = Annotated[float, Field(gt=0, le=1000)]
+Count = Annotated[int, Field(gt=0, le=10**9)]
 
 
 def _both_axes(value: object) -> object:
@@ -48,7 +48,7 @@ class ValidConfig(Section):
     """Judging the model while it trains, on low-resolution images made by Pillow's bicubic."""
 
     images: str
-    scales: tuple[Scale, ...] = (2.0, 3.0, 4.0)
+    scales: Annotated[tuple[Scale, ...], Field(min_length=1)] = (2.0, 3.0, 4.0)
     every: PositiveInt = 1000
     """Steps between validations; one more follows the last step."""
     crop: PositiveInt | None = 240
@@ -62,7 +62,7 @@ class FinalTestConfig(Section):
     """A last look at the finished model: a table beside bicubic and a comparison picture."""
 
     images: str
-    scales: tuple[Scale, ...] = (2.0, 3.0, 4.0, 6.0, 12.0)
+    scales: Annotated[tuple[Scale, ...], Field(min_length=1)] = (2.0, 3.0, 4.0, 6.0, 12.0)
     protocol: ProtocolName = "div2k"
 
 
@@ -76,8 +76,8 @@ class TrainConfig(Section):
     valid: ValidConfig | None = None
     test: FinalTestConfig | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    steps: PositiveInt = 1_000_000
-    batch_size: PositiveInt = 16
+    steps: Count = 1_000_000
+    batch_size: Count = 16
     learning_rate: PositiveFloat = 1e-4
     milestones: tuple[PositiveInt, ...] = (200_000, 400_000, 600_000, 800_000)
     """Steps after which the learning rate is multiplied by `decay`."""
@@ -92,7 +92,7 @@ class TrainConfig(Section):
     """Largest norm of the gradient over all parameters."""
     init: str | None = None
     """A checkpoint to take the first weights from, for fine-tuning."""
-    workers: NonNegativeInt = 2
+    workers: Annotated[int, Field(ge=0, le=1024)] = 2
     """Processes that make samples."""
     log_every: PositiveInt = 100
     save_every: PositiveInt = 1000
@@ -131,6 +131,8 @@ class TestConfig(Section):
 
 WORDING = {
     "must be": "Input should be",
+    "must have": "Tuple should have",
+    "": " after validation",
     "a whole number": "a valid integer",
     "a number": "a valid number",
     "a list": "a valid array",
@@ -161,7 +163,7 @@ def load_config(kind: type[C], path: Path, overrides: Sequence[str] = ()) -> C:
         _merge(data, nested, f"--set {key}", origins)
     try:
         # Checked as JSON and strictly: no text for a number, no number for a yes or no.
-        return kind.model_validate_json(json.dumps(data, default=str), strict=True)
+        return kind.model_validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
         lines = [_explain(kind, e, origins, str(path)) for e in error.errors()]
         raise UserError("\n".join(dict.fromkeys(lines))) from None
@@ -169,15 +171,18 @@ def load_config(kind: type[C], path: Path, overrides: Sequence[str] = ()) -> C:
 
 def dump_config(config: Section) -> str:
     """YAML that loads back equal."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    return yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False)
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 as people expect it: 1e-4 is a number, a key stands once, no aliases."""
+    """YAML 1.1 as people expect it: 1e-4 is a number, 010 is ten, 1:30 is text, a key stands once;
+    no aliases, no tags."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:  # noqa: ANN401
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases (*name) are not used here; see `base:`")
+        if self.peek_event().tag is not None:
+            raise yaml.YAMLError("tags (!name) are not used here")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:  # noqa: ANN401
@@ -188,21 +193,27 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-REPLACED = (":timestamp", ":float")
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that would load as a number, here or elsewhere."""
+
+
+REPLACED = (":timestamp", ":int", ":float")
+INT = re.compile(r"[-+]?(0|[1-9][\d_]*)$")
+FLOAT = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?$|[-+]?\.inf$|\.nan$")
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, regexp) for tag, regexp in resolvers if not tag.endswith(REPLACED)]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?$|[-+]?\.inf$|\.nan$"),
-    list("-+.0123456789"),
-)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", INT, list("-+0123456789"))
+for _class in (_Loader, _Dumper):
+    _class.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+.0123456789"))
 
 
 def _parse_yaml(text: str, where: str) -> Any:  # noqa: ANN401
     try:
-        return yaml.load(text, Loader=_Loader)  # a SafeLoader
+        data = yaml.load(text, Loader=_Loader)  # a SafeLoader
+        json.dumps(data, ensure_ascii=False).encode()  # half a surrogate pair is no text
+        return data
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{where}: not valid YAML: {reason}") from None
@@ -211,21 +222,25 @@ def _parse_yaml(text: str, where: str) -> Any:  # noqa: ANN401
 def _read_with_bases(
     path: Path, origins: dict[tuple[str, ...], str], seen: tuple[Path, ...]
 ) -> dict[str, Any]:
-    if path.resolve() in seen:
-        raise UserError(f"{path}: is its own base")
     try:
+        resolved = path.resolve()
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"{path}: no such configuration file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: cannot be read: not a text file (UTF-8)") from None
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{path}: cannot be read: {reason or error}") from None
+    if resolved in seen:
+        raise UserError(f"{path}: is its own base")
     data = _parse_yaml(text, str(path))
     if not isinstance(data, dict):
-        raise UserError(f"{path}: must hold keys and values, not {type(data).__name__}")
+        raise UserError(f"{path}: must hold keys and values (KEY: VALUE)")
     base = data.pop("base", None)
     if not isinstance(base, str | None):
         raise UserError(f"{path}: base: must be a file name")
-    seen = (*seen, path.resolve())
+    seen = (*seen, resolved)
     merged = {} if base is None else _read_with_bases(path.parent / base, origins, seen)
     _merge(merged, data, str(path), origins)
     return merged
@@ -281,14 +296,17 @@ def _explain(
             guess = f" did you mean {close[0]!r}?" if close else ""
             what = f"unknown {tag} {given!r};{guess}" if given else f"{tag} must be given;"
             return f"{where}: {what} valid are {', '.join(choices)}"
+        case "json_invalid":  # what passed as YAML is too deep for pydantic's parser, no more
+            return f"{source}: its values are nested too deeply"
         case _:
             given = error["input"]
             text = json.dumps(given, default=str)[:80]
-            shown = "" if isinstance(given, dict) else f", not {text}"
+            said = error["type"] in ("value_error", "too_short", "too_long")
+            shown = "" if said or isinstance(given, dict) else f", not {text}"
             message = error["msg"].removeprefix("Value error, ")
             for ours, theirs in WORDING.items():
                 message = message.replace(theirs, ours)
-            return f"{where}: {message}{shown if error['type'] != 'value_error' else ''}"
+            return f"{where}: {message}{shown}"
 
 
 def _locate(kind: type[Section], loc: Sequence[int | str]) -> tuple[tuple[str, ...], type[Section]]:

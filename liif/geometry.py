@@ -57,6 +57,13 @@ class Field:
     factor: int = 1
     """Cells per low-resolution pixel along an axis; more than 1 for networks that upsample."""
 
+    @staticmethod
+    def of_map(codes: Tensor, factor: int = 1) -> "Field":
+        """The field of a whole map (B, K, rows, cols); no copy if it is channels_last."""
+        size = (codes.shape[-2], codes.shape[-1])
+        flat = codes.permute(0, 2, 3, 1).flatten(1, 2)
+        return Field(flat, window=size, size=size, factor=factor)
+
     def placed(self, origin: Size, size: Size) -> "Field":
         """The same codes as a window at `origin` of an image of `size` (low-resolution pixels)."""
         (top, left), (h, w), k = origin, size, self.factor

@@ -68,9 +68,16 @@ def ssim(sr: Tensor, hr: Tensor, how: Protocol) -> float:
     sigma 1.5, whole windows only; RGB is the mean of its channels. NaN below 11 px."""
     if how.luma:
         sr, hr = luma(sr) + 16 / 256, luma(hr) + 16 / 256
-    a, b = how.crop(sr)[:, None].double(), how.crop(hr)[:, None].double()
-    if min(a.shape[-2:]) < 11:
+    sr, hr = how.crop(sr), how.crop(hr)
+    if min(sr.shape[-2:]) < 11:
         return math.nan
+    # One channel at a time, in double precision: the variances are small differences.
+    channels = [_ssim_channel(a.double(), b.double()) for a, b in zip(sr, hr, strict=True)]
+    return sum(channels) / len(channels)
+
+
+def _ssim_channel(a: Tensor, b: Tensor) -> float:
+    """SSIM of (H, W)."""
     mean_a, mean_b = _window_mean(a), _window_mean(b)
     var_a = _window_mean(a * a) - mean_a * mean_a
     var_b = _window_mean(b * b) - mean_b * mean_b
@@ -81,8 +88,9 @@ def ssim(sr: Tensor, hr: Tensor, how: Protocol) -> float:
 
 
 def _window_mean(x: Tensor) -> Tensor:
-    """Gaussian mean around every pixel whose window lies inside, (N, 1, H, W)."""
+    """Gaussian mean around every pixel of (H, W) whose window lies inside."""
     at = torch.arange(-5, 6, device=x.device, dtype=x.dtype)
     kernel = torch.exp(-at.square() / (2 * 1.5**2))
     kernel = kernel / kernel.sum()
-    return F.conv2d(F.conv2d(x, kernel.view(1, 1, 11, 1)), kernel.view(1, 1, 1, 11))
+    rows = F.conv2d(x[None, None], kernel.view(1, 1, 11, 1))
+    return F.conv2d(rows, kernel.view(1, 1, 1, 11))[0, 0]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from liif.data.cache import ImageStore, open_images
 from liif.data.pairs import match_pairs, pair_scale
@@ -18,6 +18,8 @@ from liif.errors import UserError
 from liif.section import Section
 
 Array = np.ndarray
+Scale = Annotated[float, Field(gt=0, le=1000)]
+Side = Annotated[int, Field(gt=0, le=2**16)]
 
 
 class Sample(NamedTuple):
@@ -56,8 +58,8 @@ class RandomScale(Storage):
 
     sampling: Literal["random-scale"] = "random-scale"
     images: str
-    patch: PositiveInt = 48
-    scale: tuple[PositiveFloat, PositiveFloat] = (1.0, 4.0)
+    patch: Side = 48
+    scale: tuple[Scale, Scale] = (1.0, 4.0)
     queries: PositiveInt = 2304
     """Pixels asked for, drawn without repetition."""
     augment: bool = True
@@ -87,7 +89,7 @@ class FixedPairs(Storage):
     sampling: Literal["pairs"]
     lr: str
     hr: str
-    patch: PositiveInt = 48
+    patch: Side = 48
     """Side of the low-resolution crop."""
     queries: PositiveInt = 2304
     augment: bool = True
@@ -112,7 +114,7 @@ class SizeVaried(Storage):
     sampling: Literal["size-varied"]
     lr: str
     hr: str
-    size: tuple[PositiveInt, PositiveInt]
+    size: tuple[Side, Side]
     """Side of the first and of the last image's target, in pixels."""
     queries: PositiveInt = 1024
     augment: bool = True

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from liif.geometry import Field, Size, cell_of, pixel_centres
 
-MEMORY = 2**30
+MEMORY = 2**29
 """Default budget, in bytes, for what encoding and decoding one tile keeps alive."""
 QUERIES = 4096
 """Pixels decoded at a time: enough for the matrix products, little enough for the caches."""
@@ -139,7 +139,7 @@ class SRModel(nn.Module):
             raise ValueError(f"memory must be positive, not {memory}")
         B, _, h, w = lr.shape
         encoder, decoder = self.encoder, self.decoder
-        channels = max(encoder.peak_channels, encoder.width + 2 * decoder.code_channels)
+        channels = max(encoder.peak_channels, encoder.width + decoder.code_channels)
         pixels = memory // (channels * B * lr.element_size())
         if h * w <= pixels:
             return [0, h], [0, w]

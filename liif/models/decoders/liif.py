@@ -3,6 +3,7 @@ with Local Implicit Image Function", CVPR 2021, sec. 3)."""
 
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from pydantic import PositiveInt
 from torch import Tensor, nn
@@ -49,9 +50,8 @@ class Liif(nn.Module):
         """feat (B, C, h, w) -> the first layer's share of every latent code."""
         k = self.kernel
         weight = self.mlp.first.weight[:, : self.width * k * k].unflatten(1, (self.width, k, k))
-        codes = F.conv2d(feat, weight, padding=self.radius)
-        size = (feat.shape[-2], feat.shape[-1])
-        return Field(codes.flatten(2).transpose(1, 2).contiguous(), window=size, size=size)
+        feat = feat.contiguous(memory_format=torch.channels_last)
+        return Field.of_map(F.conv2d(feat, weight, padding=self.radius))
 
     def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
         """Colours (B, Q, 3), normalised, at coord (B, Q, 2) for cell (B, Q, 2) or (B, 1, 2)."""

@@ -46,9 +46,8 @@ class MetaSr(nn.Module):
         # Rows of the last layer are (channel, kernel row, kernel column, colour).
         both = torch.cat([last.weight, last.bias[:, None]], dim=1)
         weight = both.view(self.width, 3, 3, -1).permute(3, 0, 1, 2)
-        codes = F.conv2d(feat, weight.contiguous(), padding=1)
-        size = (feat.shape[-2], feat.shape[-1])
-        return Field(codes.flatten(2).transpose(1, 2).contiguous(), window=size, size=size)
+        feat = feat.contiguous(memory_format=torch.channels_last)
+        return Field.of_map(F.conv2d(feat, weight.contiguous(), padding=1))
 
     def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
         """Colours (B, Q, 3), normalised, at coord (B, Q, 2) for cell (B, Q, 2) or (B, 1, 2)."""

@@ -42,10 +42,7 @@ class Upsampler(nn.Module):
 
     def prepare(self, feat: Tensor, lr: Tensor) -> Field:
         """feat (B, C, h, w) -> the upsampled image's pixels."""
-        image = self.layers(feat)
-        size = (image.shape[-2], image.shape[-1])
-        codes = image.flatten(2).transpose(1, 2).contiguous()
-        return Field(codes, window=size, size=size, factor=self.scale)
+        return Field.of_map(self.layers(feat), factor=self.scale)
 
     def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
         """Colours (B, Q, 3), normalised, at coord (B, Q, 2); the cell has no say."""

@@ -1,0 +1,136 @@
+"""Nearest codes, the local ensemble's weights, windows of a field."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from liif.geometry import Field, cell_of, corners, grid_coord, nearest, pixel_centres
+from liif.models.sr import first_pixel, target_size
+
+ONE = torch.zeros((), dtype=torch.float64)
+
+
+def test_pixel_centres():
+    torch.testing.assert_close(
+        pixel_centres(4, ONE), torch.tensor([-0.75, -0.25, 0.25, 0.75], dtype=torch.float64)
+    )
+    assert pixel_centres(1, ONE).tolist() == [0.0]
+
+
+def test_grid_coord_runs_along_rows():
+    coord = grid_coord(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0, 5.0]))
+    assert coord.tolist() == [[1, 3], [1, 4], [1, 5], [2, 3], [2, 4], [2, 5]]
+
+
+def test_cell_is_a_pixel():
+    assert cell_of((4, 8), ONE).tolist() == [[0.5, 0.25]]
+
+
+@given(n=st.integers(1, 300), position=st.floats(0.001, 0.999))
+def test_nearest_is_the_pixel_that_holds_the_coordinate(n, position):
+    u = position * n
+    if abs(u - round(u)) < 1e-4:
+        return  # on a border between pixels either is right
+    code = nearest(torch.tensor([2 * position - 1], dtype=torch.float64), n)
+    assert code.at.item() == int(u)
+    assert code.offset.item() == pytest.approx(2 * (u - int(u) - 0.5), abs=1e-9)
+
+
+@given(n=st.integers(1, 60), N=st.integers(1, 200))
+def test_neighbours_enclose_the_query(n, N):
+    y = pixel_centres(N, ONE)
+    low, high = nearest(y, n, -1), nearest(y, n, 1)
+    u = (torch.arange(N) + 0.5) * n / N - 0.5  # in code indices
+    # The coordinate's bias of 1e-6 moves what lies on a border.
+    floor = torch.floor(u + 2e-6 * n).long()
+    assert torch.equal(low.at, floor.clamp(0, n - 1))
+    assert torch.equal(high.at, (floor + 1).clamp(0, n - 1))
+
+
+@pytest.mark.parametrize(("size", "out"), [((5, 7), (13, 9)), ((1, 1), (4, 3)), ((3, 8), (3, 8))])
+def test_ensemble_weights_are_bilinear(size, out):
+    """Opposite areas, written out: away from the border the weights are those of bilinear
+    interpolation, and everywhere they sum to one."""
+    y, x = pixel_centres(out[0], ONE).view(-1, 1), pixel_centres(out[1], ONE).view(1, -1)
+    four = list(corners(y, x, size, ensemble=True))
+    total = sum(c.weight for c in four)
+    torch.testing.assert_close(total, torch.ones_like(total))
+    u = (torch.arange(out[0]) + 0.5).double() * size[0] / out[0] - 0.5
+    v = (torch.arange(out[1]) + 0.5).double() * size[1] / out[1] - 0.5
+    for i, j in itertools.product(range(out[0]), range(out[1])):
+        if not (0 <= u[i] < size[0] - 1 and 0 <= v[j] < size[1] - 1):
+            continue
+        fy, fx = u[i] - u[i].floor(), v[j] - v[j].floor()
+        expected = [(1 - fy) * (1 - fx), (1 - fy) * fx, fy * (1 - fx), fy * fx]
+        found = [c.weight[i, j] for c in four]
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_without_ensemble_there_is_one_corner():
+    y = pixel_centres(6, ONE)
+    (corner,) = corners(y, y, (3, 3), ensemble=False)
+    assert corner.weight is None
+    assert corner.row.tolist() == [0, 0, 1, 1, 2, 2]
+    torch.testing.assert_close(corner.offset_y, torch.tensor([-0.5, 0.5] * 3, dtype=torch.float64))
+
+
+def test_gather_takes_each_image_of_a_batch_from_its_own_codes():
+    codes = torch.arange(2 * 6).view(2, 6, 1).float()
+    field = Field(codes, window=(2, 3), size=(2, 3))
+    row, col = torch.tensor([[1]]), torch.tensor([[2]])
+    assert field.gather(row, col).flatten().tolist() == [5, 11]
+
+
+def test_a_window_answers_as_the_whole():
+    image = torch.rand(2, 4, 9, 11)
+    whole = Field.of_map(image)
+    part = Field.of_map(image[:, :, 2:7, 3:9]).placed((2, 3), (9, 11))
+    row, col = torch.tensor([[[2], [6]]]), torch.tensor([[[3, 5, 8]]])
+    assert torch.equal(whole.gather(row, col), part.gather(row, col))
+    assert whole.gather(row, col)[1, 1, 2].tolist() == image[1, :, 6, 8].tolist()
+
+
+def test_a_window_of_an_upsampled_map_is_placed_in_its_own_pixels():
+    image = torch.rand(1, 1, 18, 22)
+    part = Field.of_map(image[:, :, 4:14, 6:18], factor=2).placed((2, 3), (9, 11))
+    assert part.size == (18, 22)
+    value = part.gather(torch.tensor([[5]]), torch.tensor([[7]]))
+    assert value.item() == image[0, 0, 5, 7].item()
+
+
+@given(n=st.integers(1, 50), N=st.integers(1, 300), data=st.data())
+def test_first_pixel_cuts_the_output_where_the_input_is_cut(n, N, data):
+    border = data.draw(st.integers(0, n))
+    centres = [(2 * i + 1) * n for i in range(N)]  # in 1/(2N) input pixels
+    expected = sum(c < 2 * N * border for c in centres)
+    assert first_pixel(border, n, N) == expected
+
+
+def test_target_size():
+    assert target_size((10, 20), scale=2.5) == (25, 50)
+    assert target_size((10, 20), scale=(2, 3.5)) == (20, 70)
+    assert target_size((10, 20), scale=0.01) == (1, 1)
+    assert target_size((10, 20), size=(7, 9)) == (7, 9)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {},
+        {"size": (3, 3), "scale": 2},
+        {"scale": 0},
+        {"scale": -1},
+        {"scale": float("nan")},
+        {"scale": float("inf")},
+        {"scale": (2, 0)},
+        {"size": (0, 5)},
+        {"size": (2.5, 5)},
+    ],
+)
+def test_impossible_sizes(wrong):
+    with pytest.raises(ValueError, match=r"size|scale"):
+        target_size((10, 20), **wrong)
