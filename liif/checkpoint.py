@@ -10,6 +10,7 @@ import json
 import os
 import pickle
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,16 +83,18 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 def _read_pytorch(path: Path) -> dict[str, Any]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "nsupported" in str(error) or "GLOBAL" in str(error):
-            raise UserError(
-                f"{path}: refused: it holds more than tensors and plain values, and loading it "
-                "could run code. Nothing of it was executed."
-            ) from None
-        raise UserError(f"{path}: damaged, or not a PyTorch checkpoint") from None
+        path.open("rb").close()
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+    try:
+        with warnings.catch_warnings():  # of foreign pickle protocols, which are refused anyway
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise UserError(
+            f"{path}: refused: it holds more than tensors and plain values, whose loading could "
+            "run code (nothing of it was executed), or it is damaged"
+        ) from None
     except Exception:  # A damaged archive fails in many ways inside PyTorch's reader.
         raise UserError(f"{path}: damaged or truncated, or not a PyTorch checkpoint") from None
     if not isinstance(content, dict):
@@ -214,7 +217,7 @@ def save_checkpoint(
         "format": FORMAT,
         "model": model.model_dump(mode="json"),
         "weights": weights,
-        "versions": {"torch": torch.__version__},
+        "versions": {"torch": str(torch.__version__)},
     }
     if training is not None:
         content["training"] = dict(training)

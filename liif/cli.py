@@ -1,11 +1,15 @@
 """The command line: the only place that picks a device, sets up logging, takes signals, prints."""
 
 import argparse
+import io
 import json
 import logging
+import math
+import os
 import shlex
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -50,6 +54,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and (
+            "can't allocate memory" not in str(error)  # PyTorch has no class for it on the CPU
+        ):
+            raise
+        print(f"error: not enough memory: {error or 'it is used up'}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # whoever reads our output has seen enough, as in `… | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -150,6 +164,10 @@ def _test(options: argparse.Namespace) -> int:
     config = load_config(TestConfig, options.config, options.set)
     checkpoint = options.checkpoint or _configured_checkpoint(config, options.config)
     device = _device(options.device)
+    if options.out:
+        _check_target(options.out)
+    if options.save_images:
+        _check_target(options.save_images / "image.png")
     model = load(checkpoint, device)
     lr = config.published_lr
     pairs = open_pairs(
@@ -179,11 +197,9 @@ def _test(options: argparse.Namespace) -> int:
             "set": config.set,
             "scale": y if y == x else [y, x],
             "protocol": config.protocol,
-            "psnr": psnr,
-            "ssim": ssim,
-            "bicubic": bicubic,
+            **_in_json(psnr=psnr, ssim=ssim, bicubic=bicubic),
             "images": [
-                {"name": s.name, "psnr": s.psnr, "ssim": s.ssim, "bicubic": s.bicubic}
+                {"name": s.name, **_in_json(psnr=s.psnr, ssim=s.ssim, bicubic=s.bicubic)}
                 for s in found
             ],
             "lr": lr or "pillow-bicubic",
@@ -195,10 +211,11 @@ def _test(options: argparse.Namespace) -> int:
 
 
 def _upscale(options: argparse.Namespace) -> int:
-    image = read_image(options.input)
-    model = load(options.checkpoint, _device(options.device))
     if (options.scale is None) == (options.size is None):
         raise UserError("give one of --scale and --size")
+    _check_target(options.output)
+    image = read_image(options.input)
+    model = load(options.checkpoint, _device(options.device))
     out = model.upscale(to_tensor(image), options.size, scale=options.scale)
     write_image(options.output, to_image(out))
     log.info("%s: %d×%d px", options.output, out.shape[2], out.shape[1])
@@ -206,15 +223,35 @@ def _upscale(options: argparse.Namespace) -> int:
 
 
 def _convert(options: argparse.Namespace) -> int:
-    checkpoint = read_checkpoint(options.input)
-    if options.output.exists():
-        raise UserError(f"{options.output}: exists already; choose another name")
     savers = {".safetensors": save_weights, ".pt": save_checkpoint}
     save = savers.get(options.output.suffix)
     if save is None:
         raise UserError(f"{options.output}: must end in {' or '.join(savers)}")
+    if options.output.exists():
+        raise UserError(f"{options.output}: exists already; choose another name")
+    _check_target(options.output)
+    checkpoint = read_checkpoint(options.input)
     save(options.output, checkpoint.model, checkpoint.weights)
+    log.info("wrote %s", options.output)
     return 0
+
+
+def _check_target(file: Path) -> None:
+    """Find out before the work, not after it, that its result cannot be written."""
+    if file.is_dir():
+        raise UserError(f"{file}: is a folder; give the name of a file")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=file.parent).close()
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(f"{file}: cannot be written: its folder is a file") from None
+    except OSError as error:
+        raise UserError(f"{file}: cannot be written: {error.strerror or error}") from None
+
+
+def _in_json(**values: float) -> dict[str, float | None]:
+    """JSON knows no infinity (equal images) and no NaN (too small for SSIM): null."""
+    return {key: value if math.isfinite(value) else None for key, value in values.items()}
 
 
 def _score_line(name: str, psnr: float, ssim: float, bicubic: float) -> str:
@@ -225,14 +262,16 @@ def _configured_checkpoint(config: TestConfig, file: Path) -> Path:
     """The checkpoint that a test's configuration names."""
     if config.checkpoint is None:
         raise UserError(f"{file}: names no checkpoint; give one with --checkpoint FILE")
-    path = Path(config.checkpoint)
-    if not path.exists():
-        trained_by = file.parent / f"{path.parent.name}.yaml"
-        raise UserError(
-            f"no checkpoint at {path}; train it with\n"
-            f"  python scripts/train.py --config {trained_by}\nor give another with --checkpoint"
-        )
-    return path
+    path = Path(config.checkpoint).expanduser()
+    if path.exists():
+        return path
+    trained_by = file.parent / f"{path.parent.name}.yaml"
+    if not trained_by.exists():
+        raise UserError(f"{file}: no checkpoint at {path}; give another with --checkpoint FILE")
+    raise UserError(
+        f"no checkpoint at {path}; train it with\n"
+        f"  python scripts/train.py --config {trained_by}\nor give another with --checkpoint FILE"
+    )
 
 
 def _device(name: str) -> torch.device:
@@ -250,21 +289,29 @@ def _device(name: str) -> torch.device:
 
 
 def _scale(text: str) -> tuple[float, float]:
-    numbers = [float(part) for part in text.split(",")]
-    if len(numbers) not in (1, 2) or not all(0 < n < float("inf") for n in numbers):
-        raise argparse.ArgumentTypeError(f"{text}: must be a positive number, or two: SY,SX")
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 2) or not all(0 < n <= 1000 for n in numbers):
+        raise argparse.ArgumentTypeError(
+            f"{text}: must be a number above 0, at most 1000, or two: SY,SX"
+        )
     return numbers[0], numbers[-1]
 
 
 def _size(text: str) -> tuple[int, int]:
     width, by, height = text.lower().partition("x")
-    if not (by and width.isdigit() and height.isdigit() and int(width) and int(height)):
+    sides = [int(s) if s.isascii() and s.isdecimal() else 0 for s in (width, height)]
+    if not by or not 1 <= min(sides) <= max(sides) <= 10**6:
         raise argparse.ArgumentTypeError(f"{text}: must be WIDTHxHEIGHT, e.g. 3840x2160")
-    return int(height), int(width)
+    return sides[1], sides[0]
 
 
 def _set_up_logging() -> None:
     """People read the log on standard error; a progress bar tells the steps where there is one."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # file names may hold what it cannot show
+        sys.stdout.reconfigure(errors="backslashreplace")
     log.handlers.clear()
     log.setLevel(logging.DEBUG)
     handler = logging.StreamHandler(sys.stderr)

@@ -34,6 +34,8 @@ Count = Annotated[int, Field(gt=0, le=10**9)]
 
 def _both_axes(value: object) -> object:
     if isinstance(value, int | float) and not isinstance(value, bool):
+        if not 1 <= value <= 1000:  # checked below too, but there it would be two mistakes
+            raise ValueError(f"must be from 1 to 1000, not {value}")
         return (value, value)
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise ValueError("must be a number such as 2 or 2.5, or two: [vertical, horizontal]")

@@ -31,6 +31,10 @@ FREE_TO_CHANGE = {
 """Keys that may differ when a run goes on: they do not change what is computed."""
 
 
+COUNTERS = ("step", "validated", "best", "window", "seconds")
+"""Of a state, what is plain numbers."""
+
+
 def learning_rate_at(step: int, config: TrainConfig) -> float:
     """Of the update that follows `step` finished ones."""
     passed = sum(step >= milestone for milestone in config.milestones)
@@ -104,7 +108,7 @@ class State:
             "config": config.model_dump(mode="json"),
             "optimizer": self.optimizer.state_dict(),
             "generator": torch.get_rng_state(),
-            **{k: getattr(self, k) for k in ("step", "validated", "best", "window", "seconds")},
+            **{key: getattr(self, key) for key in COUNTERS},
         }
         if self.average is not None:
             training["weights"] = self.model.state_dict()
@@ -116,15 +120,18 @@ class State:
         saved = checkpoint.training
         if saved is None:
             raise UserError(f"{path}: holds weights only; start from them with --set init={path}")
-        _check_same_run(path, saved["config"], config)
-        self.model.load_state_dict(saved.get("weights", checkpoint.weights))
-        if self.average is not None:
-            self.average.module.load_state_dict(checkpoint.weights)
-            self.average.n_averaged.fill_(saved["averaged"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        torch.set_rng_state(saved["generator"])
-        for key in ("step", "validated", "best", "window", "seconds"):
-            setattr(self, key, saved[key])
+        try:
+            _check_same_run(path, saved["config"], config)
+            self.model.load_state_dict(saved.get("weights", checkpoint.weights))
+            if self.average is not None:
+                self.average.module.load_state_dict(checkpoint.weights)
+                self.average.n_averaged.fill_(saved["averaged"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            torch.set_rng_state(saved["generator"])
+            for key in COUNTERS:
+                setattr(self, key, saved[key])
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise UserError(f"{path}: the state of its run is damaged ({error!r})") from None
 
 
 def new_state(config: TrainConfig, device: torch.device) -> State:
@@ -180,18 +187,20 @@ def train(
     record = RunLog(folder, step=state.step, steps=config.steps)
     with closing(record), closing(supply):
         meter = Meter(state, config, record)
+        finished = False
         while True:
             if valid and is_due(state.step, valid.config.every, config.steps, state.validated):
                 judgement = valid.judge(state.judged, record, state.step, stopping)
                 state.model.train()
                 if judgement is None:
-                    break
+                    break  # to be judged when the run goes on
                 state.validated = state.step
                 if judgement > state.best:
                     state.best = judgement
                     state.save(folder / "best.pt", config)
                 meter.restart()
-            if state.step >= config.steps or stopping():
+            finished = state.step >= config.steps
+            if finished or stopping():
                 break
             asked = time.perf_counter()
             batch = next(supply).to(device)
@@ -218,7 +227,7 @@ def train(
                 state.save(folder / f"step-{state.step:08d}.pt", config)
         meter.settle()
         state.save(folder / "last.pt", config)
-    if state.step < config.steps:
+    if not finished:
         return False
     save_weights(folder / "last.safetensors", config.model, state.judged.state_dict())
     if config.test is not None:

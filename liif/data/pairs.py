@@ -7,6 +7,7 @@ and reduced to (h, w).
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -27,6 +28,7 @@ class Pair(NamedTuple):
     """One picture in both resolutions."""
 
     name: str
+    """Its path in the folder of high-resolution images, without suffix."""
     lr: Array
     """uint8 (h, w, 3)."""
     hr: Array
@@ -37,6 +39,7 @@ class Pair(NamedTuple):
 class PairSet:
     """Pairs made or read when they are asked for, in the order of their names."""
 
+    names: list[str]
     hr: list[Path]
     lr: list[Path] | None
     scale: Scale
@@ -46,7 +49,7 @@ class PairSet:
         return len(self.hr)
 
     def __iter__(self) -> Iterator[Pair]:
-        for i, path in enumerate(self.hr):
+        for i, (name, path) in enumerate(zip(self.names, self.hr, strict=True)):
             hr = read_image(path)
             if self.lr is None:
                 if self.crop is not None:
@@ -55,7 +58,7 @@ class PairSet:
             else:
                 lr = read_image(self.lr[i])
                 hr = hr[: round(lr.shape[0] * self.scale[0]), : round(lr.shape[1] * self.scale[1])]
-            yield Pair(path.stem, lr, hr)
+            yield Pair(name, lr, hr)
 
 
 def open_pairs(
@@ -75,18 +78,21 @@ def open_pairs(
         UserError: nothing there; names or sizes that do not match, naming both.
     """
     hr_paths = list_images(hr)
+    base = hr if hr.is_dir() else hr.parent
+    hr_names = [path.relative_to(base).as_posix() for path in hr_paths]
+    keys = [_key(name) for name in hr_names]
     if lr is None:
-        return PairSet(hr_paths[: limit or None], None, scale, crop)
+        uses = Counter(keys)  # a.png beside a.jpg keep their suffixes
+        names = [k if uses[k] == 1 else n for k, n in zip(keys, hr_names, strict=True)]
+        return PairSet(names[: limit or None], hr_paths[: limit or None], None, scale, crop)
     lr_paths = list_images(lr)
     if hr.is_file():
         lr_paths = [path for path in lr_paths if pair_key(path.name, {hr.stem}) == hr.stem]
-    base = hr if hr.is_dir() else hr.parent
-    hr_names = [path.relative_to(base).as_posix() for path in hr_paths]
     lr_names = [path.relative_to(lr if lr.is_dir() else lr.parent).as_posix() for path in lr_paths]
     matched = [lr_paths[i] for i, _ in match_pairs(lr_names, hr_names, lr, base)]
     for small, large in zip(matched, hr_paths, strict=True):
         _check_published(image_size(small), image_size(large), scale, small, large)
-    return PairSet(hr_paths, matched, scale)
+    return PairSet(keys, hr_paths, matched, scale)
 
 
 def match_pairs(
@@ -94,15 +100,22 @@ def match_pairs(
 ) -> list[tuple[int, int]]:
     """(index in lr, index in hr) of all pairs in the order of hr, by name without suffix and
     without a trailing x2, x3, … of the low-resolution one. With `complete`, none may be left
-    over: UserError naming those that are."""
-    hr_keys = [str(PurePosixPath(name).with_suffix("")) for name in hr_names]
+    over. UserError names those that are, and those of which there are several."""
+    lr, hr = (path.parent if path.is_file() else path for path in (lr, hr))
+    hr_keys = [_key(name) for name in hr_names]
     known = set(hr_keys)
-    by_key = {pair_key(name, known): i for i, name in enumerate(lr_names)}
+    lr_keys = [pair_key(name, known) for name in lr_names]
+    for folder, names, keys in ((lr, lr_names, lr_keys), (hr, hr_names, hr_keys)):
+        uses = Counter(keys)
+        several = [n for n, key in zip(names, keys, strict=True) if key in known and uses[key] > 1]
+        if several:
+            raise UserError(f"{folder}: several images of one picture: {_listed(several)}")
+    by_key = {key: i for i, key in enumerate(lr_keys)}
     lonely = [str(hr / n) for n, key in zip(hr_names, hr_keys, strict=True) if key not in by_key]
-    spare = [str(lr / lr_names[i]) for key, i in by_key.items() if key not in known]
-    if complete and (lonely or spare):
+    spare = [str(lr / n) for n, key in zip(lr_names, lr_keys, strict=True) if key not in known]
+    if (complete and (lonely or spare)) or len(lonely) == len(hr_names):
         parts = [
-            f"{len(names)} without a partner: {', '.join(names[:3])}{', …' if names[3:] else ''}"
+            f"{len(names)} without a partner: {_listed(names)}"
             for names in (lonely, spare)
             if names
         ]
@@ -115,8 +128,16 @@ def match_pairs(
 
 def pair_key(lr_name: str, hr_keys: set[str]) -> str:
     """What a low-resolution image is matched by: its name as it is, or without x2, x3, …"""
-    key = str(PurePosixPath(lr_name).with_suffix(""))
+    key = _key(lr_name)
     return key if key in hr_keys else re.sub(r"x\d+(\.\d+)?$", "", key)
+
+
+def _key(name: str) -> str:
+    return str(PurePosixPath(name).with_suffix(""))
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", …" if names[3:] else "")
 
 
 def pair_scale(lr: Size, hr: Size, lr_name: str, hr_name: str) -> int:

@@ -3,6 +3,7 @@
 Everything random comes from the generator that is handed in; `loader.py` makes one for each sample.
 """
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -18,7 +19,7 @@ from liif.errors import UserError
 from liif.section import Section
 
 Array = np.ndarray
-Scale = Annotated[float, Field(gt=0, le=1000)]
+Scale = Annotated[float, Field(ge=1, le=1000)]
 Side = Annotated[int, Field(gt=0, le=2**16)]
 
 
@@ -48,7 +49,11 @@ class Storage(Section):
     def open(self, path: Path) -> ImageStore:
         folder = None if self.cache_dir is None else Path(self.cache_dir).expanduser()
         return open_images(
-            path, cache=self.cache, cache_dir=folder, skip_broken=self.skip_broken, progress=True
+            path,
+            cache=self.cache,
+            cache_dir=folder,
+            skip_broken=self.skip_broken,
+            progress=sys.stderr.isatty(),
         )
 
 
@@ -68,8 +73,8 @@ class RandomScale(Storage):
     @model_validator(mode="after")
     def _possible(self) -> "RandomScale":
         low, high = self.scale
-        if not 1 <= low <= high:
-            raise ValueError(f"scale: must be 1 <= low <= high, not {list(self.scale)}")
+        if low > high:
+            raise ValueError(f"scale: must be low <= high, not {list(self.scale)}")
         smallest = round(self.patch * low) ** 2
         if self.queries > smallest:
             raise ValueError(f"queries: at most the {smallest} pixels of the smallest crop")
@@ -98,12 +103,19 @@ class FixedPairs(Storage):
         lr_folder, hr_folder = data_path(root, self.lr), data_path(root, self.hr)
         lr, hr = self.open(lr_folder), self.open(hr_folder)
         order = match_pairs(lr.names, hr.names, lr_folder, hr_folder, complete=not self.skip_broken)
-        scales = {pair_scale(lr.sizes[i], hr.sizes[j], lr.names[i], hr.names[j]) for i, j in order}
+        scales = {
+            pair_scale(
+                *(lr.sizes[i], hr.sizes[j]),
+                *(str(lr_folder / lr.names[i]), str(hr_folder / hr.names[j])),
+            )
+            for i, j in order
+        }
         if len(scales) > 1:
             raise UserError(f"{hr_folder}: its images are of several scales: {sorted(scales)}")
         _check_sizes(lr, self.patch, lr_folder, "train_data.patch")
-        if self.queries > (self.patch * (scale := scales.pop())) ** 2:
-            raise UserError("train_data.queries: more than the pixels of a high-resolution crop")
+        pixels = (self.patch * (scale := scales.pop())) ** 2
+        if self.queries > pixels:
+            raise UserError(f"train_data.queries: at most the {pixels} pixels of a crop, x{scale}")
         return FixedPairsSource(self, lr, hr, order, scale)
 
 
