@@ -3,8 +3,13 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+
+from liif.checkpoint import save_checkpoint
+from liif.data.images import write_image
+from liif.models.build import ModelConfig, build_model
 
 # Small models are faster on one thread, and many times so on a busy machine.
 torch.set_num_threads(1)
@@ -18,4 +23,39 @@ def shared() -> Path:
     path = Path(os.environ.get("LIIF_SHARED", ROOT.parent / "shared"))
     if not path.is_dir():
         pytest.skip(f"needs the development data, which is not at {path} (set LIIF_SHARED)")
+    return path
+
+
+def texture(height, width, seed=0):
+    """A textured colour picture, uint8 (H, W, 3)."""
+    y, x = np.mgrid[:height, :width]
+    waves = [
+        np.sin(x / 3 + seed) + np.cos(y / 5),
+        np.sin((x + 2 * y + seed) / 4),
+        np.cos(x * y / 99),
+    ]
+    return ((np.stack(waves, axis=-1) + 2) / 4 * 255).astype(np.uint8)
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    """A folder of three small pictures: a.png 60×40, b.png 50×44, c.png 48×48."""
+    folder = tmp_path / "photos"
+    for seed, (name, height, width) in enumerate([("a", 40, 60), ("b", 44, 50), ("c", 48, 48)]):
+        write_image(folder / f"{name}.png", texture(height, width, seed))
+    return folder
+
+
+TINY = {
+    "encoder": {"name": "edsr-baseline", "blocks": 1, "width": 8},
+    "decoder": {"name": "liif", "hidden": [16]},
+}
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory) -> Path:
+    """Weights of a very small model, in our own format."""
+    config = ModelConfig.model_validate(TINY)
+    path = tmp_path_factory.mktemp("tiny") / "tiny.pt"
+    save_checkpoint(path, config, build_model(config).state_dict())
     return path

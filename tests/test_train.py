@@ -82,7 +82,17 @@ def metrics(folder):
     ]
 
 
-def test_twenty_official_steps(shared):
+@pytest.fixture
+def two_threads():
+    """As the official steps were made: with other sums, one ReLU falls to the other side of zero
+    (1.7e-4 in one layer's weights; exact arithmetic differs from the official file by as much)."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_twenty_official_steps(shared, two_threads):
     model = load(shared / "golden" / "liif-small-full.pth").train()
     data = np.load(shared / "golden" / "train-liif-small.npz")
     optimizer = torch.optim.Adam(model.parameters())
@@ -96,7 +106,6 @@ def test_twenty_official_steps(shared):
     for key, value in final.items():
         ours = key.removeprefix("final/").replace("imnet.", "decoder.mlp.")
         found = model.state_dict()[ours].numpy()
-        # In norm: Adam turns a rounding error in a vanishing gradient into a visible step.
         assert np.linalg.norm(found - value) <= 1e-4 * np.linalg.norm(value), key
 
 
@@ -265,7 +274,7 @@ def test_ema_is_what_is_judged_and_used(photos, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_save_and_the_same_command_goes_on(photos, tmp_path, number):
     file = tmp_path / "small.yaml"
-    settings = config(photos, steps=100_000, workers=2, save_every=100_000)
+    settings = config(photos, steps=100_000, workers=2, save_every=100_000, valid=None)
     file.write_text(liif.config.dump_config(settings))
     command = [sys.executable, "-m", "liif", "train", "--config", str(file)]
 

@@ -140,12 +140,12 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:3]) + (", …" if names[3:] else "")
 
 
-def pair_scale(lr: Size, hr: Size, lr_name: str, hr_name: str) -> int:
+def pair_scale(lr: Size, hr: Size, small: Path, large: Path) -> int:
     """The whole-numbered scale between two sizes; the larger may have a remainder."""
     scale = hr[0] // lr[0]
     if scale < 1 or (hr[0] // scale, hr[1] // scale) != lr:
         raise UserError(
-            f"{lr_name} ({lr[1]}×{lr[0]} px) and {hr_name} ({hr[1]}×{hr[0]} px) are not of one "
+            f"{small} ({lr[1]}×{lr[0]} px) and {large} ({hr[1]}×{hr[0]} px) are not of one "
             "whole-numbered scale"
         )
     return scale

@@ -104,10 +104,7 @@ class FixedPairs(Storage):
         lr, hr = self.open(lr_folder), self.open(hr_folder)
         order = match_pairs(lr.names, hr.names, lr_folder, hr_folder, complete=not self.skip_broken)
         scales = {
-            pair_scale(
-                *(lr.sizes[i], hr.sizes[j]),
-                *(str(lr_folder / lr.names[i]), str(hr_folder / hr.names[j])),
-            )
+            pair_scale(lr.sizes[i], hr.sizes[j], lr_folder / lr.names[i], hr_folder / hr.names[j])
             for i, j in order
         }
         if len(scales) > 1:
