@@ -4,35 +4,25 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from liif.checkpoint import load, read_checkpoint, save_checkpoint, save_weights, write_atomically
-from liif.config import TrainConfig, dump_config
+from liif.checkpoint import save_weights, write_atomically
+from liif.config import TrainConfig
+from liif.configfile import dump_config
 from liif.data.loader import Batch, batches
 from liif.errors import UserError
-from liif.models.build import build_model
 from liif.models.sr import SRModel
 from liif.runlog import RunLog, is_due
-from liif.validation import Validation, final_test
+from liif.state import State, new_state
+from liif.validation import FinalTest, Validation
 
 log = logging.getLogger("liif")
-
-FREE_TO_CHANGE = {
-    "data_root", "steps", "workers", "log_every", "save_every", "keep_every", "test", "compile",
-}  # fmt: skip
-"""Keys that may differ when a run goes on: they do not change what is computed."""
-
-
-COUNTERS = ("step", "validated", "best", "window", "seconds")
-"""Of a state, what is plain numbers."""
 
 
 def learning_rate_at(step: int, config: TrainConfig) -> float:
@@ -83,75 +73,6 @@ def train_step(
     return values
 
 
-@dataclass
-class State:
-    """All of a run that changes."""
-
-    model: SRModel
-    optimizer: torch.optim.Optimizer
-    average: AveragedModel | None
-    step: int = 0
-    validated: int = 0
-    """The step of the last finished validation."""
-    best: float = float("-inf")
-    window: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
-    """Loss, gradient norm and steps summed since the last line of the log."""
-    seconds: float = 0.0
-
-    @property
-    def judged(self) -> SRModel:
-        """The model to validate, test and use: the averaged one if there is one."""
-        return self.model if self.average is None else cast(SRModel, self.average.module)
-
-    def save(self, path: Path, config: TrainConfig) -> None:
-        training: dict[str, Any] = {
-            "config": config.model_dump(mode="json"),
-            "optimizer": self.optimizer.state_dict(),
-            "generator": torch.get_rng_state(),
-            **{key: getattr(self, key) for key in COUNTERS},
-        }
-        if self.average is not None:
-            training["weights"] = self.model.state_dict()
-            training["averaged"] = int(self.average.n_averaged)
-        save_checkpoint(path, config.model, self.judged.state_dict(), training)
-
-    def restore(self, path: Path, config: TrainConfig) -> None:
-        checkpoint = read_checkpoint(path)
-        saved = checkpoint.training
-        if saved is None:
-            raise UserError(f"{path}: holds weights only; start from them with --set init={path}")
-        try:
-            _check_same_run(path, saved["config"], config)
-            self.model.load_state_dict(saved.get("weights", checkpoint.weights))
-            if self.average is not None:
-                self.average.module.load_state_dict(checkpoint.weights)
-                self.average.n_averaged.fill_(saved["averaged"])
-            self.optimizer.load_state_dict(saved["optimizer"])
-            torch.set_rng_state(saved["generator"])
-            for key in COUNTERS:
-                setattr(self, key, saved[key])
-        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-            raise UserError(f"{path}: the state of its run is damaged ({error!r})") from None
-
-
-def new_state(config: TrainConfig, device: torch.device) -> State:
-    """The state before the first step."""
-    model = build_model(config.model, seed=config.seed)
-    if config.init is not None:
-        start = load(config.init).state_dict()
-        try:
-            model.load_state_dict(start)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())[:400]
-            raise UserError(f"init: {config.init} does not fit the model: {reason}") from None
-    model.to(device).train()
-    average = None
-    if config.ema is not None:
-        average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema))
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
-    return State(model, optimizer, average)
-
-
 def train(
     config: TrainConfig,
     folder: Path,
@@ -171,6 +92,7 @@ def train(
         state.restore(start, config)
     source = config.train_data.open_source(config.data_root)
     valid = None if config.valid is None else Validation(config.valid, config.data_root)
+    test = None if config.test is None else FinalTest(config.test, config.data_root)
     log.info("run %s on %s: %s", folder, device, describe(state, len(source)))
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "config.yaml", dump_config(config).encode())
@@ -230,8 +152,8 @@ def train(
     if not finished:
         return False
     save_weights(folder / "last.safetensors", config.model, state.judged.state_dict())
-    if config.test is not None:
-        final_test(state.judged, config.test, config.data_root, folder)
+    if test is not None:
+        test.judge(state.judged, folder)
     return True
 
 
@@ -303,21 +225,6 @@ def _starting_point(folder: Path, resume: Literal["auto", "never"] | Path) -> Pa
             "or leave --resume away to go on with it"
         )
     return last
-
-
-def _check_same_run(path: Path, saved: dict[str, Any], config: TrainConfig) -> None:
-    """A run goes on only as the run it was."""
-    now = config.model_dump(mode="json")
-    changed = [
-        f"{key}: {saved.get(key)!r} -> {now[key]!r}"
-        for key in now
-        if key not in FREE_TO_CHANGE and saved.get(key) != now[key]
-    ]
-    if changed:
-        raise UserError(
-            f"{path}: was trained with another configuration, so this would not be the same run "
-            f"({'; '.join(changed)[:600]}). Choose another --name for a new run."
-        )
 
 
 def _diverged(step: int, error: DivergedError, folder: Path) -> str:

@@ -5,13 +5,16 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
+
 from liif.checkpoint import write_atomically
 from liif.config import FinalTestConfig, ValidConfig
 from liif.data.images import write_image
-from liif.data.pairs import open_pairs
+from liif.data.pairs import Pair, open_pairs
 from liif.data.paths import data_path
+from liif.errors import UserError
 from liif.evaluate import Score, scores, to_image
-from liif.metrics import protocol
+from liif.metrics import Protocol, protocol
 from liif.models.sr import SRModel
 from liif.pictures import Tile, methods, sheet, window
 from liif.runlog import RunLog
@@ -29,8 +32,11 @@ class Validation:
             scale: open_pairs(folder, scale=(scale, scale), crop=config.crop, limit=config.limit)
             for scale in config.scales
         }
-        # Crops are small: made once, and a broken image is found before training starts.
+        # Crops are small: made once, and whatever is wrong is found before training starts.
         self.kept = {s: list(pairs) for s, pairs in self.sets.items()} if config.crop else {}
+        for scale, pairs in self.kept.items():
+            for pair in pairs:
+                _check_border(pair, protocol(config.protocol, (scale, scale)))
 
     def judge(
         self, model: SRModel, record: RunLog, step: int, stopping: Callable[[], bool]
@@ -65,25 +71,30 @@ class Validation:
         return average
 
 
-def final_test(
-    model: SRModel, config: FinalTestConfig, data_root: str | None, folder: Path
-) -> None:
-    """A table beside bicubic (test.json) and a picture of the first image (comparison.png)."""
-    model.eval()
-    table: list[dict[str, float]] = []
-    rows: list[list[Tile]] = []
-    log.info("test on %s, PSNR in dB (protocol %s):", config.images, config.protocol)
-    for scale in config.scales:
-        pairs = open_pairs(data_path(data_root, config.images), scale=(scale, scale))
-        found = list(scores(model, pairs, protocol(config.protocol, (scale, scale))))
-        ours, bicubic = mean([s.psnr for s in found]), mean([s.bicubic for s in found])
-        gain = ours - bicubic
-        log.info("  x%-4g LIIF %.2f  bicubic %.2f  gain %+.2f", scale, ours, bicubic, gain)
-        table.append({"scale": scale, "psnr": ours, "bicubic": bicubic})
-        rows.append(window(compare(found[0], scale), 256))
-    write_atomically(folder / "test.json", json.dumps(table, indent=1).encode())
-    write_image(folder / "comparison.png", sheet(rows))
-    log.info("comparison picture: %s", folder / "comparison.png")
+class FinalTest:
+    """A last look at the finished model: a table beside bicubic and a comparison picture."""
+
+    def __init__(self, config: FinalTestConfig, data_root: str | None) -> None:
+        self.config = config
+        folder = data_path(data_root, config.images)
+        self.sets = {scale: open_pairs(folder, scale=(scale, scale)) for scale in config.scales}
+
+    def judge(self, model: SRModel, folder: Path) -> None:
+        """Write test.json and comparison.png (of the first image)."""
+        model.eval()
+        table: list[dict[str, float]] = []
+        rows: list[list[Tile]] = []
+        log.info("test on %s, PSNR in dB (protocol %s):", self.config.images, self.config.protocol)
+        for scale, pairs in self.sets.items():
+            found = list(scores(model, pairs, protocol(self.config.protocol, (scale, scale))))
+            ours, bicubic = mean([s.psnr for s in found]), mean([s.bicubic for s in found])
+            gain = ours - bicubic
+            log.info("  x%-4g LIIF %.2f  bicubic %.2f  gain %+.2f", scale, ours, bicubic, gain)
+            table.append({"scale": scale, "psnr": ours, "bicubic": bicubic})
+            rows.append(window(compare(found[0], scale), 256))
+        write_atomically(folder / "test.json", json.dumps(table, indent=1).encode())
+        write_image(folder / "comparison.png", sheet(rows))
+        log.info("comparison picture: %s", folder / "comparison.png")
 
 
 def compare(score: Score, scale: float) -> list[Tile]:
@@ -98,3 +109,13 @@ def compare(score: Score, scale: float) -> list[Tile]:
 def mean(values: Sequence[float]) -> float:
     """Of a list that is not empty."""
     return sum(values) / len(values)
+
+
+def _check_border(pair: Pair, how: Protocol) -> None:
+    try:
+        how.crop(torch.empty(pair.hr.shape[:2]))
+    except ValueError as error:
+        raise UserError(
+            f"{pair.name}: {error}: raise valid.crop or lower valid.scales, or use "
+            "valid.protocol: none"
+        ) from None

@@ -1,4 +1,4 @@
-"""Every encoder with every decoder: forward, backward, whole images, tiles, the published formula."""
+"""Every encoder with every decoder: forward, backward, images, tiles, the published formula."""
 
 import copy
 

@@ -15,6 +15,8 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import liif.configfile
+import liif.state
 import liif.train
 from liif.checkpoint import load, read_checkpoint
 from liif.config import TrainConfig
@@ -209,19 +211,19 @@ def test_weights_alone_are_a_start_but_no_run(photos, tmp_path):
     with pytest.raises(UserError, match="--set init="):
         train(config(photos), tmp_path / "b", device=CPU, resume=file)
     settings = config(photos, init=str(file))
-    state = liif.train.new_state(settings, CPU)
+    state = liif.state.new_state(settings, CPU)
     for key, value in state.model.state_dict().items():
         assert torch.equal(value, weights(tmp_path / "a")[key])
     other = {"encoder": {"name": "edsr-baseline", "blocks": 2, "width": 8}}
     other["decoder"] = {"name": "liif", "hidden": [16]}
     with pytest.raises(UserError, match="does not fit"):
-        liif.train.new_state(config(photos, init=str(file), model=other), CPU)
+        liif.state.new_state(config(photos, init=str(file), model=other), CPU)
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_update(photos, tmp_path):
     run = tmp_path / "run"
     train(config(photos, steps=9), run, device=CPU)
-    state = liif.train.new_state(config(photos), CPU)
+    state = liif.state.new_state(config(photos), CPU)
     batch = Batch(
         torch.full((1, 3, 8, 8), torch.inf),
         torch.zeros(1, 4, 2),
@@ -238,7 +240,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(photos, tmp_path):
 
 
 def test_gradient_clipping_limits_the_norm(photos):
-    state = liif.train.new_state(config(photos), CPU)
+    state = liif.state.new_state(config(photos), CPU)
     batch = Batch(
         torch.rand(2, 3, 8, 8), torch.zeros(2, 9, 2), torch.ones(2, 2), torch.rand(2, 9, 3)
     )
@@ -250,7 +252,7 @@ def test_gradient_clipping_limits_the_norm(photos):
 def test_bf16_stays_close(photos):
     losses = {}
     for bf16 in (False, True):
-        state = liif.train.new_state(config(photos), CPU)
+        state = liif.state.new_state(config(photos), CPU)
         torch.manual_seed(0)
         batch = Batch(
             torch.rand(2, 3, 8, 8), torch.rand(2, 50, 2), torch.ones(2, 2), torch.rand(2, 50, 3)
@@ -275,7 +277,7 @@ def test_ema_is_what_is_judged_and_used(photos, tmp_path):
 def test_signals_save_and_the_same_command_goes_on(photos, tmp_path, number):
     file = tmp_path / "small.yaml"
     settings = config(photos, steps=100_000, workers=2, save_every=100_000, valid=None)
-    file.write_text(liif.config.dump_config(settings))
+    file.write_text(liif.configfile.dump_config(settings))
     command = [sys.executable, "-m", "liif", "train", "--config", str(file)]
 
     def start():

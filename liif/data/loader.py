@@ -102,10 +102,14 @@ def batches(
         pin_memory=pin_memory,
         worker_init_fn=_ignore_signals,
     )
-    for batch in loader:
-        if isinstance(batch, UserError):
-            raise batch
-        yield batch
+    try:
+        for batch in loader:
+            if isinstance(batch, UserError):
+                raise batch
+            yield batch
+    except BaseException as error:
+        # Without its frames: they would keep the workers, and the process that waits for them.
+        raise error.with_traceback(None) from None
 
 
 def _ignore_signals(worker: int) -> None:

@@ -9,5 +9,5 @@ def data_path(root: str | None, path: str) -> Path:
     package, or relative to the data root, which is `root`, else $LIIF_DATA, else datasets/."""
     if path.startswith("builtin:"):
         return Path(__file__).parent.parent / "photos" / path.removeprefix("builtin:")
-    base = Path(root or os.environ.get("LIIF_DATA") or "datasets").expanduser()
-    return base / Path(path).expanduser()
+    base = os.path.expanduser(root or os.environ.get("LIIF_DATA") or "datasets")
+    return Path(base, os.path.expanduser(path))

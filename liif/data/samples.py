@@ -3,6 +3,7 @@
 Everything random comes from the generator that is handed in; `loader.py` makes one for each sample.
 """
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ class Storage(Section):
     """Leave files out that cannot be read, with a warning, instead of stopping."""
 
     def open(self, path: Path) -> ImageStore:
-        folder = None if self.cache_dir is None else Path(self.cache_dir).expanduser()
+        folder = None if self.cache_dir is None else Path(os.path.expanduser(self.cache_dir))
         return open_images(
             path,
             cache=self.cache,
