@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+MANY_ROWS = 2048
 
 
 def conv(channels_in: int, channels_out: int, kernel: int = 3) -> nn.Conv2d:
@@ -21,6 +24,17 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.body(x) * self.scale if self.scale != 1 else x + self.body(x)
+
+
+def dense(x: Tensor, layer: nn.Linear) -> Tensor:
+    """layer(x) for x (…, C). On a CPU, many rows go through a 1×1 convolution, which is the same
+    product in a library that runs it two to three times as fast as the one behind `linear`."""
+    rows = x.numel() // x.shape[-1]
+    if x.device.type != "cpu" or rows < MANY_ROWS:
+        return layer(x)
+    image = x.reshape(1, 1, rows, x.shape[-1]).permute(0, 3, 1, 2)  # (1, C, 1, rows), no copy
+    out = F.conv2d(image, layer.weight[:, :, None, None], layer.bias)
+    return out.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
 
 
 class Mlp(nn.Module):
@@ -42,9 +56,10 @@ class Mlp(nn.Module):
         return layer
 
     def after_first(self, hidden: Tensor) -> Tensor:
-        """All that follows the first layer's output (…, hidden[0]) -> (…, channels_out)."""
+        """All that follows the first layer's output (…, hidden[0]), which is overwritten,
+        -> (…, channels_out)."""
         for layer in list(self.layers)[1:]:
-            hidden = layer(hidden)
+            hidden = dense(hidden, layer) if isinstance(layer, nn.Linear) else hidden.relu_()
         return hidden
 
     def forward(self, x: Tensor) -> Tensor:

@@ -73,7 +73,7 @@ class Liif(nn.Module):
         for corner in corners(y, x, field.size, ensemble=self.local_ensemble):
             along_y = corner.offset_y[..., None].to(dtype) * by_y + shared
             along_x = corner.offset_x[..., None].to(dtype) * by_x
-            hidden = field.gather(corner.row, corner.col) + along_y + along_x
+            hidden = field.gather(corner.row, corner.col).add_(along_y).add_(along_x)
             part = self.mlp.after_first(hidden)
             if corner.weight is not None:
                 part = part * corner.weight[..., None].to(part.dtype)
