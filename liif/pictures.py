@@ -10,6 +10,7 @@ from liif.data.resize import matlab_bicubic
 
 LABEL_PX = 20
 GAP_PX = 4
+SIDE_PX = 256
 
 
 class Tile(NamedTuple):
@@ -22,24 +23,29 @@ class Tile(NamedTuple):
 def methods(
     lr: np.ndarray, sr: np.ndarray, hr: np.ndarray, *, title: str, psnr: float, bicubic: float
 ) -> list[Tile]:
-    """LR (nearest pixels) | bicubic | ours | HR, all of the size of hr; scores in dB."""
+    """LR (nearest pixels) | bicubic | ours | HR, all of the size of hr; scores of the whole picture
+    in dB."""
     H, W = hr.shape[:2]
     nearest = np.asarray(Image.fromarray(lr).resize((W, H), Image.Resampling.NEAREST))
     return [
         Tile(nearest, f"LR {title}"),
         Tile(matlab_bicubic(lr, (H, W)), f"bicubic {bicubic:.2f} dB"),
-        Tile(sr, f"LIIF {psnr:.2f} dB"),
+        Tile(sr, f"ours {psnr:.2f} dB ({psnr - bicubic:+.2f})"),
         Tile(hr, "HR"),
     ]
 
 
-def window(tiles: Sequence[Tile], side: int) -> list[Tile]:
-    """The middle of every tile, at most side × side px."""
+def window(tiles: Sequence[Tile], *, scale: float) -> list[Tile]:
+    """The middle of every tile, shown at SIDE_PX: at small scales, where differences are fine, a
+    smaller part with its pixels doubled."""
+    zoom = 2 if scale < 4 else 1
+    side = SIDE_PX // zoom
     cropped: list[Tile] = []
     for image, label in tiles:
         h, w = image.shape[:2]
         top, left = max(0, h - side) // 2, max(0, w - side) // 2
-        cropped.append(Tile(image[top : top + side, left : left + side], label))
+        part = image[top : top + side, left : left + side]
+        cropped.append(Tile(part.repeat(zoom, axis=0).repeat(zoom, axis=1), label))
     return cropped
 
 

@@ -55,7 +55,7 @@ class Validation:
                 if stopping():
                     return None
                 if not found:
-                    rows.append(window(compare(score, scale), 240))
+                    rows.append(window(compare(score, scale), scale=scale))
                 # Scores alone are kept: whole images of a set would fill the memory.
                 found.append(score._replace(pair=None, sr=None))
             key = f"x{scale:g}"
@@ -89,9 +89,9 @@ class FinalTest:
             found = list(scores(model, pairs, protocol(self.config.protocol, (scale, scale))))
             ours, bicubic = mean([s.psnr for s in found]), mean([s.bicubic for s in found])
             gain = ours - bicubic
-            log.info("  x%-4g LIIF %.2f  bicubic %.2f  gain %+.2f", scale, ours, bicubic, gain)
+            log.info("  x%-4g ours %.2f  bicubic %.2f  gain %+.2f", scale, ours, bicubic, gain)
             table.append({"scale": scale, "psnr": ours, "bicubic": bicubic})
-            rows.append(window(compare(found[0], scale), 256))
+            rows.append(window(compare(found[0], scale), scale=scale))
         write_atomically(folder / "test.json", json.dumps(table, indent=1).encode())
         write_image(folder / "comparison.png", sheet(rows))
         log.info("comparison picture: %s", folder / "comparison.png")
