@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from tqdm.contrib.logging import logging_redirect_tqdm
+from tqdm import tqdm
 
 from liif.commands import convert_command, test_command, train_command, upscale_command
 from liif.errors import UserError
@@ -29,8 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parser().parse_args(arguments)
         _set_up_logging()
-        with logging_redirect_tqdm([log]):
-            return options.run(options)
+        return options.run(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -119,13 +118,20 @@ def _size(text: str) -> tuple[int, int]:
     return sides[1], sides[0]
 
 
+class _AboveTheBar(logging.Handler):
+    """Writes a line to standard error without breaking a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
 def _set_up_logging() -> None:
     """People read the log on standard error; a progress bar tells the steps where there is one."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # file names may hold what it cannot show
         sys.stdout.reconfigure(errors="backslashreplace")
     log.handlers.clear()
     log.setLevel(logging.DEBUG)
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _AboveTheBar()
     handler.setLevel(logging.INFO if shows_progress() else logging.DEBUG)
     handler.setFormatter(logging.Formatter("%(message)s"))
     log.addHandler(handler)
