@@ -1,6 +1,12 @@
 """The base of every part of a configuration."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Width = Annotated[int, Field(gt=0, le=4096)]
+"""Channels, or blocks, of a network: bounded, because a checkpoint's description is not trusted."""
+Widths = Annotated[tuple[Width, ...], Field(max_length=64)]
 
 
 class Section(BaseModel):

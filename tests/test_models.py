@@ -259,3 +259,18 @@ def test_the_seed_decides_the_weights():
     assert not torch.equal(a.encoder.head[0].weight, c.encoder.head[0].weight)
     small(seed=3)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_bf16_is_close_and_does_not_outlive_the_call():
+    model = small().eval()
+    lr = torch.rand(2, 3, 40, 50)
+    expected = model.upscale(lr, (90, 77), clamp=False)
+    strips = model.strips(lr, (90, 77), precision="bf16", memory=1)
+    first, part = next(strips)
+    assert not torch.is_autocast_enabled("cpu")  # between strips the caller's code runs
+    rest = [strip for _, strip in strips]
+    found = torch.cat([part, *rest], dim=2)
+    assert first == 0 and found.dtype == torch.float32
+    assert not torch.equal(found, expected)
+    assert (found - expected).abs().max() < 0.01
+    torch.testing.assert_close(model.upscale(lr, (90, 77), precision="bf16"), found.clamp(0, 1))

@@ -6,12 +6,14 @@ Letters: B batch, h w low-resolution grid, H W high-resolution grid, Q queried p
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Protocol, cast
+from typing import Literal, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
 from liif.geometry import Field, Size, cell_of, pixel_centres
+
+Precision = Literal["float32", "bf16"]
 
 MEMORY = 2**29
 """Default budget, in bytes, for what encoding and decoding one tile keeps alive."""
@@ -87,6 +89,7 @@ class SRModel(nn.Module):
         *,
         scale: float | tuple[float, float] | None = None,
         clamp: bool = True,
+        precision: Precision = "float32",
         memory: int = MEMORY,
     ) -> Tensor:
         """The whole image at any size: (3, h, w) -> (3, H, W), or with a batch in front.
@@ -96,6 +99,8 @@ class SRModel(nn.Module):
             size: (H, W) of the result; or
             scale: a factor, or (vertical, horizontal) ones; sizes are rounded.
             clamp: keep the result in [0, 1]; without it overshoot stays.
+            precision: "bf16" runs convolutions and matrix products in bfloat16: several times as
+                fast where the machine has units for it, within 0.01 dB.
             memory: bytes for what encoding and decoding keep alive, approximately; beyond it the
                 image is worked through in tiles, with the same result to float rounding.
 
@@ -107,13 +112,18 @@ class SRModel(nn.Module):
         size = target_size((lr.shape[-2], lr.shape[-1]), size=size, scale=scale)
         batch = lr if lr.dim() == 4 else lr[None]
         out = lr.new_full((*batch.shape[:2], *size), torch.nan)
-        for top, strip in self.strips(batch, size, memory=memory):
+        for top, strip in self.strips(batch, size, precision=precision, memory=memory):
             out[:, :, top : top + strip.shape[2]] = strip.clamp(0, 1) if clamp else strip
         return out if lr.dim() == 4 else out[0]
 
     @torch.inference_mode()
     def strips(
-        self, lr: Tensor, size: Size, *, memory: int = MEMORY
+        self,
+        lr: Tensor,
+        size: Size,
+        *,
+        precision: Precision = "float32",
+        memory: int = MEMORY,
     ) -> Iterator[tuple[int, Tensor]]:
         """The image of `upscale`, not clamped, as (first row, (B, 3, rows, W)) from top to bottom,
         so that a result larger than memory can be written as it is made."""
@@ -128,9 +138,11 @@ class SRModel(nn.Module):
             for left, right in pairwise(cols):
                 start, stop = first_pixel(left, w, W), first_pixel(right, w, W)
                 if start < stop:
-                    field = self._encode_window(lr, (top, left), (bottom, right))
-                    part = strip[..., start:stop]
-                    self._fill(part, field, (first, last), (start, stop), size)
+                    # Not around the loop: between strips the caller's own code runs.
+                    with _autocast(lr, precision):
+                        field = self._encode_window(lr, (top, left), (bottom, right))
+                        part = strip[..., start:stop]
+                        self._fill(part, field, (first, last), (start, stop), size)
             yield first, strip
 
     def _tiles(self, lr: Tensor, memory: int) -> tuple[list[int], list[int]]:
@@ -166,6 +178,10 @@ class SRModel(nn.Module):
                 rgb = self.decoder.query_grid(field, y[i : i + band], x[j : j + QUERIES], cell)
                 rgb = (rgb * self.std + self.mean).permute(0, 3, 1, 2)
                 out[:, :, i : i + band, j : j + QUERIES] = rgb
+
+
+def _autocast(lr: Tensor, precision: Precision) -> torch.autocast:
+    return torch.autocast(lr.device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def target_size(

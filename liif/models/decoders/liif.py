@@ -5,19 +5,18 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from liif.geometry import Field, corners
 from liif.models.layers import Mlp
-from liif.section import Section
+from liif.section import Section, Widths
 
 
 class LiifConfig(Section):
     """The paper's decoder; the ablations of its table 3 switch one part off each."""
 
     name: Literal["liif"] = "liif"
-    hidden: tuple[PositiveInt, ...] = (256, 256, 256, 256)
+    hidden: Widths = (256, 256, 256, 256)
     """Widths of the hidden layers; the paper's reduced depth (-d) is [256, 256]."""
     local_ensemble: bool = True
     feature_unfold: bool = True
@@ -76,7 +75,7 @@ class Liif(nn.Module):
             hidden = field.gather(corner.row, corner.col).add_(along_y).add_(along_x)
             part = self.mlp.after_first(hidden)
             if corner.weight is not None:
-                part = part * corner.weight[..., None].to(part.dtype)
+                part = part * corner.weight[..., None]  # in float32, whatever the MLP ran in
             rgb = part if rgb is None else rgb + part
         assert rgb is not None
         return rgb

@@ -7,19 +7,18 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from liif.geometry import EDGE, Field, nearest
 from liif.models.layers import Mlp
-from liif.section import Section
+from liif.section import Section, Width
 
 
 class MetaSrConfig(Section):
     """Meta-SR's decoder."""
 
     name: Literal["metasr"] = "metasr"
-    hidden: PositiveInt = 256
+    hidden: Width = 256
     """Width of the weight-predicting MLP's hidden layer."""
 
     def build(self, width: int) -> "MetaSr":

@@ -3,12 +3,11 @@ same `query`: the answer is the nearest pixel of the network's own x2, x3 or x4 
 
 from typing import Literal
 
-from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from liif.geometry import Field, nearest
 from liif.models.layers import conv
-from liif.section import Section
+from liif.section import Section, Width
 
 
 class UpsamplerConfig(Section):
@@ -16,7 +15,7 @@ class UpsamplerConfig(Section):
 
     name: Literal["upsampler"] = "upsampler"
     scale: Literal[2, 3, 4]
-    width: PositiveInt | None = None
+    width: Width | None = None
     """Channels between the stages: the encoder's for EDSR (default), the growth rate for RDN."""
 
     def build(self, width: int) -> "Upsampler":

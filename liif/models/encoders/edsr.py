@@ -3,19 +3,19 @@ Image Super-Resolution", CVPRW 2017). Parameter names are those of the published
 
 from typing import Literal
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import PositiveFloat
 from torch import Tensor, nn
 
 from liif.models.layers import ResBlock, conv
-from liif.section import Section
+from liif.section import Section, Width
 
 
 class EdsrConfig(Section):
     """EDSR-baseline by default; the large EDSR has 32 blocks, width 256, residual_scale 0.1."""
 
     name: Literal["edsr-baseline"] = "edsr-baseline"
-    blocks: PositiveInt = 16
-    width: PositiveInt = 64
+    blocks: Width = 16
+    width: Width = 64
     """Channels of every feature map."""
     residual_scale: PositiveFloat = 1.0
 

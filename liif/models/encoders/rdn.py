@@ -5,11 +5,10 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from liif.models.layers import conv
-from liif.section import Section
+from liif.section import Section, Width
 
 CONFIGURATIONS = {"A": (20, 6, 32), "B": (16, 8, 64)}
 """D blocks of C convolutions with growth rate G (Zhang et al. 2018, sec. 5)."""
@@ -20,7 +19,7 @@ class RdnConfig(Section):
 
     name: Literal["rdn"] = "rdn"
     configuration: Literal["A", "B"] = "B"
-    width: PositiveInt = 64
+    width: Width = 64
     """Channels between the blocks, G0 in the paper."""
 
     def build(self) -> "Rdn":

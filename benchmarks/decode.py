@@ -1,0 +1,77 @@
+"""Whole images: the published formulation beside ours, on the same picture.
+
+python benchmarks/decode.py [--checkpoint FILE] [--image FILE] [--side 128] [--scale 4]
+"""
+
+from pathlib import Path
+
+import reference
+import torch
+from measure import (
+    arguments,
+    interleaved,
+    machine,
+    matrix_rate,
+    paper_model,
+    peak_megabytes,
+    picture,
+    report,
+)
+
+from liif.checkpoint import load
+from liif.metrics import Protocol, psnr
+
+EDSR_FLOP = 2 * 9 * (3 * 64 + 33 * 64 * 64)  # per low-resolution pixel
+FOLD_FLOP = 2 * 9 * 64 * 256
+MLP_FLOP = 4 * 2 * (3 * 256 * 256 + 256 * 3)  # per pixel: four corners, after the first layer
+
+
+def main() -> None:
+    parser = arguments(__doc__ or "")
+    parser.add_argument("--checkpoint", type=Path, help="EDSR-baseline-LIIF; default: random")
+    parser.add_argument("--image", type=Path, help="a picture; default: one of the package's")
+    parser.add_argument("--side", type=int, default=128, help="of the low-resolution square")
+    parser.add_argument("--scale", type=float, default=4.0)
+    options = parser.parse_args()
+    device = torch.device(options.device)
+    model = load(options.checkpoint) if options.checkpoint else paper_model().eval()
+    model.to(device)
+    lr = picture(options.image, options.side).to(device)
+    side = round(options.side * options.scale)
+    size = (side, side)
+    candidates = {
+        "published": lambda: reference.upscale(model, lr, size),
+        "ours float32": lambda: model.upscale(lr, size, clamp=False),
+        "ours bf16": lambda: model.upscale(lr, size, clamp=False, precision="bf16"),
+    }
+    outputs = {name: run() for name, run in candidates.items()}
+    memory = {name: peak_megabytes(run, device) for name, run in candidates.items()}
+    seconds = interleaved(candidates, options.rounds, device)
+    rates = {False: matrix_rate(device, torch.float32), True: matrix_rate(device, torch.bfloat16)}
+    flop = (EDSR_FLOP + FOLD_FLOP) * options.side**2 + MLP_FLOP * side**2
+    whole = Protocol(luma=False, border=(0, 0))
+    published = outputs["published"]
+    rows = [
+        {
+            "": name,
+            "seconds": seconds[name],
+            "times as fast": seconds["published"] / seconds[name],
+            "megapixels/s": side**2 / 1e6 / seconds[name],
+            "GFLOP/s": flop / 1e9 / seconds[name],
+            "share of matrix rate": flop / seconds[name] / rates["bf16" in name],
+            "peak MB": memory[name],
+            "PSNR to published": psnr(output, published, whole),
+            "largest difference": (output - published).abs().max().item(),
+        }
+        for name, output in outputs.items()
+    ]
+    title = (
+        f"{options.side}² -> {side}², {machine(device)}; products of the decoder's shape: "
+        f"{rates[False] / 1e9:.0f} GFLOP/s float32, {rates[True] / 1e9:.0f} bf16. "
+        "GFLOP/s counts our operations; the published form needs more."
+    )
+    report(title, rows, options.json)
+
+
+if __name__ == "__main__":
+    main()

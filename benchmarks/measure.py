@@ -1,0 +1,119 @@
+"""How the benchmarks measure: side by side, interleaved, warm-up untimed; tables and JSON."""
+
+import argparse
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from liif.data.images import read_image
+from liif.data.resize import pillow_bicubic
+from liif.evaluate import to_tensor
+from liif.models.build import ModelConfig, build_model
+from liif.models.sr import SRModel
+
+Candidates = Mapping[str, Callable[[], Any]]
+
+
+def arguments(description: str) -> argparse.ArgumentParser:
+    """The options that all benchmarks share."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--rounds", type=int, default=5, help="timed runs of each candidate")
+    parser.add_argument("--json", type=Path, help="write the figures there, too")
+    return parser
+
+
+def interleaved(candidates: Candidates, rounds: int, device: torch.device) -> dict[str, float]:
+    """Median seconds of each candidate: one untimed run each, then all in turn, `rounds` times."""
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for turn in range(rounds + 1):
+        for name, run in candidates.items():
+            synchronise(device)
+            start = time.perf_counter()
+            run()
+            synchronise(device)
+            if turn:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(times) for name, times in seconds.items()}
+
+
+def peak_megabytes(run: Callable[[], Any], device: torch.device) -> float:
+    """Most memory in use while it runs: of the process, or allocated on the GPU."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        run()
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    Path("/proc/self/clear_refs").write_text("5")  # Linux: forget the peak
+    run()
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 2**10
+
+
+def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """FLOP/s of the machine's best product of the decoder's shape (rows × 256 × 256)."""
+    best = 0.0
+    weight = torch.randn(256, 256, device=device, dtype=dtype)
+    for rows in (4096, 16384, 65536):
+        x = torch.randn(rows, 256, device=device, dtype=dtype)
+        image = x.view(1, 1, rows, 256).permute(0, 3, 1, 2)
+        products: Candidates = {
+            "linear": lambda x=x: [F.linear(x, weight) for _ in range(8)],
+            "convolution": lambda image=image: [
+                F.conv2d(image, weight[:, :, None, None]) for _ in range(8)
+            ],
+        }
+        times = interleaved(products, 5, device)
+        best = max(best, 8 * 2 * rows * 256 * 256 / min(times.values()))
+    return best
+
+
+def synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def paper_model(seed: int = 0) -> SRModel:
+    """EDSR-baseline-LIIF with random weights."""
+    config = ModelConfig(
+        encoder={"name": "edsr-baseline"},  # pyright: ignore[reportCallIssue, reportArgumentType]
+        decoder={"name": "liif"},  # pyright: ignore[reportArgumentType]
+    )
+    return build_model(config, seed=seed)
+
+
+def picture(path: Path | None, side: int) -> torch.Tensor:
+    """A picture's middle square, reduced to side × side: (3, side, side) in [0, 1]."""
+    photos = Path(__file__).parent.parent / "liif" / "photos"
+    image = read_image(path or photos / "test" / "kitten.webp")
+    edge = min(image.shape[:2])
+    top, left = (image.shape[0] - edge) // 2, (image.shape[1] - edge) // 2
+    square = image[top : top + edge, left : left + edge]
+    return to_tensor(pillow_bicubic(square, (side, side)))
+
+
+def machine(device: torch.device) -> str:
+    """What it ran on."""
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
+    return f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def report(title: str, rows: Sequence[Mapping[str, Any]], path: Path | None) -> None:
+    """Print a table as Markdown, and write it as JSON."""
+    keys = list(rows[0])
+    lines = [title, "", f"| {' | '.join(keys)} |", "|" + "---|" * len(keys)]
+    lines += ["| " + " | ".join(_cell(row[key]) for key in keys) + " |" for row in rows]
+    print("\n".join(lines))  # noqa: T201
+    if path is not None:
+        path.write_text(json.dumps({"title": title, "rows": rows}, indent=1) + "\n")
+
+
+def _cell(value: Any) -> str:  # noqa: ANN401
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

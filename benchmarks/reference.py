@@ -1,0 +1,82 @@
+"""The published formulation, plain and slow: what the fast paths are compared and measured with.
+
+Every chunk of 30,000 queries unfolds the feature map again, samples codes and their coordinates
+with four pairs of `grid_sample`, concatenates code, offset and cell, and runs the whole MLP with
+its wide first layer (Chen et al. 2021). It uses the weights of one of our models and shares no
+other code with it.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from liif.models.decoders.liif import Liif
+from liif.models.sr import SRModel
+
+CHUNK = 30_000
+
+
+def make_coord(size: tuple[int, int], device: torch.device) -> Tensor:
+    """Pixel centres of an image, (H, W, 2) as (y, x)."""
+    axes = [-1 + 1 / n + (2 / n) * torch.arange(n, device=device).float() for n in size]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
+
+
+def query(decoder: Liif, feat: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
+    """Colours (B, Q, 3), normalised, of coord (B, Q, 2) and cell (B, Q, 2)."""
+    (h, w), B = feat.shape[-2:], len(feat)
+    if decoder.kernel == 3:
+        feat = F.unfold(feat, 3, padding=1).view(B, -1, h, w)
+    centres = make_coord((h, w), feat.device).permute(2, 0, 1).expand(B, 2, h, w)
+
+    def sample(values: Tensor, at: Tensor) -> Tensor:
+        grid = at.flip(-1).unsqueeze(1)
+        found = F.grid_sample(values, grid, mode="nearest", align_corners=False)
+        return found[:, :, 0].permute(0, 2, 1)
+
+    ensemble = decoder.local_ensemble
+    shifts = [(-1, -1), (-1, 1), (1, -1), (1, 1)] if ensemble else [(0, 0)]
+    colours: list[Tensor] = []
+    areas: list[Tensor] = []
+    for sy, sx in shifts:
+        at = coord.clone()
+        at[..., 0] += sy / h + (1e-6 if ensemble else 0)
+        at[..., 1] += sx / w + (1e-6 if ensemble else 0)
+        at = at.clamp(-1 + 1e-6, 1 - 1e-6)
+        code, centre = sample(feat, at), sample(centres, at)
+        offset = (coord - centre) * offset_unit(h, w, coord)
+        parts = [code, offset]
+        if decoder.cell_decode:
+            parts.append(cell * offset_unit(h, w, coord))
+        colours.append(decoder.mlp(torch.cat(parts, dim=-1)))
+        areas.append((offset[..., 0] * offset[..., 1]).abs() + 1e-9)
+    total = torch.stack(areas).sum(dim=0)
+    weights = reversed(areas) if ensemble else areas
+    pairs = zip(colours, weights, strict=True)
+    return torch.stack([c * (a / total).unsqueeze(-1) for c, a in pairs]).sum(dim=0)
+
+
+def offset_unit(h: int, w: int, like: Tensor) -> Tensor:
+    """Half-pixels of the low-resolution grid in coordinate units."""
+    return like.new_tensor([h, w])
+
+
+def forward(model: SRModel, lr: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
+    """As SRModel.forward: lr (B, 3, h, w) in [0, 1] -> colours (B, Q, 3) in image units."""
+    assert isinstance(model.decoder, Liif)
+    feat = model.encoder((lr - 0.5) / 0.5)
+    return query(model.decoder, feat, coord, cell) * 0.5 + 0.5
+
+
+@torch.inference_mode()
+def upscale(model: SRModel, lr: Tensor, size: tuple[int, int]) -> Tensor:
+    """As SRModel.upscale with clamp=False: (3, h, w) -> (3, H, W)."""
+    assert isinstance(model.decoder, Liif)
+    feat = model.encoder((lr[None] - 0.5) / 0.5)
+    coord = make_coord(size, lr.device).view(1, -1, 2)
+    cell = torch.ones_like(coord) * coord.new_tensor([2 / size[0], 2 / size[1]])
+    chunks = [
+        query(model.decoder, feat, coord[:, i : i + CHUNK], cell[:, i : i + CHUNK])
+        for i in range(0, coord.shape[1], CHUNK)
+    ]
+    return (torch.cat(chunks, dim=1) * 0.5 + 0.5)[0].T.reshape(3, *size)
