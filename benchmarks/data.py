@@ -1,0 +1,80 @@
+"""Training samples a second on one core: our mapped cache beside decoding the picture each time and
+beside unpickling whole images, as the published code does; the whole sample is made each time.
+
+    python benchmarks/data.py [--images FOLDER]
+"""
+
+import pickle
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from measure import arguments, interleaved, report
+
+from liif.data.cache import open_images
+from liif.data.images import list_images, read_image, write_image
+from liif.data.loader import make_sample
+from liif.data.samples import RandomScale, RandomScaleSource
+
+
+class Pickled:
+    """Whole images as float tensors' worth of pixels, unpickled at every access."""
+
+    def __init__(self, folder: Path, paths: list[Path]) -> None:
+        self.files = [folder / f"{i}.pkl" for i in range(len(paths))]
+        for file, path in zip(self.files, paths, strict=True):
+            file.write_bytes(pickle.dumps(read_image(path), protocol=4))
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int):  # noqa: ANN204
+        return pickle.loads(self.files[index].read_bytes())  # noqa: S301
+
+
+def main() -> None:
+    parser = arguments(__doc__ or "")
+    parser.add_argument("--images", type=Path, help="2040-px photographs; default: the package's")
+    parser.add_argument("--limit", type=int, default=10, help="use the first so many")
+    parser.add_argument("--samples", type=int, default=40, help="made in one timed run")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    photos = Path(__file__).parent.parent / "liif" / "photos" / "train"
+    paths = list_images(options.images or photos)[: options.limit]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for i, path in enumerate(paths):
+            write_image(folder / "png" / f"{i}.png", read_image(path))
+        config = RandomScale(images="")
+        mapped = open_images(folder / "png", cache="mmap", cache_dir=folder / "cache")
+        source = RandomScaleSource(config, mapped)
+        (folder / "pickled").mkdir()
+        stores = {
+            "decoded each time (PNG)": open_images(folder / "png", cache="none"),
+            "unpickled each time": Pickled(folder / "pickled", paths),
+            "mapped": mapped,
+        }
+
+        def run(store) -> None:  # noqa: ANN001
+            one = replace(source, store=store)
+            for number in range(options.samples):
+                make_sample(one, 0, number)
+
+        candidates = {label: lambda store=store: run(store) for label, store in stores.items()}
+        seconds = interleaved(candidates, options.rounds, torch.device("cpu"))
+    rows = [
+        {
+            "": label,
+            "ms a sample": 1000 * seconds[label] / options.samples,
+            "samples/s": options.samples / seconds[label],
+            "mapped is faster by": seconds[label] / seconds["mapped"],
+        }
+        for label in stores
+    ]
+    h, w = mapped.sizes[0]
+    report(f"{len(paths)} pictures of {w}×{h} px and alike, one core", rows, options.json)
+
+
+if __name__ == "__main__":
+    main()
