@@ -58,7 +58,7 @@ def train_step(
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
     with torch.autocast(batch.lr.device.type, torch.bfloat16, enabled=bf16):
-        rgb = (forward or model)(batch.lr, batch.coord, batch.cell)
+        rgb = (model if forward is None else forward)(batch.lr, batch.coord, batch.cell)
     loss = l1_loss(model, rgb.float(), batch.target)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()

@@ -265,6 +265,17 @@ def test_bf16_stays_close(photos):
     assert losses[True] == pytest.approx(losses[False], rel=0.01)
 
 
+def test_a_compiled_step_learns_the_same(photos, tmp_path, monkeypatch):
+    """Traced by torch.compile, but run without its C++ compiler."""
+    compiler = functools.partial(torch.compile, backend="aot_eager")
+    monkeypatch.setattr(torch, "compile", compiler)
+    assert train(config(photos, steps=4, valid=None), tmp_path / "plain", device=CPU)
+    assert train(config(photos, steps=4, valid=None, compile=True), tmp_path / "c", device=CPU)
+    plain, compiled = weights(tmp_path / "plain"), weights(tmp_path / "c")
+    for key, value in plain.items():
+        torch.testing.assert_close(compiled[key], value, atol=1e-5, rtol=1e-3)
+
+
 def test_ema_is_what_is_judged_and_used(photos, tmp_path):
     settings = config(photos, ema=0.5, steps=6)
     assert train(settings, tmp_path, device=CPU)
