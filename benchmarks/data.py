@@ -8,7 +8,9 @@ import pickle
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from measure import arguments, interleaved, report
 
@@ -16,10 +18,12 @@ from liif.data.cache import open_images
 from liif.data.images import list_images, read_image, write_image
 from liif.data.loader import make_sample
 from liif.data.samples import RandomScale, RandomScaleSource
+from liif.evaluate import to_image
 
 
 class Pickled:
-    """Whole images as float tensors' worth of pixels, unpickled at every access."""
+    """The published cache: a whole image is unpickled and turned into a float tensor at every
+    access; the crop goes back to 8 bit to be reduced."""
 
     def __init__(self, folder: Path, paths: list[Path]) -> None:
         self.files = [folder / f"{i}.pkl" for i in range(len(paths))]
@@ -29,8 +33,20 @@ class Pickled:
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, index: int):  # noqa: ANN204
-        return pickle.loads(self.files[index].read_bytes())  # noqa: S301
+    def __getitem__(self, index: int) -> "FloatImage":
+        pixels = pickle.loads(self.files[index].read_bytes())
+        return FloatImage(torch.from_numpy(pixels).permute(2, 0, 1).contiguous().float() / 255)
+
+
+class FloatImage:
+    """A float tensor (3, H, W) that gives its crops as uint8 (h, w, 3)."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.tensor = tensor
+        self.shape = (*tensor.shape[1:], 3)
+
+    def __getitem__(self, window: tuple[slice, slice]) -> np.ndarray:
+        return to_image(self.tensor[(slice(None), *window)])
 
 
 def main() -> None:
@@ -56,7 +72,7 @@ def main() -> None:
             "mapped": mapped,
         }
 
-        def run(store) -> None:  # noqa: ANN001
+        def run(store: Any) -> None:  # noqa: ANN401
             one = replace(source, store=store)
             for number in range(options.samples):
                 make_sample(one, 0, number)
