@@ -109,7 +109,7 @@ def train(
     record = RunLog(folder, step=state.step, steps=config.steps)
     with closing(record), closing(supply):
         meter = Meter(state, config, record)
-        finished = False
+        saved, finished = state.step, False
         while True:
             if valid and is_due(state.step, valid.config.every, config.steps, state.validated):
                 judgement = valid.judge(state.judged, record, state.step, stopping)
@@ -121,13 +121,16 @@ def train(
                     state.best = judgement
                     state.save(folder / "best.pt", config)
                 meter.restart()
+            if is_due(state.step, config.save_every, config.steps, saved):
+                state.save(folder / "last.pt", config)
+                saved = state.step
             finished = state.step >= config.steps
             if finished or stopping():
                 break
-            asked = time.perf_counter()
-            batch = next(supply).to(device)
-            waited = time.perf_counter() - asked
             try:
+                asked = time.perf_counter()
+                batch = next(supply).to(device)
+                waited = time.perf_counter() - asked
                 values = train_step(
                     state.model,
                     state.optimizer,
@@ -137,14 +140,14 @@ def train(
                     bf16=config.precision == "bf16",
                     clip_gradient=config.clip_gradient,
                 )
-            except DivergedError as error:
-                raise UserError(_diverged(state.step, error, folder)) from None
+            except (DivergedError, UserError) as error:
+                # Of the failed step nothing has happened yet, and nothing before it is lost.
+                state.save(folder / "last.pt", config)
+                raise UserError(_failed(state.step, error, folder)) from None
             if state.average is not None:
                 state.average.update_parameters(state.model)
             state.step += 1
             meter.count(values, waited)
-            if is_due(state.step, config.save_every, config.steps):
-                state.save(folder / "last.pt", config)
             if config.keep_every and state.step % config.keep_every == 0:
                 state.save(folder / f"step-{state.step:08d}.pt", config)
         meter.settle()
@@ -227,9 +230,11 @@ def _starting_point(folder: Path, resume: Literal["auto", "never"] | Path) -> Pa
     return last
 
 
-def _diverged(step: int, error: DivergedError, folder: Path) -> str:
+def _failed(step: int, error: DivergedError | UserError, folder: Path) -> str:
+    kept = f"The run is saved as it was before that step ({folder / 'last.pt'})."
+    if isinstance(error, UserError):
+        return f"step {step + 1}: {error}\n{kept}"
     return (
-        f"step {step + 1}: {error}: not finite. The weights were left as they were before it; the "
-        f"last checkpoint in {folder} is good. Try a lower learning_rate, clip_gradient: 1, or "
-        "precision: float32."
+        f"step {step + 1}: {error}: not finite. {kept} Try a lower learning_rate, "
+        "clip_gradient: 1, or precision: float32, in a run of another --name."
     )

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from liif.config import TrainConfig
 from liif.data.images import write_image
 from liif.data.loader import Batch
 from liif.errors import UserError
+from liif.state import State
 from liif.train import learning_rate_at, train, train_step
 
 CPU = torch.device("cpu")
@@ -235,8 +237,41 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(photos, tmp_path):
         train_step(state.model, state.optimizer, batch, learning_rate=1e-3)
     for key, value in state.model.state_dict().items():
         assert torch.equal(value, before[key])
-    with pytest.raises(UserError, match=r"step \d+: .*not finite.*lower learning_rate"):
+    with pytest.raises(UserError, match=r"step \d+: .*not finite.*is saved.*lower learning_rate"):
         train(config(photos, learning_rate=1e30, milestones=[]), tmp_path / "hot", device=CPU)
+
+
+def test_a_broken_file_loses_nothing(photos, tmp_path):
+    folder = shutil.copytree(photos, tmp_path / "photos")
+    data = {"sampling": "random-scale", "images": str(folder), "cache": "none"}
+    data |= {"patch": 12, "queries": 100}
+    settings = config(folder, train_data=data, valid=None)
+    assert train(settings, tmp_path / "whole", device=CPU)
+    whole = (folder / "3.png").read_bytes()
+    (folder / "3.png").write_bytes(whole[:200])  # its header is good: found when it is decoded
+    with pytest.raises(UserError, match=r"step \d: .*3\.png(.|\n)*The run is saved"):
+        train(settings, tmp_path / "cut", device=CPU)
+    (folder / "3.png").write_bytes(whole)
+    assert train(settings, tmp_path / "cut", device=CPU)
+    assert_same_weights(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_a_crash_after_validation_leaves_no_double_line(photos, tmp_path, monkeypatch):
+    settings = config(photos, save_every=4)
+    assert train(settings, tmp_path / "whole", device=CPU)
+
+    def crash(self, path, config, save=State.save):
+        save(self, path, config)
+        if self.step == 8 and path.name == "best.pt":
+            raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(State, "save", crash)
+        with pytest.raises(MemoryError):
+            train(settings, tmp_path / "crashed", device=CPU)
+    assert train(settings, tmp_path / "crashed", device=CPU)
+    assert metrics(tmp_path / "crashed") == metrics(tmp_path / "whole")
+    assert_same_weights(tmp_path / "whole", tmp_path / "crashed")
 
 
 def test_gradient_clipping_limits_the_norm(photos):
