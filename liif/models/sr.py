@@ -15,8 +15,8 @@ from liif.geometry import Field, Size, cell_of, pixel_centres
 
 Precision = Literal["float32", "bf16"]
 
-MEMORY = 2**29
-"""Default budget, in bytes, for what encoding and decoding one tile keeps alive."""
+MEMORY = 2**30
+"""Budget on a CPU, in bytes, for what encoding and decoding one tile keeps alive."""
 QUERIES = 4096
 """Pixels decoded at a time: enough for the matrix products, little enough for the caches."""
 
@@ -90,7 +90,7 @@ class SRModel(nn.Module):
         scale: float | tuple[float, float] | None = None,
         clamp: bool = True,
         precision: Precision = "float32",
-        memory: int = MEMORY,
+        memory: int | None = None,
     ) -> Tensor:
         """The whole image at any size: (3, h, w) -> (3, H, W), or with a batch in front.
 
@@ -102,7 +102,8 @@ class SRModel(nn.Module):
             precision: "bf16" runs convolutions and matrix products in bfloat16: several times as
                 fast where the machine has units for it, within 0.01 dB.
             memory: bytes for what encoding and decoding keep alive, approximately; beyond it the
-                image is worked through in tiles, with the same result to float rounding.
+                image is worked through in tiles, with the same result to float rounding. By
+                default half of what is free on a GPU, and about 1 GB on a CPU.
 
         Raises:
             ValueError: not an image, or a size, scale or memory budget that cannot be.
@@ -123,7 +124,7 @@ class SRModel(nn.Module):
         size: Size,
         *,
         precision: Precision = "float32",
-        memory: int = MEMORY,
+        memory: int | None = None,
     ) -> Iterator[tuple[int, Tensor]]:
         """The image of `upscale`, not clamped, as (first row, (B, 3, rows, W)) from top to bottom,
         so that a result larger than memory can be written as it is made."""
@@ -145,17 +146,22 @@ class SRModel(nn.Module):
                         self._fill(part, field, (first, last), (start, stop), size)
             yield first, strip
 
-    def _tiles(self, lr: Tensor, memory: int) -> tuple[list[int], list[int]]:
+    def _tiles(self, lr: Tensor, memory: int | None) -> tuple[list[int], list[int]]:
         """Row and column borders of tiles that fit the budget with their halo."""
-        if memory <= 0:
+        if memory is not None and memory <= 0:
             raise ValueError(f"memory must be positive, not {memory}")
         B, _, h, w = lr.shape
         encoder, decoder = self.encoder, self.decoder
         channels = max(encoder.peak_channels, encoder.width + decoder.code_channels)
-        pixels = memory // (channels * B * lr.element_size())
+        pixel_bytes = channels * B * lr.element_size()
+        halo = encoder.radius + decoder.radius + 1
+        if memory is None:
+            free = torch.cuda.mem_get_info(lr.device)[0] // 2 if lr.is_cuda else MEMORY
+            # A tile as wide as its halo is encoded nine times over; smaller would be absurd.
+            memory = max(free, (3 * halo) ** 2 * pixel_bytes)
+        pixels = memory // pixel_bytes
         if h * w <= pixels:
             return [0, h], [0, w]
-        halo = encoder.radius + decoder.radius + 1
         side = max(int(pixels**0.5) - 2 * halo, 32)
         return _borders(h, side), _borders(w, side)
 
