@@ -1,6 +1,5 @@
 """A model's scores on a set of image pairs, one by one."""
 
-import time
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -23,8 +22,6 @@ class Score(NamedTuple):
     ssim: float
     bicubic: float
     """PSNR of MATLAB's bicubic enlargement, rounded to 8 bit."""
-    seconds: float
-    """For encoding and decoding."""
     pair: Pair | None
     sr: Tensor | None
     """(3, H, W) in [0, 1]. Both are None once they have been let go of."""
@@ -41,15 +38,13 @@ def scores(model: SRModel, pairs: Iterable[Pair], how: Protocol) -> Iterator[Sco
     for pair in pairs:
         lr, hr = to_tensor(pair.lr).to(device), to_tensor(pair.hr).to(device)
         size = (pair.hr.shape[0], pair.hr.shape[1])
-        start = time.perf_counter()
         sr = model.upscale(lr, size)
-        seconds = time.perf_counter() - start
         bicubic = to_tensor(matlab_bicubic(pair.lr, size)).to(device)
         try:
             result = psnr(sr, hr, how), ssim(sr, hr, how), psnr(bicubic, hr, how)
         except ValueError as error:
             raise UserError(f"{pair.name}: {error}; use protocol: none or larger images") from None
-        yield Score(pair.name, *result, seconds, pair, sr)
+        yield Score(pair.name, *result, pair, sr)
 
 
 def to_tensor(image: np.ndarray) -> Tensor:

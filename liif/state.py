@@ -16,9 +16,9 @@ from liif.models.sr import SRModel
 
 FREE_TO_CHANGE = {
     "data_root", "steps", "workers", "log_every", "save_every", "keep_every", "test", "compile",
+    "train_data.cache", "train_data.cache_dir",
 }  # fmt: skip
 """Keys that may differ when a run goes on: they do not change what is computed."""
-
 
 COUNTERS = ("step", "validated", "best", "window", "seconds")
 """Of a state, what is plain numbers."""
@@ -99,7 +99,7 @@ def _check_same_run(path: Path, saved: dict[str, Any], config: TrainConfig) -> N
     changed = [
         f"{key}: {then.get(key)!r} -> {now.get(key)!r}"
         for key in sorted({*then, *now})
-        if key.split(".")[0] not in FREE_TO_CHANGE and then.get(key) != now.get(key)
+        if not {key, key.split(".")[0]} & FREE_TO_CHANGE and then.get(key) != now.get(key)
     ]
     if changed:
         raise UserError(

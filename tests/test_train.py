@@ -203,6 +203,8 @@ def test_another_configuration_is_another_run(photos, tmp_path):
     assert train(config(photos), run, device=CPU)
     with pytest.raises(UserError, match=r"batch_size: 3 -> 4.*another --name"):
         train(config(photos, batch_size=4), run, device=CPU)
+    moved = {**config(photos).train_data.model_dump(), "cache": "none"}
+    assert train(config(photos, train_data=moved, workers=1, steps=25), run, device=CPU)
     with pytest.raises(UserError, match="not overwritten"):
         train(config(photos), run, device=CPU, resume="never")
 

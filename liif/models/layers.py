@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 MANY_ROWS = 2048
+"""From here on a 1×1 convolution is the faster product on a CPU; with half as many it is not."""
 
 
 def conv(channels_in: int, channels_out: int, kernel: int = 3) -> nn.Conv2d:
