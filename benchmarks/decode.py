@@ -5,7 +5,6 @@ python benchmarks/decode.py [--checkpoint FILE] [--image FILE] [--side 128] [--s
 
 from pathlib import Path
 
-import reference
 import torch
 from measure import (
     arguments,
@@ -20,6 +19,7 @@ from measure import (
 
 from liif.checkpoint import load
 from liif.metrics import Protocol, psnr
+from liif.models import reference
 
 EDSR_FLOP = 2 * 9 * (3 * 64 + 33 * 64 * 64)  # per low-resolution pixel
 FOLD_FLOP = 2 * 9 * 64 * 256

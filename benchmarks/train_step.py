@@ -5,12 +5,12 @@ python benchmarks/train_step.py
 
 import copy
 
-import reference
 import torch
 from measure import arguments, interleaved, machine, paper_model, peak_megabytes, report
 
 from liif.commands import keep_freed_memory
 from liif.data.loader import Batch
+from liif.models import reference
 from liif.train import train_step
 
 

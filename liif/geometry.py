@@ -12,7 +12,7 @@ exactly between two codes must fall to the same side.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -41,15 +41,13 @@ def grid_coord(y: Tensor, x: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """What a decoder asks for each query, one vector per cell of a regular grid, row by row.
+    """What a decoder asks for each query: one vector per cell of a regular grid.
 
-    The grid may be a window of a larger image: coordinates always refer to the whole image.
+    The grid may be a window of a larger image: coordinates and indices always refer to the whole.
     """
 
     codes: Tensor
-    """(B, rows·cols, K)."""
-    window: Size
-    """(rows, cols) held in `codes`."""
+    """(B, rows, cols, K)."""
     size: Size
     """(h, w) of the whole grid."""
     origin: Size = (0, 0)
@@ -61,26 +59,50 @@ class Field:
     def of_map(codes: Tensor, factor: int = 1) -> "Field":
         """The field of a whole map (B, K, rows, cols); no copy if it is channels_last."""
         size = (codes.shape[-2], codes.shape[-1])
-        flat = codes.permute(0, 2, 3, 1).flatten(1, 2)
-        return Field(flat, window=size, size=size, factor=factor)
+        return Field(codes.permute(0, 2, 3, 1).contiguous(), size=size, factor=factor)
 
     def placed(self, origin: Size, size: Size) -> "Field":
         """The same codes as a window at `origin` of an image of `size` (low-resolution pixels)."""
         (top, left), (h, w), k = origin, size, self.factor
         return replace(self, origin=(top * k, left * k), size=(h * k, w * k))
 
+    def around(self, rows: Size, cols: Size, size: Size) -> "Field":
+        """The codes that pixels rows × cols, as (first, last + 1), of an image of `size` can ask
+        for; no copy."""
+        spans: list[slice] = []
+        for (first, last), N, n, at in zip((rows, cols), size, self.size, self.origin, strict=True):
+            # Half a cell to the shifted corners, and one for the rounding of coordinates.
+            spans.append(slice(max(first * n // N - 2 - at, 0), -(-last * n // N) + 2 - at))
+        (top, left), (y, x) = self.origin, spans
+        return replace(self, codes=self.codes[:, y, x], origin=(top + y.start, left + x.start))
+
     def gather(self, row: Tensor, col: Tensor) -> Tensor:
-        """Codes at (row, col) of the whole grid, indices of any broadcastable shape whose first
-        dimension is 1 or B; returns (B, …, K)."""
-        B, N, K = self.codes.shape
-        rows, cols = self.window
-        row = (row - self.origin[0]).clamp(0, rows - 1)
-        col = (col - self.origin[1]).clamp(0, cols - 1)
-        index = row * cols + col
+        """Codes (B, …, K) at (row, col), indices of any broadcastable shape whose first dimension
+        is 1 or B."""
+        B, rows, cols, K = self.codes.shape
+        index = self._inside(row, 0) * cols + self._inside(col, 1)
         if B > 1:
             image = torch.arange(B, device=index.device).view(-1, *[1] * (index.dim() - 1))
-            index = index + image * N
-        return F.embedding(index, self.codes.reshape(B * N, K))
+            index = index + image * (rows * cols)
+        return F.embedding(index, self.codes.reshape(-1, K))
+
+    def gather_grid(self, row: Tensor, col: Tensor, along_y: Tensor, along_x: Tensor) -> Tensor:
+        """Codes + along_y + along_x, (B, R, W, K), of rows row (R,) with along_y (R, K) and
+        columns col (W,) with along_x (W, K), all in one pass."""
+        B, rows, cols, K = self.codes.shape
+        table = torch.cat([self.codes.reshape(-1, K), along_y, along_x])
+        image = torch.arange(B, device=row.device).view(B, 1, 1) * (rows * cols)
+        parts = (
+            image + self._inside(row, 0).view(1, -1, 1) * cols + self._inside(col, 1),
+            torch.arange(len(row), device=row.device).view(1, -1, 1) + B * rows * cols,
+            torch.arange(len(col), device=row.device) + (B * rows * cols + len(row)),
+        )
+        index = torch.stack(torch.broadcast_tensors(*parts), dim=-1)
+        return F.embedding_bag(index.view(-1, 3), table, mode="sum").view(*index.shape[:-1], K)
+
+    def _inside(self, index: Tensor, axis: int) -> Tensor:
+        """An index of the whole grid as one of the window."""
+        return (index - self.origin[axis]).clamp(0, self.codes.shape[1 + axis] - 1)
 
 
 class Nearest(NamedTuple):
@@ -131,3 +153,31 @@ def corners(y: Tensor, x: Tensor, size: Size, *, ensemble: bool) -> Iterator[Cor
 
 def _place(row: Nearest, col: Nearest) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return row.at, col.at, row.offset, col.offset
+
+
+def target_size(
+    lr: Size, *, size: Size | None = None, scale: float | tuple[float, float] | None = None
+) -> Size:
+    """(H, W) from exactly one of a size and a scale; ValueError for anything that is not one."""
+    if (size is None) == (scale is None):
+        raise ValueError("give exactly one of size=(H, W) and scale=")
+    if scale is not None:
+        sy, sx = scale if isinstance(scale, tuple) else (scale, scale)
+        if not (0 < sy < float("inf") and 0 < sx < float("inf")):
+            raise ValueError(f"scale must be positive, not {scale}")
+        return max(1, round(lr[0] * sy)), max(1, round(lr[1] * sx))
+    H, W = cast(Size, size)
+    if H < 1 or W < 1 or int(H) != H or int(W) != W:
+        raise ValueError(f"size must be two positive whole numbers, not {size}")
+    return int(H), int(W)
+
+
+def first_pixel(border: int, n: int, N: int) -> int:
+    """The first of N pixels whose centre lies at or after the start of pixel `border` of n."""
+    return max(0, -((n - 2 * border * N) // (2 * n)))
+
+
+def tile_borders(n: int, side: int) -> list[int]:
+    """n cut into equal parts of at most `side`."""
+    parts = -(-n // side)
+    return [n * i // parts for i in range(parts + 1)]

@@ -8,8 +8,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liif.geometry import Field, cell_of, corners, grid_coord, nearest, pixel_centres
-from liif.models.sr import first_pixel, target_size
+from liif.geometry import (
+    Field,
+    cell_of,
+    corners,
+    first_pixel,
+    grid_coord,
+    nearest,
+    pixel_centres,
+    target_size,
+)
 
 ONE = torch.zeros((), dtype=torch.float64)
 
@@ -79,8 +87,7 @@ def test_without_ensemble_there_is_one_corner():
 
 
 def test_gather_takes_each_image_of_a_batch_from_its_own_codes():
-    codes = torch.arange(2 * 6).view(2, 6, 1).float()
-    field = Field(codes, window=(2, 3), size=(2, 3))
+    field = Field(torch.arange(2 * 6).view(2, 2, 3, 1).float(), size=(2, 3))
     row, col = torch.tensor([[1]]), torch.tensor([[2]])
     assert field.gather(row, col).flatten().tolist() == [5, 11]
 
@@ -92,6 +99,23 @@ def test_a_window_answers_as_the_whole():
     row, col = torch.tensor([[[2], [6]]]), torch.tensor([[[3, 5, 8]]])
     assert torch.equal(whole.gather(row, col), part.gather(row, col))
     assert whole.gather(row, col)[1, 1, 2].tolist() == image[1, :, 6, 8].tolist()
+
+
+@given(
+    n=st.integers(1, 40), N=st.integers(1, 200), window=st.tuples(st.floats(0, 1), st.floats(0, 1))
+)
+def test_around_leaves_no_code_out(n, N, window):
+    """Every corner of the pixels asked for, ensemble or Meta-SR's, is in the view as in the map."""
+    first, last = sorted(min(int(at * N), N - 1) for at in window)
+    field = Field.of_map(torch.arange(n).float().view(1, 1, n, 1))
+    part = field.around((first, last + 1), (0, 1), (N, 1))
+    centres = pixel_centres(N, ONE.float())[first : last + 1]
+    for at in (*(nearest(centres, n, s).at for s in (-1, 0, 1)), nearest(centres - 1 / N, n).at):
+        rows, col = at.view(1, -1, 1), torch.zeros(1, 1, 1, dtype=torch.long)
+        assert part.gather(rows, col).flatten().tolist() == at.tolist()
+        along_y, along_x = torch.rand(len(at), 1), torch.rand(1, 1)
+        found = part.gather_grid(at, col.flatten(), along_y, along_x)
+        assert torch.equal(found.flatten(), at + along_y[:, 0] + along_x[0])
 
 
 def test_a_window_of_an_upsampled_map_is_placed_in_its_own_pixels():

@@ -24,11 +24,11 @@ data.pairs
 data.cache
 data.mapped
 data.resize data.images data.paths
-models.build
+models.build models.reference
 models.sr
 models.decoders.liif models.decoders.metasr models.decoders.upsampler
 models.encoders.edsr models.encoders.rdn
-models.layers
+models.layers models.parallel
 metrics
 geometry
 configfile

@@ -4,11 +4,10 @@ import copy
 
 import pytest
 import torch
-import torch.nn.functional as F
 
-import liif.models.sr as sr
 from liif.data.loader import Batch
 from liif.geometry import cell_of, grid_coord, pixel_centres
+from liif.models import reference, sr
 from liif.models.build import DECODERS, ENCODERS, ModelConfig, build_model
 from liif.train import train_step
 
@@ -105,36 +104,6 @@ def test_radius_is_the_receptive_field(encoder):
     assert (changed.min(), changed.max()) == (4, 2 * radius + 4)
 
 
-def published(model, lr, coord, cell):
-    """Chen et al. 2021 as written: unfold, four grid_samples, one concatenated vector per query."""
-    decoder = model.decoder
-    feat = model.encoder((lr - 0.5) / 0.5)
-    h, w = feat.shape[-2:]
-    if decoder.kernel == 3:
-        feat = F.unfold(feat, 3, padding=1).unflatten(2, (h, w))
-    centres = grid_coord(pixel_centres(h, lr), pixel_centres(w, lr)).T.view(1, 2, h, w)
-    centres = centres.expand(len(lr), -1, -1, -1)
-
-    def sample(values, at):
-        grid = at.flip(-1).unsqueeze(1)
-        return F.grid_sample(values, grid, mode="nearest", align_corners=False)[:, :, 0].mT
-
-    shifts = [(-1, -1), (-1, 1), (1, -1), (1, 1)] if decoder.local_ensemble else [(0, 0)]
-    colours, areas = [], []
-    for sy, sx in shifts:
-        at = coord + torch.tensor([sy / h, sx / w]) + (1e-6 if decoder.local_ensemble else 0)
-        at = at.clamp(-1 + 1e-6, 1 - 1e-6)
-        offset = (coord - sample(centres, at)) * torch.tensor([h, w])
-        parts = [sample(feat, at), offset]
-        if decoder.cell_decode:
-            parts.append(cell * torch.tensor([h, w]))
-        colours.append(decoder.mlp(torch.cat(parts, dim=-1)))
-        areas.append(offset.prod(dim=-1).abs() + 1e-9)
-    total = torch.stack(areas).sum(dim=0)
-    rgb = sum(c * (a / total)[..., None] for c, a in zip(colours, reversed(areas), strict=True))
-    return rgb * 0.5 + 0.5
-
-
 @pytest.mark.parametrize("switches", ABLATIONS, ids=str)
 def test_the_folded_first_layer_is_the_published_formula(switches):
     model = small(decoder={**SMALL_DECODERS["liif"], **switches}).eval()
@@ -142,7 +111,7 @@ def test_the_folded_first_layer_is_the_published_formula(switches):
     coord = torch.rand(2, 200, 2) * 2 - 1
     cell = torch.rand(2, 200, 2)
     with torch.inference_mode():
-        expected = published(model, lr, coord, cell)
+        expected = reference.forward(model, lr, coord, cell)
         found = model.query(model.encode(lr), coord, cell)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
@@ -154,7 +123,9 @@ def test_any_list_of_hidden_layers(hidden):
     lr = torch.rand(1, 3, 6, 5)
     coord, cell = torch.rand(1, 50, 2) * 2 - 1, torch.full((1, 50, 2), 0.1)
     with torch.inference_mode():
-        torch.testing.assert_close(model(lr, coord, cell), published(model, lr, coord, cell))
+        torch.testing.assert_close(
+            model(lr, coord, cell), reference.forward(model, lr, coord, cell)
+        )
 
 
 def test_default_decoder_has_the_published_shapes():
@@ -234,12 +205,12 @@ def test_clamp_and_batch():
     torch.testing.assert_close(model.upscale(lr[1], (11, 12)), out[1])
 
 
-def test_bands_do_not_show(monkeypatch):
+def test_blocks_do_not_show(monkeypatch):
     model = small().eval()
     lr = torch.rand(3, 9, 14)
     expected = model.upscale(lr, (33, 47))
-    for queries in (1, 20, 47, 100):
-        monkeypatch.setattr(sr, "QUERIES", queries)
+    for side in (1, 5, 20, 47):
+        monkeypatch.setattr(sr, "BLOCK_CPU", side)
         torch.testing.assert_close(model.upscale(lr, (33, 47)), expected)
 
 

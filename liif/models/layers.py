@@ -1,8 +1,9 @@
 """Small parts shared by encoders and decoders."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -27,15 +28,43 @@ class ResBlock(nn.Module):
         return x + self.body(x) * self.scale if self.scale != 1 else x + self.body(x)
 
 
-def dense(x: Tensor, layer: nn.Linear) -> Tensor:
-    """layer(x) for x (…, C). On a CPU, many rows go through a 1×1 convolution, which is the same
-    product in a library that runs it two to three times as fast as the one behind `linear`."""
+def dense(x: Tensor, weight: Tensor, bias: Tensor, *, relu: bool) -> Tensor:
+    """A linear layer, and ReLU if asked for, on x (…, C) in one floating-point type. On a CPU it
+    goes through oneDNN, whose products are two to three times as fast as those behind `linear`:
+    with the ReLU in the same pass where no gradient is wanted, else as a 1×1 convolution."""
+    if _fuses(x):
+        return torch.ops.mkldnn._linear_pointwise(
+            x, weight, bias, "relu" if relu else "none", [], ""
+        )
     rows = x.numel() // x.shape[-1]
-    if x.device.type != "cpu" or rows < MANY_ROWS:
-        return layer(x)
-    image = x.reshape(1, 1, rows, x.shape[-1]).permute(0, 3, 1, 2)  # (1, C, 1, rows), no copy
-    out = F.conv2d(image, layer.weight[:, :, None, None], layer.bias)
-    return out.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
+    if x.device.type == "cpu" and rows >= MANY_ROWS:
+        image = x.reshape(1, 1, rows, x.shape[-1]).permute(0, 3, 1, 2)  # (1, C, 1, rows), no copy
+        out = F.conv2d(image, weight[:, :, None, None], bias)
+        out = out.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
+    else:
+        out = F.linear(x, weight, bias)
+    return out.relu_() if relu else out
+
+
+def _fuses(x: Tensor) -> bool:
+    """Whether PyTorch was built with oneDNN's product with a ReLU, the one that compiled models
+    use, and it takes x; it knows no gradient."""
+    if x.device.type != "cpu" or torch.is_grad_enabled():
+        return False
+    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        return False
+    if x.dtype == torch.bfloat16:
+        return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return x.dtype == torch.float32
+
+
+def relu_(x: Tensor) -> Tensor:
+    """ReLU in place."""
+    if x.dtype == torch.bfloat16 and x.device.type == "cpu" and not torch.is_grad_enabled():
+        # Its bits as an integer are negative where it is: seven times as fast as by way of floats.
+        x.view(torch.int16).clamp_(min=0)
+        return x
+    return x.relu_()
 
 
 class Mlp(nn.Module):
@@ -56,12 +85,19 @@ class Mlp(nn.Module):
         assert isinstance(layer, nn.Linear)
         return layer
 
-    def after_first(self, hidden: Tensor) -> Tensor:
-        """All that follows the first layer's output (…, hidden[0]), which is overwritten,
-        -> (…, channels_out)."""
-        for layer in list(self.layers)[1:]:
-            hidden = dense(hidden, layer) if isinstance(layer, nn.Linear) else hidden.relu_()
-        return hidden
+    def after_first(self, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+        """All that follows the first layer, in `dtype`, as a function of that layer's output
+        (…, hidden[0]), which is overwritten, -> (…, channels_out)."""
+        linear = [layer for layer in list(self.layers)[1:] if isinstance(layer, nn.Linear)]
+        parts = [(layer.weight.to(dtype), layer.bias.to(dtype)) for layer in linear]
+
+        def run(hidden: Tensor) -> Tensor:
+            for i, (weight, bias) in enumerate(parts, 1):
+                hidden = relu_(hidden) if i == 1 else hidden
+                hidden = dense(hidden, weight, bias, relu=i < len(parts))
+            return hidden
+
+        return run
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x)

@@ -4,21 +4,37 @@ Letters: B batch, h w low-resolution grid, H W high-resolution grid, Q queried p
 (B, 3, h, w) float in [0, 1]; inside, values are (x - 0.5) / 0.5.
 """
 
+import logging
 from collections.abc import Iterator
-from itertools import pairwise
-from typing import Literal, Protocol, cast
+from itertools import pairwise, product
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from liif.geometry import Field, Size, cell_of, pixel_centres
+from liif.geometry import (
+    Field,
+    Size,
+    cell_of,
+    first_pixel,
+    pixel_centres,
+    target_size,
+    tile_borders,
+)
+from liif.models.parallel import each_on_a_core
 
 Precision = Literal["float32", "bf16"]
 
+DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
 MEMORY = 2**30
 """Budget on a CPU, in bytes, for what encoding and decoding one tile keeps alive."""
-QUERIES = 4096
-"""Pixels decoded at a time: enough for the matrix products, little enough for the caches."""
+SMALLEST = 32
+"""Side of the smallest tiles, in low-resolution pixels."""
+BLOCK_CPU, BLOCK_GPU = 64, 512
+"""Side of the squares of pixels decoded at a time: enough for the matrix products, little enough
+for the caches."""
+
+log = logging.getLogger("liif")
 
 
 class Encoder(Protocol):
@@ -128,91 +144,100 @@ class SRModel(nn.Module):
     ) -> Iterator[tuple[int, Tensor]]:
         """The image of `upscale`, not clamped, as (first row, (B, 3, rows, W)) from top to bottom,
         so that a result larger than memory can be written as it is made."""
-        (h, w), (H, W) = lr.shape[-2:], size
+        h, (H, W) = lr.shape[-2], size
         lr = lr.to(self.mean)
-        rows, cols = self._tiles(lr, memory)
-        for top, bottom in pairwise(rows):
+        side, top = self._tile(lr, memory), 0
+        while top < h:
+            bottom = next(border for border in tile_borders(h, side) if border > top)
             first, last = first_pixel(top, h, H), first_pixel(bottom, h, H)
-            if first == last:
-                continue
-            strip = lr.new_empty(lr.shape[0], 3, last - first, W)
-            for left, right in pairwise(cols):
-                start, stop = first_pixel(left, w, W), first_pixel(right, w, W)
-                if start < stop:
+            if first < last:
+                strip = lr.new_empty(lr.shape[0], 3, last - first, W)
+                try:
                     # Not around the loop: between strips the caller's own code runs.
-                    with _autocast(lr, precision):
-                        field = self._encode_window(lr, (top, left), (bottom, right))
-                        part = strip[..., start:stop]
-                        self._fill(part, field, (first, last), (start, stop), size)
-            yield first, strip
+                    with _autocast(lr.device, DTYPES[precision]):
+                        self._fill_strip(strip, lr, (top, bottom), first, side, size)
+                except torch.OutOfMemoryError:
+                    if side <= SMALLEST:
+                        raise
+                    side = max(side // 2, SMALLEST)
+                    torch.cuda.empty_cache()
+                    log.warning("out of GPU memory; going on in tiles of %d px", side)
+                    continue
+                yield first, strip
+            top = bottom
 
-    def _tiles(self, lr: Tensor, memory: int | None) -> tuple[list[int], list[int]]:
-        """Row and column borders of tiles that fit the budget with their halo."""
+    def _tile(self, lr: Tensor, memory: int | None) -> int:
+        """Side of the tiles, in low-resolution pixels, that fit the budget with their halo."""
         if memory is not None and memory <= 0:
             raise ValueError(f"memory must be positive, not {memory}")
         B, _, h, w = lr.shape
         encoder, decoder = self.encoder, self.decoder
         channels = max(encoder.peak_channels, encoder.width + decoder.code_channels)
         pixel_bytes = channels * B * lr.element_size()
-        halo = encoder.radius + decoder.radius + 1
         if memory is None:
             free = torch.cuda.mem_get_info(lr.device)[0] // 2 if lr.is_cuda else MEMORY
             # A tile as wide as its halo is encoded nine times over; smaller would be absurd.
-            memory = max(free, (3 * halo) ** 2 * pixel_bytes)
+            memory = max(free, (3 * self.halo) ** 2 * pixel_bytes)
         pixels = memory // pixel_bytes
         if h * w <= pixels:
-            return [0, h], [0, w]
-        side = max(int(pixels**0.5) - 2 * halo, 32)
-        return _borders(h, side), _borders(w, side)
+            return max(h, w)
+        return max(int(pixels**0.5) - 2 * self.halo, SMALLEST)
+
+    @property
+    def halo(self) -> int:
+        """Low-resolution pixels around a tile that its result depends on."""
+        return self.encoder.radius + self.decoder.radius + 1
+
+    def _fill_strip(
+        self,
+        strip: Tensor,
+        lr: Tensor,
+        rows: Size,
+        first: int,
+        side: int,
+        size: Size,
+    ) -> None:
+        """Encode and decode low-resolution rows, tile by tile, into strip (B, 3, R, W)."""
+        w, W = lr.shape[-1], size[1]
+        for left, right in pairwise(tile_borders(w, side)):
+            start, stop = first_pixel(left, w, W), first_pixel(right, w, W)
+            if start < stop:
+                field = self._encode_window(lr, (rows[0], left), (rows[1], right))
+                part = strip[..., start:stop]
+                self._fill(part, field, (first, first + strip.shape[2]), (start, stop), size)
 
     def _encode_window(self, lr: Tensor, start: Size, stop: Size) -> Field:
         """Encode the pixels [start, stop) with as much of their surroundings as they depend on."""
-        h, w = lr.shape[-2:]
-        halo = self.encoder.radius + self.decoder.radius + 1
+        (h, w), halo = lr.shape[-2:], self.halo
         top, left = max(start[0] - halo, 0), max(start[1] - halo, 0)
         bottom, right = min(stop[0] + halo, h), min(stop[1] + halo, w)
-        return self.encode(lr[..., top:bottom, left:right]).placed((top, left), (h, w))
+        window = lr[..., top:bottom, left:right].contiguous(memory_format=torch.channels_last)
+        return self.encode(window).placed((top, left), (h, w))
 
     def _fill(self, out: Tensor, field: Field, rows: Size, cols: Size, size: Size) -> None:
-        """Decode rows × cols of the H × W grid into out (B, 3, R, W), a few rows at a time."""
-        y = pixel_centres(size[0], self.mean.float())[slice(*rows)]
-        x = pixel_centres(size[1], self.mean.float())[slice(*cols)]
+        """Decode rows × cols of the H × W grid into out (B, 3, R, W), block by block."""
+        y = pixel_centres(size[0], self.mean.float())
+        x = pixel_centres(size[1], self.mean.float())
         cell = cell_of(size, y)
-        band = max(1, QUERIES // (out.shape[0] * len(x)))
-        for i in range(0, len(y), band):
-            for j in range(0, len(x), QUERIES):
-                rgb = self.decoder.query_grid(field, y[i : i + band], x[j : j + QUERIES], cell)
-                rgb = (rgb * self.std + self.mean).permute(0, 3, 1, 2)
-                out[:, :, i : i + band, j : j + QUERIES] = rgb
+        side = BLOCK_GPU if out.is_cuda else BLOCK_CPU
+
+        @torch.inference_mode()  # this and autocast are a thread's own
+        def decode(corner: tuple[int, int]) -> None:
+            top, left = corner
+            bottom, right = min(top + side, rows[1]), min(left + side, cols[1])
+            part = field.around((top, bottom), (left, right), size)
+            with _autocast(out.device, field.codes.dtype):
+                rgb = self.decoder.query_grid(part, y[top:bottom], x[left:right], cell)
+            rgb = (rgb * self.std + self.mean).permute(0, 3, 1, 2)
+            out[..., top - rows[0] : bottom - rows[0], left - cols[0] : right - cols[0]] = rgb
+
+        corners = product(range(*rows, side), range(*cols, side))
+        if out.device.type == "cpu":
+            each_on_a_core(decode, corners)
+        else:
+            for corner in corners:
+                decode(corner)
 
 
-def _autocast(lr: Tensor, precision: Precision) -> torch.autocast:
-    return torch.autocast(lr.device.type, torch.bfloat16, enabled=precision == "bf16")
-
-
-def target_size(
-    lr: Size, *, size: Size | None = None, scale: float | tuple[float, float] | None = None
-) -> Size:
-    """(H, W) from exactly one of a size and a scale; ValueError for anything that is not one."""
-    if (size is None) == (scale is None):
-        raise ValueError("give exactly one of size=(H, W) and scale=")
-    if scale is not None:
-        sy, sx = scale if isinstance(scale, tuple) else (scale, scale)
-        if not (0 < sy < float("inf") and 0 < sx < float("inf")):
-            raise ValueError(f"scale must be positive, not {scale}")
-        return max(1, round(lr[0] * sy)), max(1, round(lr[1] * sx))
-    H, W = cast(Size, size)
-    if H < 1 or W < 1 or int(H) != H or int(W) != W:
-        raise ValueError(f"size must be two positive whole numbers, not {size}")
-    return int(H), int(W)
-
-
-def first_pixel(border: int, n: int, N: int) -> int:
-    """The first of N pixels whose centre lies at or after the start of pixel `border` of n."""
-    return max(0, -((n - 2 * border * N) // (2 * n)))
-
-
-def _borders(n: int, side: int) -> list[int]:
-    """n cut into equal parts of at most `side`."""
-    parts = -(-n // side)
-    return [n * i // parts for i in range(parts + 1)]
+def _autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    return torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16)

@@ -54,26 +54,32 @@ class Liif(nn.Module):
 
     def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
         """Colours (B, Q, 3), normalised, at coord (B, Q, 2) for cell (B, Q, 2) or (B, 1, 2)."""
-        return self._decode(field, coord[..., 0], coord[..., 1], cell)
+        return self._decode(field, coord[..., 0], coord[..., 1], cell, grid=False)
 
     def query_grid(self, field: Field, y: Tensor, x: Tensor, cell: Tensor) -> Tensor:
         """Colours (B, R, W, 3) of rows y (R,) and columns x (W,) with one cell (1, 2)."""
-        return self._decode(field, y.view(1, -1, 1), x.view(1, 1, -1), cell[:, None])
+        return self._decode(field, y.view(1, -1, 1), x.view(1, 1, -1), cell[:, None], grid=True)
 
-    def _decode(self, field: Field, y: Tensor, x: Tensor, cell: Tensor) -> Tensor:
+    def _decode(self, field: Field, y: Tensor, x: Tensor, cell: Tensor, *, grid: bool) -> Tensor:
         first, dtype = self.mlp.first, field.codes.dtype
         h, w = field.size
         by_y, by_x, *by_cell = first.weight[:, self.width * self.kernel**2 :].unbind(1)
         shared = first.bias
         if by_cell:
-            relative = (cell * cell.new_tensor([h, w])).to(dtype)
+            relative = cell * cell.new_tensor([h, w])
             shared = shared + relative[..., :1] * by_cell[0] + relative[..., 1:] * by_cell[1]
+        after_first = self.mlp.after_first(dtype)
         rgb = None
         for corner in corners(y, x, field.size, ensemble=self.local_ensemble):
-            along_y = corner.offset_y[..., None].to(dtype) * by_y + shared
-            along_x = corner.offset_x[..., None].to(dtype) * by_x
-            hidden = field.gather(corner.row, corner.col).add_(along_y).add_(along_x)
-            part = self.mlp.after_first(hidden)
+            # In the codes' own type: a wider one would widen all of `hidden` and narrow it again.
+            along_y = (corner.offset_y[..., None] * by_y + shared).to(dtype)
+            along_x = (corner.offset_x[..., None] * by_x).to(dtype)
+            if grid:
+                row, col = corner.row.flatten(), corner.col.flatten()
+                hidden = field.gather_grid(row, col, along_y[0, :, 0], along_x[0, 0])
+            else:
+                hidden = field.gather(corner.row, corner.col).add_(along_y).add_(along_x)
+            part = after_first(hidden)
             if corner.weight is not None:
                 part = part * corner.weight[..., None]  # in float32, whatever the MLP ran in
             rgb = part if rgb is None else rgb + part
