@@ -10,23 +10,26 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from liif.checkpoint import load, read_checkpoint, save_checkpoint, save_weights, write_atomically
 from liif.config import TestConfig, TrainConfig
 from liif.configfile import load_config
-from liif.data.images import read_image, write_image
+from liif.data.images import image_writer, read_image, write_image
 from liif.data.pairs import open_pairs
 from liif.data.paths import data_path
 from liif.errors import UserError
-from liif.evaluate import Score, scores, to_image, to_tensor
+from liif.evaluate import Means, Score, enlarge, scores, to_image, to_tensor
+from liif.geometry import Size, target_size
 from liif.metrics import protocol
+from liif.models.sr import SRModel
 from liif.runlog import shows_progress
 from liif.train import train
 from liif.validation import mean
@@ -62,6 +65,7 @@ def test_command(options: argparse.Namespace) -> int:
     config = load_config(TestConfig, options.config, options.set)
     checkpoint = options.checkpoint or _configured_checkpoint(config, options.config)
     device = _device(options.device)
+    by = _means(options)
     if options.out:
         _check_target(options.out)
     if options.save_images:
@@ -78,7 +82,7 @@ def test_command(options: argparse.Namespace) -> int:
     found: list[Score] = []
     bar = tqdm(total=len(pairs), unit="image", dynamic_ncols=True, disable=not shows_progress())
     with bar:
-        for score in scores(model, pairs, how):
+        for score in scores(model, pairs, how, by):
             if options.save_images:
                 assert score.sr is not None
                 write_image(options.save_images / f"{score.name}.png", to_image(score.sr))
@@ -97,6 +101,7 @@ def test_command(options: argparse.Namespace) -> int:
             "images": [{"name": score.name, **_in_json([score])} for score in found],
             "lr": lr or "pillow-bicubic",
             "checkpoint": str(checkpoint),
+            "precision": by.precision,
             "seconds": round(time.perf_counter() - started, 3),
         }
         write_atomically(options.out, (json.dumps(result, indent=1) + "\n").encode())
@@ -106,13 +111,33 @@ def test_command(options: argparse.Namespace) -> int:
 def upscale_command(options: argparse.Namespace) -> int:
     if (options.scale is None) == (options.size is None):
         raise UserError("give one of --scale and --size")
+    by = _means(options)
     _check_target(options.output)
-    image = read_image(options.input)
+    lr = to_tensor(read_image(options.input))
+    H, W = target_size((lr.shape[1], lr.shape[2]), size=options.size, scale=options.scale)
     model = load(options.checkpoint, _device(options.device))
-    out = model.upscale(to_tensor(image), options.size, scale=options.scale)
-    write_image(options.output, to_image(out))
-    log.info("%s: %d×%d px", options.output, out.shape[2], out.shape[1])
+    bar = tqdm(total=H, unit="row", dynamic_ncols=True, disable=not shows_progress())
+    with image_writer(options.output, (H, W)) as write, bar:
+        for strip in _strips(model, lr.to(model.mean), (H, W), by):
+            write(to_image(strip))
+            bar.update(strip.shape[1])
+    log.info("%s: %d×%d px", options.output, W, H)
     return 0
+
+
+def _strips(model: SRModel, lr: Tensor, size: Size, by: Means) -> Iterator[Tensor]:
+    """The enlarged image from top to bottom."""
+    if by.engine == "reference":
+        yield enlarge(model, lr, size, by)
+        return
+    strips = model.strips(lr[None], size, precision=by.precision, memory=by.memory)
+    yield from (strip[0] for _, strip in strips)
+
+
+def _means(options: argparse.Namespace) -> Means:
+    if options.engine == "reference" and (options.precision != "float32" or options.memory):
+        raise UserError("--engine reference knows neither --precision nor --memory")
+    return Means(options.engine, options.precision, options.memory)
 
 
 def convert_command(options: argparse.Namespace) -> int:
@@ -141,17 +166,19 @@ def _check_target(file: Path) -> None:
         raise UserError(f"{file}: cannot be written: {reason}") from None
 
 
-def _means(found: Sequence[Score]) -> dict[str, float]:
+def _averages(found: Sequence[Score]) -> dict[str, float]:
     return {key: mean([getattr(s, key) for s in found]) for key in ("psnr", "ssim", "bicubic")}
 
 
 def _in_json(found: Sequence[Score]) -> dict[str, float | None]:
     """JSON knows no infinity (equal images) and no NaN (too small for SSIM): null."""
-    return {k: value if math.isfinite(value) else None for k, value in _means(found).items()}
+    return {k: value if math.isfinite(value) else None for k, value in _averages(found).items()}
 
 
 def _score_line(name: str, found: Sequence[Score]) -> str:
-    line = "PSNR {psnr:.4f} dB  SSIM {ssim:.4f}  bicubic {bicubic:.4f} dB".format(**_means(found))
+    line = "PSNR {psnr:.4f} dB  SSIM {ssim:.4f}  bicubic {bicubic:.4f} dB".format(
+        **_averages(found)
+    )
     return f"{name:24} {line}"
 
 

@@ -1,7 +1,8 @@
 """A model's scores on a set of image pairs, one by one."""
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -10,8 +11,13 @@ from torch import Tensor
 from liif.data.pairs import Pair
 from liif.data.resize import matlab_bicubic
 from liif.errors import UserError
+from liif.geometry import Size
 from liif.metrics import Protocol, psnr, ssim
-from liif.models.sr import SRModel
+from liif.models.reference import upscale as upscale_as_published
+from liif.models.sr import Precision, SRModel
+
+Engine = Literal["fast", "reference"]
+Item = TypeVar("Item")
 
 
 class Score(NamedTuple):
@@ -27,7 +33,29 @@ class Score(NamedTuple):
     """(3, H, W) in [0, 1]. Both are None once they have been let go of."""
 
 
-def scores(model: SRModel, pairs: Iterable[Pair], how: Protocol) -> Iterator[Score]:
+class Means(NamedTuple):
+    """By what means a model enlarges; the numbers are the same up to rounding."""
+
+    engine: Engine = "fast"
+    """"reference" is the published formulation, plain and slow, in float32."""
+    precision: Precision = "float32"
+    memory: int | None = None
+    """As in `SRModel.upscale`."""
+
+
+AS_USUAL = Means()
+
+
+def enlarge(model: SRModel, lr: Tensor, size: Size, by: Means) -> Tensor:
+    """The whole image (3, h, w) -> (3, H, W), in [0, 1]."""
+    if by.engine == "reference":
+        return upscale_as_published(model, lr, size).clamp(0, 1)
+    return model.upscale(lr, size, precision=by.precision, memory=by.memory)
+
+
+def scores(
+    model: SRModel, pairs: Iterable[Pair], how: Protocol, by: Means = AS_USUAL
+) -> Iterator[Score]:
     """Enlarge every low-resolution image to the size of its partner and compare; the model is
     clamped to [0, 1] and not rounded.
 
@@ -35,16 +63,26 @@ def scores(model: SRModel, pairs: Iterable[Pair], how: Protocol) -> Iterator[Sco
         UserError: an image of which the protocol leaves nothing.
     """
     device = model.mean.device
-    for pair in pairs:
+    for pair in read_ahead(pairs):
         lr, hr = to_tensor(pair.lr).to(device), to_tensor(pair.hr).to(device)
         size = (pair.hr.shape[0], pair.hr.shape[1])
-        sr = model.upscale(lr, size)
+        sr = enlarge(model, lr, size, by)
         bicubic = to_tensor(matlab_bicubic(pair.lr, size)).to(device)
         try:
             result = psnr(sr, hr, how), ssim(sr, hr, how), psnr(bicubic, hr, how)
         except ValueError as error:
             raise UserError(f"{pair.name}: {error}; use protocol: none or larger images") from None
         yield Score(pair.name, *result, pair, sr)
+
+
+def read_ahead(items: Iterable[Item]) -> Iterator[Item]:
+    """The same items, each made while its forerunner is worked on."""
+    source = iter(items)
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, source, None)
+        while (item := coming.result()) is not None:
+            coming = reader.submit(next, source, None)
+            yield item
 
 
 def to_tensor(image: np.ndarray) -> Tensor:

@@ -172,12 +172,6 @@ def target_size(
     return int(H), int(W)
 
 
-def first_pixel(border: int, n: int, N: int) -> int:
-    """The first of N pixels whose centre lies at or after the start of pixel `border` of n."""
-    return max(0, -((n - 2 * border * N) // (2 * n)))
-
-
-def tile_borders(n: int, side: int) -> list[int]:
-    """n cut into equal parts of at most `side`."""
-    parts = -(-n // side)
+def borders(n: int, parts: int) -> list[int]:
+    """n cut into equal parts, up to one; empty ones where there are more parts than n."""
     return [n * i // parts for i in range(parts + 1)]

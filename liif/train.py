@@ -57,8 +57,10 @@ def train_step(
     """
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
-    with torch.autocast(batch.lr.device.type, torch.bfloat16, enabled=bf16):
-        rgb = (model if forward is None else forward)(batch.lr, batch.coord, batch.cell)
+    # Convolutions in bf16 are a tenth faster so; in float32 they are not, and round otherwise.
+    lr = batch.lr.contiguous(memory_format=torch.channels_last) if bf16 else batch.lr
+    with torch.autocast(lr.device.type, torch.bfloat16, enabled=bf16):
+        rgb = (model if forward is None else forward)(lr, batch.coord, batch.cell)
     loss = l1_loss(model, rgb.float(), batch.target)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()

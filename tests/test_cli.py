@@ -21,6 +21,7 @@ from liif.data.images import read_image, write_image
 from liif.data.resize import matlab_bicubic
 from liif.evaluate import to_image, to_tensor
 from liif.metrics import protocol, psnr
+from liif.models.sr import SRModel
 
 ROOT = Path(__file__).parent.parent
 
@@ -160,7 +161,7 @@ def test_scores_and_the_result_file(cli, scoring, tiny_checkpoint, photos):
     result = json.loads(Path("new/result.json").read_text())
     assert set(result) == {
         "set", "scale", "protocol", "psnr", "ssim", "bicubic", "images", "lr", "checkpoint",
-        "seconds",
+        "seconds", "precision",
     }  # fmt: skip
     assert (result["set"], result["scale"], result["protocol"]) == ("mine", 2, "benchmark")
     assert result["checkpoint"] == str(tiny_checkpoint) and result["lr"] == "pillow-bicubic"
@@ -405,6 +406,29 @@ def test_a_folder_that_nobody_can_write_to(refused, scoring):
 # Enlarging
 
 
+def test_engines_and_precisions(cli, scoring, photos, tiny_checkpoint, refused):
+    psnrs = {}
+    for how in ((), ("--engine", "reference"), ("--memory", "0.5m"), ("--precision", "bf16")):
+        assert cli("test", "--config", scoring, "--out", "r.json", *how)[0] == 0
+        result = json.loads(Path("r.json").read_text())
+        psnrs[how] = result["psnr"]
+        assert result["precision"] == ("bf16" if "bf16" in how else "float32")
+    fast, plain, tiled, rough = psnrs.values()
+    assert fast == pytest.approx(plain, abs=1e-4) and fast == pytest.approx(tiled, abs=1e-4)
+    assert 1e-6 < abs(fast - rough) < 0.05
+    use = ("upscale", photos / "a.png", "out.png", "--scale", "2.5", "--checkpoint")
+    images = []
+    for how in ((), ("--engine", "reference"), ("--memory", "1")):
+        assert cli(*use, tiny_checkpoint, *how)[0] == 0
+        images.append(read_image(Path("out.png")).astype(int))
+        assert np.abs(images[-1] - images[0]).max() <= 1  # a value at the edge of rounding
+        assert (images[-1] != images[0]).mean() < 0.01
+    both = ("--engine", "reference", "--precision", "bf16")
+    assert "knows neither --precision nor" in refused(*use, tiny_checkpoint, *both)
+    for wrong in ("0", "-1", "5X", "lots", "1e3"):
+        assert "must be a size such as" in refused(*use, tiny_checkpoint, f"--memory={wrong}")
+
+
 @pytest.mark.parametrize(
     ("how", "size"),
     [
@@ -464,9 +488,11 @@ def test_sizes_that_are_none(refused, photos, tiny_checkpoint, how, said):
     assert not Path("out.png").exists()
 
 
-def test_too_little_memory_is_no_traceback(refused, photos, tiny_checkpoint):
+def test_too_little_memory_is_no_traceback(refused, photos, tiny_checkpoint, monkeypatch):
+    monkeypatch.setattr(SRModel, "encode", lambda model, lr: torch.empty(10**15))
     use = [photos / "a.png", "out.png", "--checkpoint", tiny_checkpoint]
-    assert "not enough memory" in refused("upscale", *use, "--size", "1000000x1000000")
+    assert "not enough memory" in refused("upscale", *use, "--scale", "2")
+    assert not Path("out.png").exists()
 
 
 def test_images_that_cannot_be_enlarged(refused, photos, tiny_checkpoint, folder):

@@ -12,7 +12,6 @@ from liif.geometry import (
     Field,
     cell_of,
     corners,
-    first_pixel,
     grid_coord,
     nearest,
     pixel_centres,
@@ -124,14 +123,6 @@ def test_a_window_of_an_upsampled_map_is_placed_in_its_own_pixels():
     assert part.size == (18, 22)
     value = part.gather(torch.tensor([[5]]), torch.tensor([[7]]))
     assert value.item() == image[0, 0, 5, 7].item()
-
-
-@given(n=st.integers(1, 50), N=st.integers(1, 300), data=st.data())
-def test_first_pixel_cuts_the_output_where_the_input_is_cut(n, N, data):
-    border = data.draw(st.integers(0, n))
-    centres = [(2 * i + 1) * n for i in range(N)]  # in 1/(2N) input pixels
-    expected = sum(c < 2 * N * border for c in centres)
-    assert first_pixel(border, n, N) == expected
 
 
 def test_target_size():

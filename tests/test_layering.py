@@ -24,6 +24,7 @@ data.pairs
 data.cache
 data.mapped
 data.resize data.images data.paths
+data.png
 models.build models.reference
 models.sr
 models.decoders.liif models.decoders.metasr models.decoders.upsampler

@@ -9,6 +9,7 @@ from liif.data.loader import Batch
 from liif.geometry import cell_of, grid_coord, pixel_centres
 from liif.models import reference, sr
 from liif.models.build import DECODERS, ENCODERS, ModelConfig, build_model
+from liif.models.parallel import each_on_a_core
 from liif.train import train_step
 
 SMALL_ENCODERS = {
@@ -84,7 +85,7 @@ def test_tiles_agree_with_the_whole(encoder, decoder):
     size = (101, 163)
     whole = model.upscale(lr, size, clamp=False, memory=2**40)
     strips = list(model.strips(lr, size, memory=1))
-    assert len(strips) == 3 and [top for top, _ in strips] == [0, 34, 67]
+    assert len(strips) == 3 and [top for top, _ in strips] == [0, 33, 67]
     tiled = torch.cat([strip for _, strip in strips], dim=2)[0]
     torch.testing.assert_close(tiled, whole[0], atol=1e-5 * max(1, whole.abs().max()), rtol=0)
 
@@ -212,6 +213,82 @@ def test_blocks_do_not_show(monkeypatch):
     for side in (1, 5, 20, 47):
         monkeypatch.setattr(sr, "BLOCK_CPU", side)
         torch.testing.assert_close(model.upscale(lr, (33, 47)), expected)
+
+
+@pytest.mark.parametrize("size", [(31, 50), (9, 61), (5, 4), (1, 1)], ids=str)
+@pytest.mark.parametrize("switches", ABLATIONS, ids=str)
+def test_the_fast_path_is_the_published_formula(switches, size):
+    """Odd sizes, other scales along each axis, a batch: whole images as published, pixel by
+    pixel."""
+    model = small(decoder={**SMALL_DECODERS["liif"], **switches}).eval()
+    lr = torch.rand(2, 3, 7, 11)
+    found = model.upscale(lr, size, clamp=False)
+    expected = torch.stack([reference.upscale(model, image, size) for image in lr])
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    rough = model.upscale(lr, size, clamp=False, precision="bf16")
+    assert (rough - expected).abs().max() < 0.02
+
+
+@everything
+def test_the_reference_serves_every_model(encoder, decoder):
+    model = small(encoder, SMALL_DECODERS[decoder]).eval()
+    lr = torch.rand(3, 9, 8)
+    expected = model.upscale(lr, (20, 29), clamp=False)
+    torch.testing.assert_close(reference.upscale(model, lr, (20, 29)), expected, atol=1e-5, rtol=0)
+
+
+def test_many_cores_give_the_same_image():
+    model = small().eval()
+    lr = torch.rand(2, 3, 40, 50)
+    expected = model.upscale(lr, (200, 133))
+    try:
+        torch.set_num_threads(3)
+        found = model.upscale(lr, (200, 133))
+        assert torch.get_num_threads() == 3
+        with pytest.raises(ZeroDivisionError):
+            each_on_a_core(lambda item: 1 // item, [3, 2, 1, 0, 1, 2])
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(1)
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_large_result_comes_in_strips(monkeypatch):
+    model = small().eval()
+    lr = torch.rand(1, 3, 6, 7)
+    expected = model.upscale(lr, (200, 90))
+    monkeypatch.setattr(sr, "STRIP", 90 * 12 * 20)
+    strips = list(model.strips(lr, (200, 90)))
+    assert [(first, strip.shape) for first, strip in strips] == [
+        (i * 20, (1, 3, 20, 90)) for i in range(10)
+    ]
+    found = torch.cat([strip for _, strip in strips], dim=2).clamp(0, 1)
+    torch.testing.assert_close(found, expected)
+
+
+def test_out_of_gpu_memory_halves_the_tiles(caplog):
+    """A stand-in for the GPU: an encoder that fails on windows above a size."""
+    model = small().eval()
+    lr = torch.rand(1, 3, 150, 90)
+    expected = model.upscale(lr, (160, 170))
+    encode, seen = model.encode, []
+
+    def narrow(window):
+        seen.append(max(window.shape[-2:]))
+        if seen[-1] > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return encode(window)
+
+    model.encode = narrow
+    limit = 60
+    torch.testing.assert_close(model.upscale(lr, (160, 170)), expected)
+    assert [record.message for record in caplog.records] == [
+        "out of GPU memory; going on in tiles of 75 px",
+        "out of GPU memory; going on in tiles of 37 px",
+    ]
+    limit = 20  # less than the smallest tile
+    with pytest.raises(torch.OutOfMemoryError):
+        model.upscale(lr, (160, 170))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ decided here, once (`read_image`), and every file that cannot be used ends in a 
 import os
 import struct
 import uuid
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.Image import Transpose
 from PIL.ImageFile import ImageFile
 
+from liif.data.png import PngWriter
 from liif.errors import UserError
 
 Pixels = npt.NDArray[np.uint8]
@@ -50,6 +51,8 @@ _WRITERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     ".tiff": ("TIFF", {}),
     ".ppm": ("PPM", {}),
 }
+
+_LARGEST = {"JPEG": 65500, "WEBP": 16383}  # pixels along a side
 
 
 def list_images(path: Path) -> list[Path]:
@@ -140,13 +143,49 @@ def write_image(path: Path, image: Pixels) -> None:
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"expected uint8 (H, W, 3), not {image.dtype} {image.shape}")
+    form, options = _format(path, (image.shape[0], image.shape[1]))
+    with _whole_or_not_at_all(path) as temporary:
+        Image.fromarray(image).save(temporary, form, **options)
+
+
+@contextmanager
+def image_writer(
+    path: Path, size: tuple[int, int]
+) -> Generator[Callable[[Pixels], None], None, None]:
+    """As `write_image`, for an image of `size` (H, W) that comes in strips (rows, W, 3), from top
+    to bottom: PNG goes to the file as it comes; for other formats the strips are gathered first.
+    What the format cannot hold is refused before the first of them."""
+    _format(path, size)
+    if path.suffix.lower() != ".png":
+        strips: list[Pixels] = []
+        yield strips.append
+        write_image(path, np.concatenate(strips))
+        return
+    with _whole_or_not_at_all(path) as temporary, temporary.open("wb") as file:
+        png = PngWriter(file, size)
+        yield png.write
+        png.finish()
+
+
+def _format(path: Path, size: tuple[int, int]) -> tuple[str, Mapping[str, Any]]:
+    """Pillow's name of the format that the suffix chooses, and its options."""
     if path.suffix.lower() not in _WRITERS:
         raise UserError(f"{path}: cannot write this format; use one of {' '.join(_WRITERS)}")
     form, options = _WRITERS[path.suffix.lower()]
+    if max(size) > (largest := _LARGEST.get(form, 2**31 - 1)):
+        raise UserError(
+            f"{path}: {size[1]}×{size[0]} px is more than {form} can hold ({largest} px); use .png"
+        )
+    return form, options
+
+
+@contextmanager
+def _whole_or_not_at_all(path: Path) -> Generator[Path, None, None]:
+    """A temporary file beside `path` that takes its place if all goes well."""
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(temporary, form, **options)
+        yield temporary
         os.replace(temporary, path)
     except (OSError, ValueError) as error:  # ValueError: too large for the format
         raise UserError(f"{os.path.abspath(path)}: cannot write the image: {error}") from error

@@ -3,8 +3,10 @@
 Every chunk of 30,000 queries unfolds the feature map again, samples codes and their coordinates
 with four pairs of `grid_sample`, concatenates code, offset and cell, and runs the whole MLP with
 its wide first layer (Chen et al. 2021). It uses the weights of one of our models and shares no
-other code with it.
+other code with it. Decoders other than LIIF's are asked point by point.
 """
+
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -71,12 +73,16 @@ def forward(model: SRModel, lr: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
 @torch.inference_mode()
 def upscale(model: SRModel, lr: Tensor, size: tuple[int, int]) -> Tensor:
     """As SRModel.upscale with clamp=False: (3, h, w) -> (3, H, W)."""
-    assert isinstance(model.decoder, Liif)
-    feat = model.encoder((lr[None] - 0.5) / 0.5)
+    decoder, batch = model.decoder, lr[None]
     coord = make_coord(size, lr.device).view(1, -1, 2)
     cell = torch.ones_like(coord) * coord.new_tensor([2 / size[0], 2 / size[1]])
+    if isinstance(decoder, Liif):
+        feat = model.encoder((batch - 0.5) / 0.5)
+        ask = partial(query, decoder, feat)
+    else:
+        ask = partial(decoder.query, model.encode(batch))
     chunks = [
-        query(model.decoder, feat, coord[:, i : i + CHUNK], cell[:, i : i + CHUNK])
+        ask(coord[:, i : i + CHUNK], cell[:, i : i + CHUNK])
         for i in range(0, coord.shape[1], CHUNK)
     ]
     return (torch.cat(chunks, dim=1) * 0.5 + 0.5)[0].T.reshape(3, *size)

@@ -5,6 +5,7 @@ Letters: B batch, h w low-resolution grid, H W high-resolution grid, Q queried p
 """
 
 import logging
+import math
 from collections.abc import Iterator
 from itertools import pairwise, product
 from typing import Literal, Protocol
@@ -15,11 +16,10 @@ from torch import Tensor, nn
 from liif.geometry import (
     Field,
     Size,
+    borders,
     cell_of,
-    first_pixel,
     pixel_centres,
     target_size,
-    tile_borders,
 )
 from liif.models.parallel import each_on_a_core
 
@@ -28,6 +28,8 @@ Precision = Literal["float32", "bf16"]
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
 MEMORY = 2**30
 """Budget on a CPU, in bytes, for what encoding and decoding one tile keeps alive."""
+STRIP = 2**27
+"""Bytes of result made at a time: a large enlargement is never in memory as a whole."""
 SMALLEST = 32
 """Side of the smallest tiles, in low-resolution pixels."""
 BLOCK_CPU, BLOCK_GPU = 64, 512
@@ -144,27 +146,25 @@ class SRModel(nn.Module):
     ) -> Iterator[tuple[int, Tensor]]:
         """The image of `upscale`, not clamped, as (first row, (B, 3, rows, W)) from top to bottom,
         so that a result larger than memory can be written as it is made."""
-        h, (H, W) = lr.shape[-2], size
         lr = lr.to(self.mean)
-        side, top = self._tile(lr, memory), 0
-        while top < h:
-            bottom = next(border for border in tile_borders(h, side) if border > top)
-            first, last = first_pixel(top, h, H), first_pixel(bottom, h, H)
-            if first < last:
-                strip = lr.new_empty(lr.shape[0], 3, last - first, W)
-                try:
-                    # Not around the loop: between strips the caller's own code runs.
-                    with _autocast(lr.device, DTYPES[precision]):
-                        self._fill_strip(strip, lr, (top, bottom), first, side, size)
-                except torch.OutOfMemoryError:
-                    if side <= SMALLEST:
-                        raise
-                    side = max(side // 2, SMALLEST)
-                    torch.cuda.empty_cache()
-                    log.warning("out of GPU memory; going on in tiles of %d px", side)
-                    continue
-                yield first, strip
-            top = bottom
+        side, first = self._tile(lr, memory), 0
+        while first < size[0]:
+            parts = max(-(-lr.shape[2] // side), -(-3 * 4 * len(lr) * math.prod(size) // STRIP))
+            last = next(border for border in borders(size[0], parts) if border > first)
+            strip = lr.new_empty(len(lr), 3, last - first, size[1])
+            try:
+                # Not around the loop: between strips the caller's own code runs.
+                with _autocast(lr.device, DTYPES[precision]):
+                    self._fill_strip(strip, lr, (first, last), side, size)
+            except torch.OutOfMemoryError:
+                if side <= SMALLEST:
+                    raise
+                side = max(min(side, max(lr.shape[2:])) // 2, SMALLEST)
+                torch.cuda.empty_cache()
+                log.warning("out of GPU memory; going on in tiles of %d px", side)
+                continue
+            yield first, strip
+            first = last
 
     def _tile(self, lr: Tensor, memory: int | None) -> int:
         """Side of the tiles, in low-resolution pixels, that fit the budget with their halo."""
@@ -188,31 +188,22 @@ class SRModel(nn.Module):
         """Low-resolution pixels around a tile that its result depends on."""
         return self.encoder.radius + self.decoder.radius + 1
 
-    def _fill_strip(
-        self,
-        strip: Tensor,
-        lr: Tensor,
-        rows: Size,
-        first: int,
-        side: int,
-        size: Size,
-    ) -> None:
-        """Encode and decode low-resolution rows, tile by tile, into strip (B, 3, R, W)."""
-        w, W = lr.shape[-1], size[1]
-        for left, right in pairwise(tile_borders(w, side)):
-            start, stop = first_pixel(left, w, W), first_pixel(right, w, W)
-            if start < stop:
-                field = self._encode_window(lr, (rows[0], left), (rows[1], right))
-                part = strip[..., start:stop]
-                self._fill(part, field, (first, first + strip.shape[2]), (start, stop), size)
+    def _fill_strip(self, strip: Tensor, lr: Tensor, rows: Size, side: int, size: Size) -> None:
+        """Rows [first, last) of the H × W image into strip (B, 3, last - first, W)."""
+        for cols in pairwise(borders(size[1], -(-lr.shape[3] // side))):
+            if cols[0] < cols[1]:
+                field = self._encode_window(lr, rows, cols, size)
+                self._fill(strip[..., slice(*cols)], field, rows, cols, size)
 
-    def _encode_window(self, lr: Tensor, start: Size, stop: Size) -> Field:
-        """Encode the pixels [start, stop) with as much of their surroundings as they depend on."""
-        (h, w), halo = lr.shape[-2:], self.halo
-        top, left = max(start[0] - halo, 0), max(start[1] - halo, 0)
-        bottom, right = min(stop[0] + halo, h), min(stop[1] + halo, w)
-        window = lr[..., top:bottom, left:right].contiguous(memory_format=torch.channels_last)
-        return self.encode(window).placed((top, left), (h, w))
+    def _encode_window(self, lr: Tensor, rows: Size, cols: Size, size: Size) -> Field:
+        """Encode the pixels that rows × cols of the H × W image depend on."""
+        spans = [
+            slice(max(first * n // N - self.halo, 0), -(-last * n // N) + self.halo)
+            for (first, last), n, N in zip((rows, cols), lr.shape[-2:], size, strict=True)
+        ]
+        window = lr[..., spans[0], spans[1]].contiguous(memory_format=torch.channels_last)
+        origin = spans[0].start, spans[1].start
+        return self.encode(window).placed(origin, (lr.shape[2], lr.shape[3]))
 
     def _fill(self, out: Tensor, field: Field, rows: Size, cols: Size, size: Size) -> None:
         """Decode rows × cols of the H × W grid into out (B, 3, R, W), block by block."""

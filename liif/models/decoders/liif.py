@@ -1,13 +1,14 @@
 """The local implicit image function (Chen, Liu, Wang: "Learning Continuous Image Representation
 with Local Implicit Image Function", CVPR 2021, sec. 3)."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from liif.geometry import Field, corners
+from liif.geometry import Corner, Field, corners
 from liif.models.layers import Mlp
 from liif.section import Section, Widths
 
@@ -54,32 +55,45 @@ class Liif(nn.Module):
 
     def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
         """Colours (B, Q, 3), normalised, at coord (B, Q, 2) for cell (B, Q, 2) or (B, 1, 2)."""
-        return self._decode(field, coord[..., 0], coord[..., 1], cell, grid=False)
+        relative = (cell * cell.new_tensor(field.size)).expand_as(coord).unbind(-1)
+        weight, bias = self._weight_of_offsets(field), self.mlp.first.bias.to(field.codes)
+
+        def first_layer(corner: Corner) -> Tensor:
+            inputs = [corner.offset_y, corner.offset_x, *(relative if self.cell_decode else [])]
+            share = F.linear(torch.stack(inputs, dim=-1).to(weight), weight, bias)
+            return field.gather(corner.row, corner.col).add_(share)
+
+        return self._ensemble(field, coord[..., 0], coord[..., 1], first_layer)
 
     def query_grid(self, field: Field, y: Tensor, x: Tensor, cell: Tensor) -> Tensor:
         """Colours (B, R, W, 3) of rows y (R,) and columns x (W,) with one cell (1, 2)."""
-        return self._decode(field, y.view(1, -1, 1), x.view(1, 1, -1), cell[:, None], grid=True)
+        by_y, by_x, *by_cell = self._weight_of_offsets(field).unbind(1)
+        along_cell = (cell * cell.new_tensor(field.size)).to(by_y)
+        shared = self.mlp.first.bias.to(field.codes)
+        for share, number in zip(by_cell, along_cell[0], strict=False):
+            shared = shared + share * number
 
-    def _decode(self, field: Field, y: Tensor, x: Tensor, cell: Tensor, *, grid: bool) -> Tensor:
-        first, dtype = self.mlp.first, field.codes.dtype
-        h, w = field.size
-        by_y, by_x, *by_cell = first.weight[:, self.width * self.kernel**2 :].unbind(1)
-        shared = first.bias
-        if by_cell:
-            relative = cell * cell.new_tensor([h, w])
-            shared = shared + relative[..., :1] * by_cell[0] + relative[..., 1:] * by_cell[1]
-        after_first = self.mlp.after_first(dtype)
+        def first_layer(corner: Corner) -> Tensor:
+            row, offset_y = corner.row.flatten(), corner.offset_y.flatten()
+            col, offset_x = corner.col.flatten(), corner.offset_x.flatten()
+            along_y = offset_y[:, None].to(by_y) * by_y + shared
+            return field.gather_grid(row, col, along_y, offset_x[:, None].to(by_x) * by_x)
+
+        return self._ensemble(field, y.view(1, -1, 1), x.view(1, 1, -1), first_layer)
+
+    def _weight_of_offsets(self, field: Field) -> Tensor:
+        """The first layer's weight of offset (y, x) and cell (y, x), (hidden[0], 4 or 2), in the
+        type of the codes: a wider one would widen all that it is added to."""
+        return self.mlp.first.weight[:, self.width * self.kernel**2 :].to(field.codes)
+
+    def _ensemble(
+        self, field: Field, y: Tensor, x: Tensor, first_layer: Callable[[Corner], Tensor]
+    ) -> Tensor:
+        """The weighted sum of the corners' predictions at y, x."""
+        after_first = self.mlp.after_first(field.codes.dtype)
         rgb = None
         for corner in corners(y, x, field.size, ensemble=self.local_ensemble):
-            # In the codes' own type: a wider one would widen all of `hidden` and narrow it again.
-            along_y = (corner.offset_y[..., None] * by_y + shared).to(dtype)
-            along_x = (corner.offset_x[..., None] * by_x).to(dtype)
-            if grid:
-                row, col = corner.row.flatten(), corner.col.flatten()
-                hidden = field.gather_grid(row, col, along_y[0, :, 0], along_x[0, 0])
-            else:
-                hidden = field.gather(corner.row, corner.col).add_(along_y).add_(along_x)
-            part = after_first(hidden)
+            part = after_first(first_layer(corner))
             if corner.weight is not None:
                 part = part * corner.weight[..., None]  # in float32, whatever the MLP ran in
             rgb = part if rgb is None else rgb + part
