@@ -2,9 +2,9 @@
 
 Letters: B batch, h w low-resolution grid, H W high-resolution grid, Q queried points.
 Coordinates are (y, x) in [-1, 1] with pixel i of n centred at -1 + (2i+1)/n. The two axes are
-independent, so everything here works on one axis at a time: a list of points has y and x of shape
-(B, Q), a band of R rows of a regular grid has y of shape (1, R, 1) and x of shape (1, 1, W), and
-broadcasting does the rest. Nothing of the size of the image is needed to describe a grid.
+independent, so everything here works on one axis at a time: a list of points has y and x of one
+shape, a regular grid has y of shape (R,) and x of shape (W,). Nothing of the size of the image is
+needed to describe a grid.
 
 The order of the float32 operations is that of the published code, because a coordinate that lies
 exactly between two codes must fall to the same side.
@@ -54,12 +54,17 @@ class Field:
     """(row, column) of the window's first cell in the whole grid."""
     factor: int = 1
     """Cells per low-resolution pixel along an axis; more than 1 for networks that upsample."""
+    layers: tuple[tuple[Tensor, Tensor], ...] = ()
+    """(weight, bias) of the decoder's own layers in the type of the codes."""
 
     @staticmethod
-    def of_map(codes: Tensor, factor: int = 1) -> "Field":
+    def of_map(
+        codes: Tensor, factor: int = 1, layers: tuple[tuple[Tensor, Tensor], ...] = ()
+    ) -> "Field":
         """The field of a whole map (B, K, rows, cols); no copy if it is channels_last."""
         size = (codes.shape[-2], codes.shape[-1])
-        return Field(codes.permute(0, 2, 3, 1).contiguous(), size=size, factor=factor)
+        codes = codes.permute(0, 2, 3, 1).contiguous()
+        return Field(codes, size=size, factor=factor, layers=layers)
 
     def placed(self, origin: Size, size: Size) -> "Field":
         """The same codes as a window at `origin` of an image of `size` (low-resolution pixels)."""
@@ -124,35 +129,51 @@ def nearest(coord: Tensor, n: int, shift: int = 0) -> Nearest:
 
 
 class Corner(NamedTuple):
-    """One of the codes that a query is predicted from, and the weight of its prediction."""
+    """One of the codes that points are predicted from, and the weight of its prediction; all of
+    the points' shape."""
 
     row: Tensor
     col: Tensor
     offset_y: Tensor
     offset_x: Tensor
-    weight: Tensor | None
-    """Shape of y and x broadcast; None where there is only one corner."""
+    weight: Tensor
 
 
 def corners(y: Tensor, x: Tensor, size: Size, *, ensemble: bool) -> Iterator[Corner]:
-    """The nearest code, or the four of the local ensemble, each weighted by the area of the
-    rectangle diagonally opposite to it (Chen et al. 2021, eq. 4)."""
+    """The code nearest to points (y, x), or the four of the local ensemble, each weighted by the
+    area of the rectangle diagonally opposite to it (Chen et al. 2021, eq. 4)."""
     shifts = (-1, 1) if ensemble else (0,)
-    rows = [nearest(y, size[0], shift) for shift in shifts]
-    cols = [nearest(x, size[1], shift) for shift in shifts]
-    if not ensemble:
-        yield Corner(*_place(rows[0], cols[0]), weight=None)
-        return
+    pairs = [(nearest(y, size[0], i), nearest(x, size[1], j)) for i in shifts for j in shifts]
     # The smallest area keeps the sum positive where a query lies on a code, as published.
-    areas = [[(r.offset * c.offset).abs() + 1e-9 for c in cols] for r in rows]
-    total = areas[0][0] + areas[0][1] + areas[1][0] + areas[1][1]
-    for i, r in enumerate(rows):
-        for j, c in enumerate(cols):
-            yield Corner(*_place(r, c), weight=areas[1 - i][1 - j] / total)
+    areas = [(row.offset * col.offset).abs() + 1e-9 for row, col in pairs]
+    total = torch.stack(areas).sum(dim=0)
+    for (row, col), area in zip(pairs, reversed(areas), strict=True):
+        yield Corner(row.at, col.at, row.offset, col.offset, area / total)
 
 
-def _place(row: Nearest, col: Nearest) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return row.at, col.at, row.offset, col.offset
+class GridCorners(NamedTuple):
+    """The corners of a grid's pixels, k = 1 or 2 along each axis."""
+
+    row: Tensor
+    """(k, R)."""
+    col: Tensor
+    """(k, W)."""
+    offset_y: Tensor
+    offset_x: Tensor
+    weight: Tensor
+    """(k, R, k, W)."""
+
+
+def grid_corners(y: Tensor, x: Tensor, size: Size, *, ensemble: bool) -> GridCorners:
+    """All `corners` of rows y (R,) and columns x (W,) at once."""
+    shifts = (-1, 1) if ensemble else (0,)
+    rows, cols = (
+        [torch.stack(parts) for parts in zip(*(nearest(axis, n, s) for s in shifts), strict=True)]
+        for axis, n in zip((y, x), size, strict=True)
+    )
+    areas = (rows[1][:, :, None, None] * cols[1]).abs() + 1e-9
+    weight = areas.flip(0, 2) / areas.sum(dim=(0, 2), keepdim=True)
+    return GridCorners(rows[0], cols[0], rows[1], cols[1], weight)
 
 
 def target_size(

@@ -13,6 +13,7 @@ from liif.geometry import (
     cell_of,
     corners,
     grid_coord,
+    grid_corners,
     nearest,
     pixel_centres,
     target_size,
@@ -80,9 +81,23 @@ def test_ensemble_weights_are_bilinear(size, out):
 def test_without_ensemble_there_is_one_corner():
     y = pixel_centres(6, ONE)
     (corner,) = corners(y, y, (3, 3), ensemble=False)
-    assert corner.weight is None
+    assert corner.weight.tolist() == [1] * 6
     assert corner.row.tolist() == [0, 0, 1, 1, 2, 2]
     torch.testing.assert_close(corner.offset_y, torch.tensor([-0.5, 0.5] * 3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("ensemble", [True, False])
+def test_a_grid_has_the_corners_of_its_points(ensemble):
+    y, x, size = pixel_centres(13, ONE), pixel_centres(9, ONE), (5, 7)
+    points = corners(*torch.meshgrid(y, x, indexing="ij"), size, ensemble=ensemble)
+    grid = grid_corners(y, x, size, ensemble=ensemble)
+    places = itertools.product(range(len(grid.row)), repeat=2)
+    for corner, (i, j) in zip(points, places, strict=True):
+        assert torch.equal(corner.row, grid.row[i, :, None].expand(13, 9))
+        assert torch.equal(corner.col, grid.col[j].expand(13, 9))
+        assert torch.equal(corner.offset_y, grid.offset_y[i, :, None].expand(13, 9))
+        assert torch.equal(corner.offset_x, grid.offset_x[j].expand(13, 9))
+        torch.testing.assert_close(corner.weight, grid.weight[i, :, j])
 
 
 def test_gather_takes_each_image_of_a_batch_from_its_own_codes():

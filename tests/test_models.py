@@ -142,7 +142,7 @@ def test_ensemble_turns_with_the_image():
     """An MLP that sees neither direction nor neighbours: mirrored or transposed codes give the
     mirrored or transposed image, also where height and width differ."""
     model = small(decoder={"name": "liif", "hidden": [16], "feature_unfold": False}).eval()
-    model.decoder.mlp.first.weight.data[:, 8:10] = 0  # no say for the offset's sign
+    model.decoder.mlp.linear[0].weight.data[:, 8:10] = 0  # no say for the offset's sign
     feat = torch.rand(1, 8, 5, 9)
     y, x = pixel_centres(13, feat), pixel_centres(20, feat)
     cell = cell_of((13, 20), feat)
@@ -155,7 +155,7 @@ def test_ensemble_turns_with_the_image():
     cell_free = small(
         decoder={"name": "liif", "hidden": [16], "feature_unfold": False, "cell_decode": False}
     ).decoder.eval()
-    cell_free.mlp.first.weight.data[:, 8:10] = 0
+    cell_free.mlp.linear[0].weight.data[:, 8:10] = 0
     with torch.inference_mode():
         plain = cell_free.query_grid(cell_free.prepare(feat, feat), y, x, cell)
         turned = cell_free.query_grid(
@@ -211,7 +211,7 @@ def test_blocks_do_not_show(monkeypatch):
     lr = torch.rand(3, 9, 14)
     expected = model.upscale(lr, (33, 47))
     for side in (1, 5, 20, 47):
-        monkeypatch.setattr(sr, "BLOCK_CPU", side)
+        monkeypatch.setitem(sr.BLOCK, torch.float32, side)
         torch.testing.assert_close(model.upscale(lr, (33, 47)), expected)
 
 

@@ -1,6 +1,6 @@
 """Small parts shared by encoders and decoders."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -67,6 +67,15 @@ def relu_(x: Tensor) -> Tensor:
     return x.relu_()
 
 
+def after_first(hidden: Tensor, layers: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """ReLU and layers (weight, bias) with ReLU between them, in one floating-point type: all of an
+    MLP that follows its first layer's output (…, C), which is overwritten."""
+    for i, (weight, bias) in enumerate(layers, 1):
+        hidden = relu_(hidden) if i == 1 else hidden
+        hidden = dense(hidden, weight, bias, relu=i < len(layers))
+    return hidden
+
+
 class Mlp(nn.Module):
     """Linear layers with ReLU between them."""
 
@@ -79,25 +88,10 @@ class Mlp(nn.Module):
         self.layers = nn.Sequential(*layers[:-1])
 
     @property
-    def first(self) -> nn.Linear:
-        """The first layer, linear in the latent code: decoders fold it into a convolution."""
-        layer = self.layers[0]
-        assert isinstance(layer, nn.Linear)
-        return layer
-
-    def after_first(self, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
-        """All that follows the first layer, in `dtype`, as a function of that layer's output
-        (…, hidden[0]), which is overwritten, -> (…, channels_out)."""
-        linear = [layer for layer in list(self.layers)[1:] if isinstance(layer, nn.Linear)]
-        parts = [(layer.weight.to(dtype), layer.bias.to(dtype)) for layer in linear]
-
-        def run(hidden: Tensor) -> Tensor:
-            for i, (weight, bias) in enumerate(parts, 1):
-                hidden = relu_(hidden) if i == 1 else hidden
-                hidden = dense(hidden, weight, bias, relu=i < len(parts))
-            return hidden
-
-        return run
+    def linear(self) -> list[nn.Linear]:
+        """The layers without the ReLUs. The first is linear in the latent code: decoders fold it
+        into a convolution."""
+        return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x)

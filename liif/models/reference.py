@@ -48,7 +48,7 @@ def query(decoder: Liif, feat: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
         code, centre = sample(feat, at), sample(centres, at)
         offset = (coord - centre) * offset_unit(h, w, coord)
         parts = [code, offset]
-        if decoder.cell_decode:
+        if decoder.inputs == 4:
             parts.append(cell * offset_unit(h, w, coord))
         colours.append(decoder.mlp(torch.cat(parts, dim=-1)))
         areas.append((offset[..., 0] * offset[..., 1]).abs() + 1e-9)

@@ -32,9 +32,10 @@ STRIP = 2**27
 """Bytes of result made at a time: a large enlargement is never in memory as a whole."""
 SMALLEST = 32
 """Side of the smallest tiles, in low-resolution pixels."""
-BLOCK_CPU, BLOCK_GPU = 64, 512
-"""Side of the squares of pixels decoded at a time: enough for the matrix products, little enough
-for the caches."""
+BLOCK = {torch.float32: 32, torch.bfloat16: 64}
+"""Side of the squares of pixels decoded at a time, one to a core: enough for the matrix products,
+little enough for the caches and the C library to keep the memory."""
+BLOCK_GPU = 256
 
 log = logging.getLogger("liif")
 
@@ -210,7 +211,7 @@ class SRModel(nn.Module):
         y = pixel_centres(size[0], self.mean.float())
         x = pixel_centres(size[1], self.mean.float())
         cell = cell_of(size, y)
-        side = BLOCK_GPU if out.is_cuda else BLOCK_CPU
+        side = BLOCK_GPU if out.is_cuda else BLOCK.get(field.codes.dtype, 32)
 
         @torch.inference_mode()  # this and autocast are a thread's own
         def decode(corner: tuple[int, int]) -> None:

@@ -40,8 +40,7 @@ class MetaSr(nn.Module):
 
     def prepare(self, feat: Tensor, lr: Tensor) -> Field:
         """feat (B, C, h, w) -> for every code and colour, its products with M and b."""
-        last = self.mlp.layers[2]
-        assert isinstance(last, nn.Linear)
+        last = self.mlp.linear[1]
         # Rows of the last layer are (channel, kernel row, kernel column, colour).
         both = torch.cat([last.weight, last.bias[:, None]], dim=1)
         weight = both.view(self.width, 3, 3, -1).permute(3, 0, 1, 2)
@@ -65,7 +64,7 @@ class MetaSr(nn.Module):
             offset_y, offset_x, cell[..., 0] * (h / 2)
         )
         inputs = torch.stack([offset_y, offset_x, inverse_scale], dim=-1).to(dtype)
-        hidden = F.relu(self.mlp.first(inputs))
+        hidden = F.relu(self.mlp.linear[0](inputs))
         codes = field.gather(row, col).unflatten(-1, (3, self.hidden + 1))
         return (codes[..., :-1] @ hidden[..., None]).squeeze(-1) + codes[..., -1]
 

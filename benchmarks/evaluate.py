@@ -1,0 +1,77 @@
+"""A whole test, image loading and metrics included: the published formulation beside ours.
+
+python benchmarks/evaluate.py --checkpoint FILE --config configs/test-set14-x4.yaml [--config …]
+                              [--set KEY=VALUE]
+"""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from measure import arguments, machine, report, synchronise
+
+from liif.checkpoint import load
+from liif.config import TestConfig
+from liif.configfile import load_config
+from liif.data.pairs import open_pairs
+from liif.data.paths import data_path
+from liif.evaluate import Means, scores
+from liif.metrics import protocol
+from liif.models.sr import SRModel
+from liif.validation import mean
+
+WAYS = {
+    "published": Means(engine="reference"),
+    "ours float32": Means(),
+    "ours bf16": Means(precision="bf16"),
+}
+
+
+def main() -> None:
+    parser = arguments(__doc__ or "")
+    parser.set_defaults(rounds=1)
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--config", type=Path, action="append", required=True)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    options = parser.parse_args()
+    device = torch.device(options.device)
+    model = load(options.checkpoint, device)
+    rows: list[dict[str, Any]] = []
+    for file in options.config:
+        config = load_config(TestConfig, file, options.set)
+        found = {name: [test(model, config, way)] for name, way in WAYS.items()}
+        for _ in range(options.rounds - 1):
+            for name, way in WAYS.items():
+                found[name].append(test(model, config, way))
+        seconds = {name: min(run[0] for run in runs) for name, runs in found.items()}
+        rows += [
+            {
+                "": f"{config.set} x{config.scale[0]:g}, {name}",
+                "seconds": seconds[name],
+                "times as fast": seconds["published"] / seconds[name],
+                "images/s": runs[0][1] / seconds[name],
+                "PSNR": f"{runs[0][2]:.4f}",
+                "difference": runs[0][2] - found["published"][0][2],
+            }
+            for name, runs in found.items()
+        ]
+    report(f"whole tests, {machine(device)}", rows, options.json)
+
+
+def test(model: SRModel, config: TestConfig, way: Means) -> tuple[float, int, float]:
+    """Seconds, images and mean PSNR."""
+    lr = config.published_lr
+    start = time.perf_counter()
+    pairs = open_pairs(
+        data_path(config.data_root, config.hr),
+        scale=config.scale,
+        lr=None if lr is None else data_path(config.data_root, lr),
+    )
+    psnrs = [s.psnr for s in scores(model, pairs, protocol(config.protocol, config.scale), way)]
+    synchronise(model.mean.device)
+    return time.perf_counter() - start, len(psnrs), mean(psnrs)
+
+
+if __name__ == "__main__":
+    main()
