@@ -22,10 +22,12 @@ class ResBlock(nn.Module):
     def __init__(self, width: int, *, scale: float = 1.0) -> None:
         super().__init__()
         self.scale = scale
-        self.body = nn.Sequential(conv(width, width), nn.ReLU(), conv(width, width))
+        self.body = nn.Sequential(conv(width, width), nn.ReLU(inplace=True), conv(width, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x) * self.scale if self.scale != 1 else x + self.body(x)
+        # In place: at the size of a photograph a new tensor costs more than what is done to it.
+        out = self.body(x)
+        return (out * self.scale if self.scale != 1 else out).add_(x)
 
 
 def dense(x: Tensor, weight: Tensor, bias: Tensor, *, relu: bool) -> Tensor:

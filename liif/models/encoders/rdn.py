@@ -31,7 +31,7 @@ class DenseLayer(nn.Module):
 
     def __init__(self, channels_in: int, growth: int) -> None:
         super().__init__()
-        self.conv = nn.Sequential(conv(channels_in, growth), nn.ReLU())
+        self.conv = nn.Sequential(conv(channels_in, growth), nn.ReLU(inplace=True))
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([x, self.conv(x)], dim=1)
