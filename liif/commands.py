@@ -10,13 +10,12 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from liif.checkpoint import load, read_checkpoint, save_checkpoint, save_weights, write_atomically
@@ -26,10 +25,9 @@ from liif.data.images import image_writer, read_image, write_image
 from liif.data.pairs import open_pairs
 from liif.data.paths import data_path
 from liif.errors import UserError
-from liif.evaluate import Means, Score, enlarge, scores, to_image, to_tensor
-from liif.geometry import Size, target_size
+from liif.evaluate import Means, Score, scores, strips, to_image, to_tensor
+from liif.geometry import target_size
 from liif.metrics import protocol
-from liif.models.sr import SRModel
 from liif.runlog import shows_progress
 from liif.train import train
 from liif.validation import mean
@@ -118,20 +116,11 @@ def upscale_command(options: argparse.Namespace) -> int:
     model = load(options.checkpoint, _device(options.device))
     bar = tqdm(total=H, unit="row", dynamic_ncols=True, disable=not shows_progress())
     with image_writer(options.output, (H, W)) as write, bar:
-        for strip in _strips(model, lr.to(model.mean), (H, W), by):
+        for strip in strips(model, lr.to(model.mean), (H, W), by):
             write(to_image(strip))
             bar.update(strip.shape[1])
     log.info("%s: %d×%d px", options.output, W, H)
     return 0
-
-
-def _strips(model: SRModel, lr: Tensor, size: Size, by: Means) -> Iterator[Tensor]:
-    """The enlarged image from top to bottom."""
-    if by.engine == "reference":
-        yield enlarge(model, lr, size, by)
-        return
-    strips = model.strips(lr[None], size, precision=by.precision, memory=by.memory)
-    yield from (strip[0] for _, strip in strips)
 
 
 def _means(options: argparse.Namespace) -> Means:

@@ -46,11 +46,13 @@ class Means(NamedTuple):
 AS_USUAL = Means()
 
 
-def enlarge(model: SRModel, lr: Tensor, size: Size, by: Means) -> Tensor:
-    """The whole image (3, h, w) -> (3, H, W), in [0, 1]."""
+def strips(model: SRModel, lr: Tensor, size: Size, by: Means = AS_USUAL) -> Iterator[Tensor]:
+    """The enlarged image of lr (3, h, w), not clamped, as (3, rows, W) from top to bottom."""
     if by.engine == "reference":
-        return upscale_as_published(model, lr, size).clamp(0, 1)
-    return model.upscale(lr, size, precision=by.precision, memory=by.memory)
+        yield upscale_as_published(model, lr, size)
+        return
+    for _, strip in model.strips(lr[None], size, precision=by.precision, memory=by.memory):
+        yield strip[0]
 
 
 def scores(
@@ -66,7 +68,7 @@ def scores(
     for pair in read_ahead(pairs):
         lr, hr = to_tensor(pair.lr).to(device), to_tensor(pair.hr).to(device)
         size = (pair.hr.shape[0], pair.hr.shape[1])
-        sr = enlarge(model, lr, size, by)
+        sr = torch.cat(list(strips(model, lr, size, by)), dim=1).clamp(0, 1)
         bicubic = to_tensor(matlab_bicubic(pair.lr, size)).to(device)
         try:
             result = psnr(sr, hr, how), ssim(sr, hr, how), psnr(bicubic, hr, how)

@@ -19,7 +19,8 @@ from liif.checkpoint import load
 from liif.cli import main
 from liif.data.images import read_image, write_image
 from liif.data.resize import matlab_bicubic
-from liif.evaluate import to_image, to_tensor
+from liif.errors import UserError
+from liif.evaluate import read_ahead, to_image, to_tensor
 from liif.metrics import protocol, psnr
 from liif.models.sr import SRModel
 
@@ -404,6 +405,23 @@ def test_a_folder_that_nobody_can_write_to(refused, scoring):
 
 
 # Enlarging
+
+
+def test_reading_ahead_keeps_the_order_and_the_errors():
+    made = []
+
+    def source():
+        for i in range(3):
+            made.append(i)
+            yield i
+        raise UserError("the fourth")
+
+    ahead = read_ahead(source())
+    assert next(ahead) == 0
+    assert [next(ahead), next(ahead)] == [1, 2] and made == [0, 1, 2]
+    with pytest.raises(UserError, match="the fourth"):
+        next(ahead)
+    assert list(read_ahead([])) == [] and list(read_ahead("ab")) == ["a", "b"]
 
 
 def test_engines_and_precisions(cli, scoring, photos, tiny_checkpoint, refused):

@@ -53,8 +53,7 @@ def query(decoder: Liif, feat: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
         colours.append(decoder.mlp(torch.cat(parts, dim=-1)))
         areas.append((offset[..., 0] * offset[..., 1]).abs() + 1e-9)
     total = torch.stack(areas).sum(dim=0)
-    weights = reversed(areas) if ensemble else areas
-    pairs = zip(colours, weights, strict=True)
+    pairs = zip(colours, reversed(areas), strict=True)
     return torch.stack([c * (a / total).unsqueeze(-1) for c, a in pairs]).sum(dim=0)
 
 
