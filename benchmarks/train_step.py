@@ -8,7 +8,7 @@ import copy
 import torch
 from measure import arguments, interleaved, machine, paper_model, peak_megabytes, report
 
-from liif.commands import keep_freed_memory
+from liif.commands.device import keep_freed_memory
 from liif.data.loader import Batch
 from liif.models import reference
 from liif.train import train_step
@@ -20,8 +20,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=2304)
     options = parser.parse_args()
     device = torch.device(options.device)
-    if device.type == "cpu":
-        keep_freed_memory()  # as `liif train` does; the published step gains by it, too
+    keep_freed_memory(device)  # as `liif train` does; the published step gains by it, too
     B, Q = options.batch_size, options.queries
     generator = torch.Generator().manual_seed(0)
 

@@ -1,0 +1,33 @@
+"""`liif convert`: weights from one kind of file to another."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from liif.checkpoint import read_checkpoint, save_checkpoint, save_weights
+from liif.commands.options import check_target
+from liif.errors import UserError
+
+SUMMARY = "Write the weights of a checkpoint, ours or an official one, as .safetensors or .pt."
+EXAMPLE = "edsr-baseline-liif.pth edsr-baseline-liif.safetensors"
+
+log = logging.getLogger("liif")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", type=Path)
+    parser.add_argument("output", type=Path)
+
+
+def run(options: argparse.Namespace) -> int:
+    savers = {".safetensors": save_weights, ".pt": save_checkpoint}
+    save = savers.get(options.output.suffix)
+    if save is None:
+        raise UserError(f"{options.output}: must end in {' or '.join(savers)}")
+    if options.output.exists():
+        raise UserError(f"{options.output}: exists already; choose another name")
+    check_target(options.output)
+    checkpoint = read_checkpoint(options.input)
+    save(options.output, checkpoint.model, checkpoint.weights)
+    log.info("wrote %s", options.output)
+    return 0

@@ -1,0 +1,54 @@
+"""Options that several commands share, and the files that they name."""
+
+import argparse
+import re
+import tempfile
+from pathlib import Path
+
+from liif.errors import UserError
+from liif.evaluate import Means
+
+
+def config_arguments(parser: argparse.ArgumentParser) -> None:
+    """--config and --set, for `configfile.load_config`."""
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="YAML file")
+    text = "override a value of the configuration, e.g. --set train_data.patch=64"
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
+
+
+def means_arguments(parser: argparse.ArgumentParser) -> None:
+    """By what means a model enlarges, for `chosen_means`."""
+    text = "bf16 is several times as fast where the machine has units for it (loss < 0.01 dB)"
+    parser.add_argument("--precision", choices=("float32", "bf16"), default="float32", help=text)
+    text = "reference: the published formulation, plain and slow"
+    parser.add_argument("--engine", choices=("fast", "reference"), default="fast", help=text)
+    text = "budget for what is in work at a time, e.g. 500M or 2G (default: 1G on a CPU, half "
+    text += "of what is free on a GPU); beyond it images are worked through in tiles"
+    parser.add_argument("--memory", type=_bytes, metavar="SIZE", help=text)
+
+
+def chosen_means(options: argparse.Namespace) -> Means:
+    """Raises UserError for options that do not go together."""
+    if options.engine == "reference" and (options.precision != "float32" or options.memory):
+        raise UserError("--engine reference knows neither --precision nor --memory")
+    return Means(options.engine, options.precision, options.memory)
+
+
+def check_target(file: Path) -> None:
+    """Find out before the work, not after it, that its result cannot be written."""
+    if file.is_dir():
+        raise UserError(f"{file}: is a folder; give the name of a file")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=file.parent).close()
+    except OSError as error:
+        reason = "its folder is a file" if file.parent.is_file() else error.strerror
+        raise UserError(f"{file}: cannot be written: {reason}") from None
+
+
+def _bytes(text: str) -> int:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?", text, re.IGNORECASE)
+    number = float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " ") if found else 0
+    if not 1 <= number < 2**63:
+        raise argparse.ArgumentTypeError(f"{text}: must be a size such as 500M or 2G")
+    return int(number)

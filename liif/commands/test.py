@@ -1,0 +1,117 @@
+"""`liif test`: one model on one set at one scale."""
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from liif.checkpoint import load, write_atomically
+from liif.commands.device import chosen_device, device_argument, keep_freed_memory
+from liif.commands.options import check_target, chosen_means, config_arguments, means_arguments
+from liif.config import TestConfig
+from liif.configfile import load_config
+from liif.data.images import write_image
+from liif.data.pairs import open_pairs
+from liif.data.paths import data_path
+from liif.errors import UserError
+from liif.evaluate import Score, scores, to_image
+from liif.metrics import protocol
+from liif.runlog import shows_progress
+from liif.validation import mean
+
+SUMMARY = "Score a model on a set of images."
+EXAMPLE = "--config configs/test-set5-x2.yaml"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    config_arguments(parser)
+    device_argument(parser)
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="instead of the config's")
+    means_arguments(parser)
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the scores there")
+    parser.add_argument("--save-images", type=Path, metavar="DIR", help="write the results there")
+
+
+def run(options: argparse.Namespace) -> int:
+    config = load_config(TestConfig, options.config, options.set)
+    checkpoint = options.checkpoint or _configured_checkpoint(config, options.config)
+    device = chosen_device(options.device)
+    keep_freed_memory(device)
+    by = chosen_means(options)
+    if options.out:
+        check_target(options.out)
+    if options.save_images:
+        check_target(options.save_images / "image.png")
+    model = load(checkpoint, device)
+    lr = config.published_lr
+    pairs = open_pairs(
+        data_path(config.data_root, config.hr),
+        scale=config.scale,
+        lr=None if lr is None else data_path(config.data_root, lr),
+    )
+    how = protocol(config.protocol, config.scale)
+    started = time.perf_counter()
+    found: list[Score] = []
+    bar = tqdm(total=len(pairs), unit="image", dynamic_ncols=True, disable=not shows_progress())
+    with bar:
+        for score in scores(model, pairs, how, by):
+            if options.save_images:
+                assert score.sr is not None
+                write_image(options.save_images / f"{score.name}.png", to_image(score.sr))
+            found.append(score._replace(pair=None, sr=None))
+            bar.update()
+            bar.write(_score_line(score.name, [score]), sys.stdout)
+    y, x = config.scale
+    title = f"{config.set} x{y:g}" + ("" if y == x else f",{x:g}")
+    print(_score_line(f"mean {title}", found) + f"  protocol {config.protocol}")
+    if options.out:
+        result = {
+            "set": config.set,
+            "scale": y if y == x else [y, x],
+            "protocol": config.protocol,
+            **_in_json(found),
+            "images": [{"name": score.name, **_in_json([score])} for score in found],
+            "lr": lr or "pillow-bicubic",
+            "checkpoint": str(checkpoint),
+            "precision": by.precision,
+            "seconds": round(time.perf_counter() - started, 3),
+        }
+        write_atomically(options.out, (json.dumps(result, indent=1) + "\n").encode())
+    return 0
+
+
+def _averages(found: Sequence[Score]) -> dict[str, float]:
+    return {key: mean([getattr(s, key) for s in found]) for key in ("psnr", "ssim", "bicubic")}
+
+
+def _in_json(found: Sequence[Score]) -> dict[str, float | None]:
+    """JSON knows no infinity (equal images) and no NaN (too small for SSIM): null."""
+    return {k: value if math.isfinite(value) else None for k, value in _averages(found).items()}
+
+
+def _score_line(name: str, found: Sequence[Score]) -> str:
+    line = "PSNR {psnr:.4f} dB  SSIM {ssim:.4f}  bicubic {bicubic:.4f} dB".format(
+        **_averages(found)
+    )
+    return f"{name:24} {line}"
+
+
+def _configured_checkpoint(config: TestConfig, file: Path) -> Path:
+    """The checkpoint that a test's configuration names."""
+    if config.checkpoint is None:
+        raise UserError(f"{file}: names no checkpoint; give one with --checkpoint FILE")
+    path = Path(config.checkpoint).expanduser()
+    if path.exists():
+        return path
+    trained_by = file.parent / f"{path.parent.name}.yaml"
+    if not trained_by.exists():
+        raise UserError(f"{file}: no checkpoint at {path}; give another with --checkpoint FILE")
+    raise UserError(
+        f"no checkpoint at {path}; train it with\n"
+        f"  python scripts/train.py --config {trained_by}\nor give another with --checkpoint FILE"
+    )

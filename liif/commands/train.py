@@ -1,0 +1,108 @@
+"""`liif train`: signals taken, the log kept in the run's folder."""
+
+import argparse
+import logging
+import shlex
+import signal
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from liif.commands.device import chosen_device, device_argument, keep_freed_memory
+from liif.commands.options import config_arguments
+from liif.config import TrainConfig
+from liif.configfile import load_config
+from liif.errors import UserError
+from liif.train import train
+
+SUMMARY = "Train a model."
+EXAMPLE = "--config configs/edsr-liif.yaml"
+
+log = logging.getLogger("liif")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    config_arguments(parser)
+    device_argument(parser)
+    parser.add_argument("--name", help="the run's folder is runs/NAME (default: the config's name)")
+    text = "auto: go on where the run stopped (default); never: refuse to; FILE: from there"
+    parser.add_argument("--resume", default="auto", metavar="auto|never|FILE", help=text)
+
+
+def run(options: argparse.Namespace) -> int:
+    config = load_config(TrainConfig, options.config, options.set)
+    name = options.name or options.config.stem
+    if name in (".", "..") or Path(name).name != name:
+        raise UserError(f"--name {name}: must be a plain name; the run goes to runs/NAME")
+    folder = Path("runs") / name
+    resume = options.resume
+    if resume not in ("auto", "never"):
+        resume = Path(resume)
+    device = chosen_device(options.device)
+    keep_freed_memory(device)
+    with _log_file(folder), _stop_on_signals() as received:
+        finished = train(
+            config, folder, device=device, resume=resume, stopping=lambda: bool(received)
+        )
+        if finished:
+            log.info("done: %s", folder / "last.pt")
+            return 0
+        again = _command_line(_without(sys.argv, "--resume"))
+        log.warning("stopped and saved in %s; to go on: %s", folder / "last.pt", again)
+        return 128 + received[0]
+
+
+@contextmanager
+def _log_file(folder: Path) -> Generator[None, None, None]:
+    """All of the log, with times, in the run's folder as well."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(folder / "log.txt", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from None
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log.addHandler(handler)
+    try:
+        yield
+    except UserError as error:
+        log.handlers[-1].emit(log.makeRecord("liif", logging.ERROR, "", 0, str(error), (), None))
+        raise
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+
+@contextmanager
+def _stop_on_signals() -> Generator[list[int], None, None]:
+    """Collects SIGINT and SIGTERM for a loop that looks; a second one interrupts at once."""
+    received: list[int] = []
+
+    def receive(number: int, frame: FrameType | None) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    before = {s: signal.signal(s, receive) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _without(arguments: Sequence[str], option: str) -> list[str]:
+    """A command line without one option and its value."""
+    kept: list[str] = []
+    skip = False
+    for argument in arguments:
+        if not skip and argument != option and not argument.startswith(f"{option}="):
+            kept.append(argument)
+        skip = argument == option
+    return kept
+
+
+def _command_line(arguments: Sequence[str]) -> str:
+    start = ["python"] if arguments[0].endswith(".py") else []
+    return shlex.join([*start, *arguments])
