@@ -25,6 +25,7 @@ from torch import Tensor
 
 from liif.errors import UserError
 from liif.models.build import ModelConfig, build_model
+from liif.models.decoders.upsampler import STAGES
 from liif.models.encoders.rdn import CONFIGURATIONS
 from liif.models.sr import SRModel
 
@@ -169,7 +170,7 @@ def _from_official(content: Mapping[str, Any]) -> tuple[dict[str, Any], Weights]
         }
     else:
         decoder = {"name": "upsampler", **upsampler}
-    last = 4 if decoder.get("scale") == 4 else 2
+    last = 2 * len(STAGES.get(decoder.get("scale", 2), []))  # conv and shuffle a stage before it
     rules: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
         (r"^module\.", ""),  # a prefix that DataParallel leaves
         (r"^imnet\.", "decoder.mlp."),

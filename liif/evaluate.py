@@ -1,7 +1,10 @@
 """A model's scores on a set of image pairs, one by one."""
 
+import math
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import product
 from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -9,9 +12,9 @@ import torch
 from torch import Tensor
 
 from liif.data.pairs import Pair
-from liif.data.resize import matlab_bicubic
+from liif.data.resize import matlab_bicubic, pillow_lanczos
 from liif.errors import UserError
-from liif.geometry import Size
+from liif.geometry import Size, target_size
 from liif.metrics import Protocol, psnr, ssim
 from liif.models.reference import upscale as upscale_as_published
 from liif.models.sr import Precision, SRModel
@@ -25,6 +28,9 @@ class Score(NamedTuple):
 
     name: str
     psnr: float
+    """In dB, of the protocol's channels: the same as one of the next two."""
+    psnr_rgb: float
+    psnr_y: float
     ssim: float
     bicubic: float
     """PSNR of MATLAB's bicubic enlargement, rounded to 8 bit."""
@@ -34,13 +40,28 @@ class Score(NamedTuple):
 
 
 class Means(NamedTuple):
-    """By what means a model enlarges; the numbers are the same up to rounding."""
+    """By what means a model enlarges. Engine, precision and memory leave the numbers as they are up
+    to rounding; what follows them does not, and is off in published figures."""
 
     engine: Engine = "fast"
     """"reference" is the published formulation, plain and slow, in float32."""
     precision: Precision = "float32"
     memory: int | None = None
     """As in `SRModel.upscale`."""
+    self_ensemble: bool = False
+    """The mean over the eight flips and transpositions of the input (Lim et al. 2017: EDSR+)."""
+    clip_cell: float = math.inf
+    """As in `SRModel.upscale`."""
+    lanczos_from: float | None = None
+    """Enlarge by this factor with the model and from there to the size asked for with Lanczos."""
+    round: bool = False
+    """Round the result to 8 bit before it is scored."""
+
+    @property
+    def unusual(self) -> dict[str, float | bool | None]:
+        """What is on of that which changes numbers, for result files."""
+        keys = ("self_ensemble", "clip_cell", "lanczos_from", "round")
+        return {k: v for k in keys if (v := getattr(self, k)) != Means._field_defaults[k]}
 
 
 AS_USUAL = Means()
@@ -48,18 +69,42 @@ AS_USUAL = Means()
 
 def strips(model: SRModel, lr: Tensor, size: Size, by: Means = AS_USUAL) -> Iterator[Tensor]:
     """The enlarged image of lr (3, h, w), not clamped, as (3, rows, W) from top to bottom."""
-    if by.engine == "reference":
-        yield upscale_as_published(model, lr, size)
-        return
-    for _, strip in model.strips(lr[None], size, precision=by.precision, memory=by.memory):
-        yield strip[0]
+    if by.self_ensemble:
+        yield _self_ensemble(model, lr, size, by._replace(self_ensemble=False))
+    elif by.lanczos_from is not None:
+        first = target_size((lr.shape[1], lr.shape[2]), scale=by.lanczos_from)
+        enlarged = _whole(model, lr, first, by._replace(lanczos_from=None)).permute(1, 2, 0)
+        resized = torch.from_numpy(pillow_lanczos(enlarged.cpu().numpy(), size))
+        yield resized.permute(2, 0, 1).to(lr.device)
+    elif by.engine == "reference":
+        yield upscale_as_published(model, lr, size, by.clip_cell)
+    else:
+        for _, strip in model.strips(
+            lr[None], size, precision=by.precision, memory=by.memory, clip_cell=by.clip_cell
+        ):
+            yield strip[0]
+
+
+def _whole(model: SRModel, lr: Tensor, size: Size, by: Means) -> Tensor:
+    return torch.cat(list(strips(model, lr, size, by)), dim=1)
+
+
+def _self_ensemble(model: SRModel, lr: Tensor, size: Size, by: Means) -> Tensor:
+    total = lr.new_zeros(3, *size)
+    for flips, transposed in product(((), (1,), (2,), (1, 2)), (False, True)):
+        turned, turned_size = lr.flip(flips), size
+        if transposed:
+            turned, turned_size = turned.transpose(1, 2).contiguous(), (size[1], size[0])
+        sr = _whole(model, turned, turned_size, by)
+        total += (sr.transpose(1, 2) if transposed else sr).flip(flips)
+    return total / 8
 
 
 def scores(
     model: SRModel, pairs: Iterable[Pair], how: Protocol, by: Means = AS_USUAL
 ) -> Iterator[Score]:
     """Enlarge every low-resolution image to the size of its partner and compare; the model is
-    clamped to [0, 1] and not rounded.
+    clamped to [0, 1] and, unless `by` says so, not rounded.
 
     Raises:
         UserError: an image of which the protocol leaves nothing.
@@ -68,10 +113,13 @@ def scores(
     for pair in read_ahead(pairs):
         lr, hr = to_tensor(pair.lr).to(device), to_tensor(pair.hr).to(device)
         size = (pair.hr.shape[0], pair.hr.shape[1])
-        sr = torch.cat(list(strips(model, lr, size, by)), dim=1).clamp(0, 1)
+        sr = _whole(model, lr, size, by).clamp(0, 1)
+        if by.round:
+            sr = (sr * 255).round() / 255
         bicubic = to_tensor(matlab_bicubic(pair.lr, size)).to(device)
         try:
-            result = psnr(sr, hr, how), ssim(sr, hr, how), psnr(bicubic, hr, how)
+            rgb, y = (psnr(sr, hr, replace(how, luma=luma)) for luma in (False, True))
+            result = (y if how.luma else rgb), rgb, y, ssim(sr, hr, how), psnr(bicubic, hr, how)
         except ValueError as error:
             raise UserError(f"{pair.name}: {error}; use protocol: none or larger images") from None
         yield Score(pair.name, *result, pair, sr)

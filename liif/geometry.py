@@ -10,6 +10,7 @@ The order of the float32 operations is that of the published code, because a coo
 exactly between two codes must fall to the same side.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple, cast
@@ -29,9 +30,11 @@ def pixel_centres(n: int, like: Tensor) -> Tensor:
     return torch.arange(n, device=like.device).to(like.dtype) * (2 / n) + (-1 + 1 / n)
 
 
-def cell_of(size: Size, like: Tensor) -> Tensor:
-    """Height and width of one pixel of an H × W image in coordinate units, (1, 2)."""
-    return like.new_tensor([[2 / size[0], 2 / size[1]]])
+def cell_of(size: Size, like: Tensor, lr: Size = (1, 1), clip: float = math.inf) -> Tensor:
+    """Height and width of one pixel of an H × W image in coordinate units, (1, 2). With `clip` they
+    are no smaller than at that scale of the low-resolution size `lr`: beyond the scales of its
+    training a decoder can be given the cell of the largest (as Lee and Jin do, LTE, CVPR 2022)."""
+    return like.new_tensor([[2 / min(N, n * clip) for N, n in zip(size, lr, strict=True)]])
 
 
 def grid_coord(y: Tensor, x: Tensor) -> Tensor:

@@ -161,8 +161,8 @@ def test_scores_and_the_result_file(cli, scoring, tiny_checkpoint, photos):
     assert (status, err) == (0, "")
     result = json.loads(Path("new/result.json").read_text())
     assert set(result) == {
-        "set", "scale", "protocol", "psnr", "ssim", "bicubic", "images", "lr", "checkpoint",
-        "seconds", "precision",
+        "set", "scale", "protocol", "psnr", "psnr_rgb", "psnr_y", "ssim", "bicubic", "images", "lr",
+        "checkpoint", "seconds", "precision", "options",
     }  # fmt: skip
     assert (result["set"], result["scale"], result["protocol"]) == ("mine", 2, "benchmark")
     assert result["checkpoint"] == str(tiny_checkpoint) and result["lr"] == "pillow-bicubic"

@@ -76,12 +76,13 @@ def test_every_config_loads_and_says_how_it_is_used(path, tmp_path):
 @pytest.mark.parametrize("path", [p for p in MAIN if p.stem.startswith("test-")], ids=str)
 def test_test_configs_are_what_their_names_say(path):
     config = load_config(TestConfig, path)
-    _, name, scale = path.stem.split("-")
-    assert config.set == name and config.scale == (int(scale[1:]),) * 2
-    assert config.protocol == ("div2k" if name == "div2k" else "benchmark")
+    name, _, scale = path.stem.removeprefix("test-").rpartition("-x")
+    assert config.set == name and config.scale == (int(scale),) * 2
+    faces = name.startswith("celebahq")
+    assert config.protocol == ("none" if faces else "div2k" if name == "div2k" else "benchmark")
     published = config.published_lr
-    assert (published is not None) == (int(scale[1:]) <= 4)
-    assert published is None or published.endswith(f"/X{scale[1:]}")
+    assert (published is not None) == (int(scale) <= 4 or faces)
+    assert published is None or faces or published.endswith(f"/X{scale}")
 
 
 # Values

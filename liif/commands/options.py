@@ -1,6 +1,7 @@
 """Options that several commands share, and the files that they name."""
 
 import argparse
+import math
 import re
 import tempfile
 from pathlib import Path
@@ -25,13 +26,26 @@ def means_arguments(parser: argparse.ArgumentParser) -> None:
     text = "budget for what is in work at a time, e.g. 500M or 2G (default: 1G on a CPU, half "
     text += "of what is free on a GPU); beyond it images are worked through in tiles"
     parser.add_argument("--memory", type=_bytes, metavar="SIZE", help=text)
+    text = "average the eight flips and transpositions of the input; eight times the work"
+    parser.add_argument("--self-ensemble", action="store_true", help=text)
+    text = "beyond this scale give the decoder the cell of this scale, e.g. 4 after training to x4"
+    parser.add_argument("--clip-cell", type=_factor, metavar="S", default=math.inf, help=text)
+    text = "enlarge by this factor with the model, and from there to the size asked for by Lanczos"
+    parser.add_argument("--lanczos-from", type=_factor, metavar="S", help=text)
+
+
+def scoring_arguments(parser: argparse.ArgumentParser) -> None:
+    """--round, for `chosen_means`."""
+    text = "round results to 8 bit before scoring"
+    parser.add_argument("--round", action="store_true", help=text)
 
 
 def chosen_means(options: argparse.Namespace) -> Means:
     """Raises UserError for options that do not go together."""
     if options.engine == "reference" and (options.precision != "float32" or options.memory):
         raise UserError("--engine reference knows neither --precision nor --memory")
-    return Means(options.engine, options.precision, options.memory)
+    chosen = {field: getattr(options, field) for field in Means._fields if field in options}
+    return Means(**chosen)
 
 
 def check_target(file: Path) -> None:
@@ -44,6 +58,16 @@ def check_target(file: Path) -> None:
     except OSError as error:
         reason = "its folder is a file" if file.parent.is_file() else error.strerror
         raise UserError(f"{file}: cannot be written: {reason}") from None
+
+
+def _factor(text: str) -> float:
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = 0
+    if not 1 <= factor <= 1000:
+        raise argparse.ArgumentTypeError(f"{text}: must be a number from 1 to 1000")
+    return factor
 
 
 def _bytes(text: str) -> int:

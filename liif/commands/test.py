@@ -12,7 +12,13 @@ from tqdm import tqdm
 
 from liif.checkpoint import load, write_atomically
 from liif.commands.device import chosen_device, device_argument, keep_freed_memory
-from liif.commands.options import check_target, chosen_means, config_arguments, means_arguments
+from liif.commands.options import (
+    check_target,
+    chosen_means,
+    config_arguments,
+    means_arguments,
+    scoring_arguments,
+)
 from liif.config import TestConfig
 from liif.configfile import load_config
 from liif.data.images import write_image
@@ -28,11 +34,16 @@ SUMMARY = "Score a model on a set of images."
 EXAMPLE = "--config configs/test-set5-x2.yaml"
 
 
+KEYS = ("psnr", "psnr_rgb", "psnr_y", "ssim", "bicubic")
+"""Of a Score, in result files."""
+
+
 def arguments(parser: argparse.ArgumentParser) -> None:
     config_arguments(parser)
     device_argument(parser)
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="instead of the config's")
     means_arguments(parser)
+    scoring_arguments(parser)
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the scores there")
     parser.add_argument("--save-images", type=Path, metavar="DIR", help="write the results there")
 
@@ -79,6 +90,7 @@ def run(options: argparse.Namespace) -> int:
             "lr": lr or "pillow-bicubic",
             "checkpoint": str(checkpoint),
             "precision": by.precision,
+            "options": by.unusual,
             "seconds": round(time.perf_counter() - started, 3),
         }
         write_atomically(options.out, (json.dumps(result, indent=1) + "\n").encode())
@@ -86,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _averages(found: Sequence[Score]) -> dict[str, float]:
-    return {key: mean([getattr(s, key) for s in found]) for key in ("psnr", "ssim", "bicubic")}
+    return {key: mean([getattr(s, key) for s in found]) for key in KEYS}
 
 
 def _in_json(found: Sequence[Score]) -> dict[str, float | None]:

@@ -1,4 +1,4 @@
-"""Antialiased bicubic as the two programs of the field do it, on 8-bit colour images.
+"""Antialiased bicubic as the two programs of the field do it, on 8-bit colour images; and Lanczos.
 
 Published low-resolution images come from MATLAB's `imresize`; code that makes its own on the fly
 uses Pillow. The two differ in kernel (a = -0.5 in both, but fixed point in Pillow), in the rounding
@@ -7,7 +7,7 @@ between the passes and at the borders, by up to some tenths of a decibel in a sc
 Letters: (H, W) input rows and columns, (h, w) output rows and columns, P taps of one output pixel.
 """
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,8 @@ from PIL import Image
 Border = Literal["replicate", "mirror"]
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
+Floats32 = npt.NDArray[np.float32]
+Number = TypeVar("Number", np.uint8, np.float64)
 
 _BLOCK = 1 << 19  # floats in work at once: two blocks of them (8 MB) stay in the processor's cache
 
@@ -30,14 +32,28 @@ def pillow_bicubic(image: Pixels, size: tuple[int, int]) -> Pixels:
     return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
 
 
+def pillow_lanczos(image: Floats32, size: tuple[int, int]) -> Floats32:
+    """Resize float32 (H, W, C) to (h, w, C) with Pillow's Lanczos of three lobes, antialiased where
+    it reduces, without any rounding to 8 bit."""
+    height, width = size
+    channels = [
+        Image.fromarray(np.ascontiguousarray(image[..., c])).resize(
+            (width, height), Image.Resampling.LANCZOS
+        )
+        for c in range(image.shape[2])
+    ]
+    return np.stack([np.asarray(channel) for channel in channels], axis=-1)
+
+
 def matlab_bicubic(
-    image: Pixels,
+    image: npt.NDArray[Number],
     size: tuple[int, int],
     *,
     scale: tuple[float, float] | None = None,
     border: Border = "replicate",
-) -> Pixels:
-    """Resize uint8 (H, W, 3) to uint8 (h, w, 3) bit for bit as MATLAB's `imresize(…, 'bicubic')`.
+) -> npt.NDArray[Number]:
+    """Resize uint8 (H, W, 3) to uint8 (h, w, 3) bit for bit as MATLAB's `imresize(…, 'bicubic')`,
+    or float64 (H, W, C) to float64 (h, w, C).
 
     `size` is (h, w). `scale` (y, x), output over input, is `size` over the input's size unless
     given: MATLAB's `imresize(A, 0.3)` samples at 0.3 exactly, whatever size that rounds up to.
@@ -45,11 +61,12 @@ def matlab_bicubic(
     "mirror" reflects the image about its edge, as newer versions of MATLAB do.
 
     MATLAB resizes one axis after the other, the one with the smaller scale first and rows before
-    columns where they are equal, and rounds to 8 bit (half up) after each.
+    columns where they are equal, and rounds 8-bit images (half up) after each.
 
     Raises ValueError for another shape or dtype, a size below 1 or a scale that is not positive.
     """
-    _check(image, size)
+    if image.dtype != np.float64:
+        _check(image, size)
     if scale is None:
         scale = size[0] / image.shape[0], size[1] / image.shape[1]
     if not all(0 < s < float("inf") for s in scale):
@@ -60,7 +77,7 @@ def matlab_bicubic(
     return np.ascontiguousarray(image)
 
 
-def _check(image: Pixels, size: tuple[int, int]) -> None:
+def _check(image: npt.NDArray[Number], size: tuple[int, int]) -> None:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise ValueError(f"expected uint8 (H, W, 3), not {image.dtype} {image.shape}")
     if min(size) < 1:
@@ -97,11 +114,13 @@ def _taps(
     return np.minimum(index, 2 * length - 1 - index), weight
 
 
-def _resize_rows(image: Pixels, out_rows: int, scale: float, border: Border) -> Pixels:
-    """Resize uint8 (R, …) to uint8 (out_rows, …) along its first axis, in blocks of rows."""
+def _resize_rows(
+    image: npt.NDArray[Number], out_rows: int, scale: float, border: Border
+) -> npt.NDArray[Number]:
+    """Resize (R, …) to (out_rows, …) along its first axis, in blocks of rows."""
     index, weight = _taps(len(image), out_rows, scale, border)
     rows = image.reshape(len(image), -1)
-    result = np.empty((out_rows, rows.shape[1]), np.uint8)
+    result = np.empty((out_rows, rows.shape[1]), image.dtype)
     step = max(1, _BLOCK // rows.shape[1])
     for start in range(0, out_rows, step):
         block = slice(start, start + step)
@@ -109,5 +128,5 @@ def _resize_rows(image: Pixels, out_rows: int, scale: float, border: Border) -> 
         # Tap by tap, in order: another order of summation would round exact halves differently.
         for taps, weights in zip(index[block].T, weight[block].T, strict=True):
             total += rows[taps] * weights[:, None]
-        result[block] = np.floor(total + 0.5).clip(0, 255)
+        result[block] = total if image.dtype == np.float64 else np.floor(total + 0.5).clip(0, 255)
     return result.reshape(out_rows, *image.shape[1:])

@@ -126,6 +126,8 @@ class SizeVaried(Storage):
     hr: str
     size: tuple[Side, Side]
     """Side of the first and of the last image's target, in pixels."""
+    resize: Side | None = None
+    """Side that all targets are brought back to, for networks of one scale."""
     queries: PositiveInt = 1024
     augment: bool = True
     """Horizontal flips."""
@@ -134,8 +136,9 @@ class SizeVaried(Storage):
     def _possible(self) -> "SizeVaried":
         if self.size[0] > self.size[1]:
             raise ValueError(f"size: must be low <= high, not {list(self.size)}")
-        if self.queries > self.size[0] ** 2:
-            raise ValueError(f"queries: at most the {self.size[0] ** 2} pixels of the smallest")
+        smallest = (self.resize or self.size[0]) ** 2
+        if self.queries > smallest:
+            raise ValueError(f"queries: at most the {smallest} pixels of the smallest target")
         return self
 
     def open_source(self, root: str | None) -> "SizeVariedSource":
@@ -205,7 +208,9 @@ class SizeVariedSource:
         i, j = self.order[index]
         lr, hr = self.lr[i], pillow_bicubic(self.hr[j], (side, side))
         if self.config.augment and rng.random() < 0.5:
-            lr, hr = lr[:, ::-1], hr[:, ::-1]
+            lr, hr = lr[:, ::-1], np.ascontiguousarray(hr[:, ::-1])
+        if self.config.resize is not None:
+            hr = pillow_bicubic(hr, (self.config.resize, self.config.resize))
         return _query(lr, hr, self.config.queries, False, rng)
 
 

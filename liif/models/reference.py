@@ -6,6 +6,7 @@ its wide first layer (Chen et al. 2021). It uses the weights of one of our model
 other code with it. Decoders other than LIIF's are asked point by point.
 """
 
+import math
 from functools import partial
 
 import torch
@@ -70,11 +71,16 @@ def forward(model: SRModel, lr: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def upscale(model: SRModel, lr: Tensor, size: tuple[int, int]) -> Tensor:
+def upscale(
+    model: SRModel, lr: Tensor, size: tuple[int, int], clip_cell: float = math.inf
+) -> Tensor:
     """As SRModel.upscale with clamp=False: (3, h, w) -> (3, H, W)."""
     decoder, batch = model.decoder, lr[None]
     coord = make_coord(size, lr.device).view(1, -1, 2)
-    cell = torch.ones_like(coord) * coord.new_tensor([2 / size[0], 2 / size[1]])
+    cell = torch.ones_like(coord)
+    for axis in (0, 1):
+        # Never below the cell at scale clip_cell, whose image has n · clip_cell pixels.
+        cell[..., axis] *= max(2 / size[axis], 2 / (lr.shape[1 + axis] * clip_cell))
     if isinstance(decoder, Liif):
         feat = model.encoder((batch - 0.5) / 0.5)
         ask = partial(query, decoder, feat)

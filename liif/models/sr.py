@@ -104,6 +104,7 @@ class SRModel(nn.Module):
         clamp: bool = True,
         precision: Precision = "float32",
         memory: int | None = None,
+        clip_cell: float = math.inf,
     ) -> Tensor:
         """The whole image at any size: (3, h, w) -> (3, H, W), or with a batch in front.
 
@@ -117,6 +118,7 @@ class SRModel(nn.Module):
             memory: bytes for what encoding and decoding keep alive, approximately; beyond it the
                 image is worked through in tiles, with the same result to float rounding. By
                 default half of what is free on a GPU, and about 1 GB on a CPU.
+            clip_cell: beyond this scale the decoder is given the cell of this scale.
 
         Raises:
             ValueError: not an image, or a size, scale or memory budget that cannot be.
@@ -126,7 +128,8 @@ class SRModel(nn.Module):
         size = target_size((lr.shape[-2], lr.shape[-1]), size=size, scale=scale)
         batch = lr if lr.dim() == 4 else lr[None]
         out = lr.new_full((*batch.shape[:2], *size), torch.nan)
-        for top, strip in self.strips(batch, size, precision=precision, memory=memory):
+        strips = self.strips(batch, size, precision=precision, memory=memory, clip_cell=clip_cell)
+        for top, strip in strips:
             out[:, :, top : top + strip.shape[2]] = strip.clamp(0, 1) if clamp else strip
         return out if lr.dim() == 4 else out[0]
 
@@ -138,10 +141,12 @@ class SRModel(nn.Module):
         *,
         precision: Precision = "float32",
         memory: int | None = None,
+        clip_cell: float = math.inf,
     ) -> Iterator[tuple[int, Tensor]]:
         """The image of `upscale`, not clamped, as (first row, (B, 3, rows, W)) from top to bottom,
         so that a result larger than memory can be written as it is made."""
         lr = lr.to(self.mean)
+        cell = cell_of(size, lr, (lr.shape[2], lr.shape[3]), clip_cell)
         side, first = self._tile(lr, memory), 0
         while first < size[0]:
             parts = max(-(-lr.shape[2] // side), -(-3 * 4 * len(lr) * math.prod(size) // STRIP))
@@ -150,7 +155,7 @@ class SRModel(nn.Module):
             try:
                 # Not around the loop: between strips the caller's own code runs.
                 with _autocast(lr.device, DTYPES[precision]):
-                    self._fill_strip(strip, lr, (first, last), side, size)
+                    self._fill_strip(strip, lr, (first, last), side, size, cell)
             except torch.OutOfMemoryError:
                 if side <= SMALLEST:
                     raise
@@ -183,12 +188,14 @@ class SRModel(nn.Module):
         """Low-resolution pixels around a tile that its result depends on."""
         return self.encoder.radius + self.decoder.radius + 1
 
-    def _fill_strip(self, strip: Tensor, lr: Tensor, rows: Size, side: int, size: Size) -> None:
+    def _fill_strip(
+        self, strip: Tensor, lr: Tensor, rows: Size, side: int, size: Size, cell: Tensor
+    ) -> None:
         """Rows [first, last) of the H × W image into strip (B, 3, last - first, W)."""
         for cols in pairwise(borders(size[1], -(-lr.shape[3] // side))):
             if cols[0] < cols[1]:
                 field = self._encode_window(lr, rows, cols, size)
-                self._fill(strip[..., slice(*cols)], field, rows, cols, size)
+                self._fill(strip[..., slice(*cols)], field, rows, cols, size, cell)
 
     def _encode_window(self, lr: Tensor, rows: Size, cols: Size, size: Size) -> Field:
         """Encode the pixels that rows × cols of the H × W image depend on."""
@@ -200,11 +207,12 @@ class SRModel(nn.Module):
         origin = spans[0].start, spans[1].start
         return self.encode(window).placed(origin, (lr.shape[2], lr.shape[3]))
 
-    def _fill(self, out: Tensor, field: Field, rows: Size, cols: Size, size: Size) -> None:
+    def _fill(
+        self, out: Tensor, field: Field, rows: Size, cols: Size, size: Size, cell: Tensor
+    ) -> None:
         """Decode rows × cols of the H × W grid into out (B, 3, R, W), block by block."""
         y = pixel_centres(size[0], self.mean.float())
         x = pixel_centres(size[1], self.mean.float())
-        cell = cell_of(size, y)
         side = BLOCK_GPU if out.is_cuda else BLOCK.get(field.codes.dtype, 32)
 
         @torch.inference_mode()  # this and autocast are a thread's own

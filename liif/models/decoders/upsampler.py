@@ -1,5 +1,5 @@
 """The fixed-scale upsamplers of EDSR and RDN (sub-pixel convolution, Shi et al. 2016) behind the
-same `query`: the answer is the nearest pixel of the network's own x2, x3 or x4 output."""
+same `query`: the answer is the nearest pixel of the network's own x2, x3, x4 or x8 output."""
 
 from typing import Literal
 
@@ -9,12 +9,15 @@ from liif.geometry import Field, nearest
 from liif.models.layers import conv
 from liif.section import Section, Width
 
+STAGES = {2: [2], 3: [3], 4: [2, 2], 8: [2, 2, 2]}
+"""Factors of the pixel shuffles that make up a scale."""
+
 
 class UpsamplerConfig(Section):
     """A network for one scale."""
 
     name: Literal["upsampler"] = "upsampler"
-    scale: Literal[2, 3, 4]
+    scale: Literal[2, 3, 4, 8]
     width: Width | None = None
     """Channels between the stages: the encoder's for EDSR (default), the growth rate for RDN."""
 
@@ -23,7 +26,7 @@ class UpsamplerConfig(Section):
 
 
 class Upsampler(nn.Module):
-    """Convolution and pixel shuffle (twice for x4), then a convolution to RGB."""
+    """Convolution and pixel shuffle (twice for x4, thrice for x8), then a convolution to RGB."""
 
     radius = 2
 
@@ -31,9 +34,8 @@ class Upsampler(nn.Module):
         super().__init__()
         self.scale = config.scale
         inner = config.width or width
-        stages = [2, 2] if config.scale == 4 else [config.scale]
         layers: list[nn.Module] = []
-        for i, step in enumerate(stages):
+        for i, step in enumerate(STAGES[config.scale]):
             layers += [conv(inner if i else width, inner * step**2), nn.PixelShuffle(step)]
         self.layers = nn.Sequential(*layers, conv(inner, 3))
         # The widest map is the last stage's output, at the output's resolution.
