@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from liif.checkpoint import save_checkpoint
+from liif.cli import main
 from liif.data.images import write_image
 from liif.models.build import ModelConfig, build_model
 
@@ -59,3 +60,29 @@ def tiny_checkpoint(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("tiny") / "tiny.pt"
     save_checkpoint(path, config, build_model(config).state_dict())
     return path
+
+
+@pytest.fixture
+def cli(capsys):
+    """Runs a command line in this process: (status, standard output, standard error)."""
+
+    def run(*arguments):
+        status = main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        return status, out, err
+
+    return run
+
+
+@pytest.fixture
+def refused(cli):
+    """Runs a command line that must end in status 1 and one error; gives the message."""
+
+    def run(*arguments):
+        status, _, err = cli(*arguments)
+        assert status == 1
+        assert err.startswith("error: ") or "\nerror: " in err
+        return err[err.index("error: ") :]
+
+    return run

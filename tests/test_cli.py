@@ -36,32 +36,6 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def cli(capsys):
-    """Runs a command line in this process: (status, standard output, standard error)."""
-
-    def run(*arguments):
-        status = main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return status, out, err
-
-    return run
-
-
-@pytest.fixture
-def refused(cli):
-    """Runs a command line that must end in status 1 and one error; gives the message."""
-
-    def run(*arguments):
-        status, _, err = cli(*arguments)
-        assert status == 1
-        assert err.startswith("error: ") or "\nerror: " in err
-        return err[err.index("error: ") :]
-
-    return run
-
-
-@pytest.fixture
 def scoring(photos, tiny_checkpoint, folder):
     return config_file(
         "t.yaml",

@@ -2,6 +2,7 @@
 
 import argparse
 import ctypes
+import platform
 
 import torch
 
@@ -27,6 +28,14 @@ def chosen_device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices here")
     return device
+
+
+def machine(device: torch.device) -> str:
+    """What a number was measured on."""
+    name = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    return f"{name}, torch {torch.__version__}"
 
 
 def keep_freed_memory(device: torch.device) -> None:

@@ -8,7 +8,7 @@ and reduced to (h, w).
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -59,6 +59,12 @@ class PairSet:
                 lr = read_image(self.lr[i])
                 hr = hr[: round(lr.shape[0] * self.scale[0]), : round(lr.shape[1] * self.scale[1])]
             yield Pair(name, lr, hr)
+
+    def subset(self, indices: Sequence[int]) -> "PairSet":
+        """Some of the pairs."""
+        names, hr = [self.names[i] for i in indices], [self.hr[i] for i in indices]
+        lr = None if self.lr is None else [self.lr[i] for i in indices]
+        return PairSet(names, hr, lr, self.scale, self.crop)
 
 
 def open_pairs(
