@@ -1,0 +1,111 @@
+"""`liif download`: published data sets, fetched and unpacked to where the configurations look."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from liif.data.images import list_images
+from liif.data.paths import data_path
+from liif.data.sources import DATA_SETS, DataSet, Part, select
+from liif.download import fetch
+from liif.errors import UserError
+from liif.unpack import check_room, format_bytes, unpack
+
+SUMMARY = "Fetch a data set."
+EXAMPLE = "div2k"
+
+log = logging.getLogger("liif")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    text = "data sets or parts of them, e.g. div2k, div2k-valid, benchmark; --list shows all"
+    parser.add_argument("names", nargs="*", metavar="NAME", help=text)
+    text = "where it goes (default: $LIIF_DATA, else datasets/)"
+    parser.add_argument("--data-root", metavar="DIR", help=text)
+    text = "fetch the archives from this folder on the web instead of the known mirrors"
+    parser.add_argument("--from", dest="mirror", metavar="URL", help=text)
+    parser.add_argument("--keep", action="store_true", help="keep the archives once unpacked")
+    parser.add_argument("--list", action="store_true", help="show what there is, and do nothing")
+
+
+def run(options: argparse.Namespace) -> int:
+    if options.list:
+        print("\n".join(line for data_set in DATA_SETS for line in _described(data_set)))
+        return 0
+    if not options.names:
+        raise UserError("name a data set, e.g. liif download div2k; liif download --list shows all")
+    root = data_path(options.data_root, "")
+    chosen = select(options.names)
+    missing = [part for _, parts in chosen for part in parts if not _is_present(part, root)]
+    _check_room(root, missing, keep=options.keep)
+    status = 0
+    for data_set, parts in chosen:
+        print(f"{data_set.title}. Terms: {data_set.terms}")
+        for part in parts:
+            if part not in missing:
+                print(f"{part.name}: present in {root}")
+            elif part.urls:
+                _get(part, data_set, root, options.mirror, options.keep)
+            else:
+                print(f"{part.name}: cannot be downloaded.\n{data_set.instructions}")
+                status = 1
+    return status
+
+
+def _described(data_set: DataSet) -> list[str]:
+    parts = [
+        f"  {part.name:24}{'size not recorded' if part.size is None else format_bytes(part.size)}"
+        for part in data_set.parts
+        if part.name != data_set.name
+    ]
+    by_hand = "" if any(part.urls for part in data_set.parts) else " To be made by hand."
+    return [f"{data_set.name}: {data_set.title}. Terms: {data_set.terms}.{by_hand}", *parts]
+
+
+def _is_present(part: Part, root: Path) -> bool:
+    return all(_count(root / folder) >= images for folder, images in part.folders.items())
+
+
+def _count(folder: Path) -> int:
+    try:
+        return len(list_images(folder))
+    except UserError:  # none, or no folder
+        return 0
+
+
+def _check_room(root: Path, parts: list[Part], *, keep: bool) -> None:
+    """Before anything is fetched: archives unpack to about their size, and go one by one."""
+    sizes = [part.size or 0 for part in parts]
+    archives = [_archive(part, root) for part in parts if part.urls]
+    arrived = [file for archive in archives for file in archive.parent.glob(f"{archive.name}*")]
+    needed = sum(sizes) + (sum(sizes) if keep else max(sizes, default=0))
+    place = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
+    check_room(place, needed - sum(file.stat().st_size for file in arrived))
+
+
+def _archive(part: Part, root: Path) -> Path:
+    return root / part.into / part.urls[0].rpartition("/")[2]
+
+
+def _get(part: Part, data_set: DataSet, root: Path, mirror: str | None, keep: bool) -> None:
+    archive = _archive(part, root)
+    urls = part.urls if mirror is None else (f"{mirror.rstrip('/')}/{archive.name}",)
+    size = "" if part.size is None else f" ({format_bytes(part.size)})"
+    print(f"{part.name}: fetching {archive.name}{size} to {archive.parent}", flush=True)
+    try:
+        fetch(urls, archive, size=part.size, checksum=part.checksum, unpacks=True)
+    except UserError as error:
+        raise UserError(f"{error}\n{data_set.instructions}") from None
+    except KeyboardInterrupt:
+        log.info("the same command goes on where this one stopped")
+        raise
+    print(f"{part.name}: unpacking", flush=True)
+    unpack(archive, root / part.into)
+    for folder, images in part.folders.items():
+        if (found := _count(root / folder)) < images:
+            raise UserError(
+                f"{archive}: unpacked, but {root / folder} holds {found} of {images} images"
+            )
+    if not keep:
+        archive.unlink()
+    print(f"{part.name}: done")
