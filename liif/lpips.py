@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import io
+import warnings
 from urllib.error import URLError
 
 import torch
@@ -21,7 +22,8 @@ def lpips_score(device: torch.device) -> Perceptual:
     """
     try:
         package = importlib.import_module("lpips")
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torchvision's older ways, which it uses
             network = package.LPIPS(net="alex", verbose=False).to(device).eval()
     except ImportError:
         raise UserError('--lpips needs a further package: pip install "liif[metrics]"') from None

@@ -52,6 +52,7 @@ def data(tmp_path_factory) -> Path:
     fill("DIV2K/DIV2K_valid_{}", ["0801"], 120, (2, 3, 4))
     for name in ("Set5", "Set14", "B100", "Urban100"):
         fill(f"benchmark/{name}/{{}}", ["a"], 72, (2, 3, 4))
+    write_image(root / "photos" / "valid" / "p.png", photos[0][:120, :132])
     for i, photo in enumerate(photos):
         part = "test" if i == 0 else "train"
         for side in (256, 128, 64, 32):
