@@ -11,11 +11,20 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
-from liif.commands import convert, test, train, upscale
+from liif.commands import convert, data, download, plot, tables, test, train, upscale
 from liif.errors import UserError
 from liif.runlog import shows_progress
 
-COMMANDS = {"train": train, "test": test, "upscale": upscale, "convert": convert}
+COMMANDS = {
+    "train": train,
+    "test": test,
+    "tables": tables,
+    "plot": plot,
+    "upscale": upscale,
+    "convert": convert,
+    "download": download,
+    "data": data,
+}
 
 log = logging.getLogger("liif")
 

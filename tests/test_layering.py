@@ -10,11 +10,12 @@ PACKAGE = Path(__file__).parent.parent / "liif"
 LAYERS = """
 __main__ cli __init__
 commands.train commands.test commands.upscale commands.convert
+commands.tables commands.plot commands.download commands.data
 commands.options commands.device
-train
-state
-validation
-runlog
+report lpips plot train
+tables state results crops
+tableconfig validation download
+measurements runlog unpack data.sources
 evaluate
 pictures
 checkpoint

@@ -1,0 +1,187 @@
+"""`liif plot`: what is to be drawn, read and made; `liif.plot` draws it."""
+
+import argparse
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm import tqdm
+
+from liif.checkpoint import load, write_atomically
+from liif.commands.device import chosen_device, device_argument
+from liif.commands.options import check_target, chosen_means, means_arguments
+from liif.crops import Box, Row, Scene, enlarged
+from liif.data.images import image_size, read_image
+from liif.data.pairs import reduced_size
+from liif.errors import UserError
+from liif.plot import SUFFIXES, crops_figure, curves_figure, rendered, scores_figure, styled
+from liif.results import METRICS, model_name, over, read_points, read_run, shortest
+from liif.runlog import shows_progress
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SUMMARY = "Draw PSNR over scale, training curves, crops side by side."
+EXAMPLE = "psnr results/benchmark.json --out psnr.png"
+
+log = logging.getLogger("liif")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_subparsers(required=True, metavar="KIND")
+
+    def kind(
+        name: str, draw: "Callable[[argparse.Namespace], Figure]", summary: str
+    ) -> argparse.ArgumentParser:
+        sub = kinds.add_parser(name, help=summary, description=summary)
+        sub.set_defaults(draw=draw)
+        metavar, text = f"FILE{'|'.join(SUFFIXES)}", "may be given several times"
+        sub.add_argument(
+            "--out", type=Path, action="append", required=True, metavar=metavar, help=text
+        )
+        return sub
+
+    sub = kind("psnr", _psnr, "Scores over scale, a panel for each set.")
+    text = "written by `liif test --out` or `liif tables`"
+    sub.add_argument("results", type=Path, nargs="+", metavar="RESULT.json", help=text)
+    text = "draw these sets only"
+    sub.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME", help=text)
+    text = "default: psnr, as the set's protocol takes it"
+    sub.add_argument("--metric", choices=tuple(METRICS), default="psnr", help=text)
+    text = "draw differences to this method, e.g. bicubic: good models lie close together"
+    sub.add_argument("--over", metavar="NAME", help=text)
+
+    sub = kind("curves", _curves, "Loss, validation PSNR and learning rate of runs.")
+    sub.add_argument(
+        "runs", type=Path, nargs="+", metavar="RUN_FOLDER", help="e.g. runs/quickstart"
+    )
+
+    sub = kind("crops", _crops, "The same crop by several methods, at several scales.")
+    sub.add_argument("--image", type=Path, nargs="+", required=True, metavar="FILE")
+    text = "in pixels of the image; one for each image or one for all (default: in the middle)"
+    sub.add_argument("--box", type=_box, nargs="+", metavar="X,Y,W,H", help=text)
+    text = "any numbers from 1 on (default: 2,4,8)"
+    sub.add_argument("--scales", type=_scales, default=[2.0, 4.0, 8.0], metavar="S,…", help=text)
+    text = "models, and what they are called in the figure"
+    sub.add_argument("--checkpoint", nargs="+", required=True, metavar="[NAME=]FILE", help=text)
+    device_argument(sub)
+    means_arguments(sub)
+
+
+def run(options: argparse.Namespace) -> int:
+    for file in options.out:
+        if file.suffix.lower() not in SUFFIXES:
+            raise UserError(f"{file}: cannot draw this format; use one of {' '.join(SUFFIXES)}")
+        check_target(file)
+    with styled():  # that nothing can be drawn shows before the work
+        figure = options.draw(options)
+    contents = {file: rendered(figure, file.suffix) for file in options.out}
+    for file, content in contents.items():
+        write_atomically(file, content)
+        log.info("wrote %s", file)
+    return 0
+
+
+def _psnr(options: argparse.Namespace) -> "Figure":
+    points = read_points(options.results, options.metric)
+    sets, lines = ({getattr(p, key): None for p in points} for key in ("set", "line"))
+    for option, asked, known in (("set", options.set, sets), ("over", [options.over], lines)):
+        for name in asked:
+            if name and name not in known:
+                raise UserError(f"--{option} {name}: not among the results: {', '.join(known)}")
+    points = [point for point in points if not options.set or point.set in options.set]
+    quantity = METRICS[options.metric]
+    if options.over:
+        points = over(points, options.over)
+        quantity = f"{quantity} above {options.over}"
+        if not points:
+            raise UserError(f"--over {options.over}: there is nothing to compare with it")
+    return scores_figure(points, quantity)
+
+
+def _curves(options: argparse.Namespace) -> "Figure":
+    names = shortest(options.runs, lambda folder: folder.resolve().name)
+    return curves_figure([read_run(folder, name) for folder, name in names.items()])
+
+
+def _crops(options: argparse.Namespace) -> "Figure":
+    by = chosen_means(options)
+    scenes = list(zip(options.image, _boxes(options), strict=True))
+    files = _named(options.checkpoint)
+    device = chosen_device(options.device)
+    models = {name: load(file, device) for name, file in files.items()}
+    total = len(scenes) * len(options.scales)
+    bar = tqdm(total=total, unit="row", dynamic_ncols=True, disable=not shows_progress())
+
+    def rows(image: np.ndarray, box: Box, path: Path) -> Iterator[Row]:
+        for scale in options.scales:
+            yield enlarged(image, scale, box, models, path, by)
+            bar.update()
+
+    drawn: list[Scene] = []
+    with bar:
+        for path, box in scenes:
+            image = read_image(path)
+            drawn.append(Scene(path.stem, image, box, list(rows(image, box, path))))
+    return crops_figure(drawn)
+
+
+def _boxes(options: argparse.Namespace) -> list[Box]:
+    """A box for every image, inside of what every scale leaves of it."""
+    sizes = [image_size(path) for path in options.image]
+    boxes = options.box or [_middle(size) for size in sizes]
+    if len(boxes) not in (1, len(sizes)):
+        raise UserError(
+            f"--box: {len(boxes)} boxes for {len(sizes)} images; give one for each, or one for all"
+        )
+    boxes = boxes * (len(sizes) if len(boxes) == 1 else 1)
+    for path, size, box in zip(options.image, sizes, boxes, strict=True):
+        for scale in options.scales:
+            H, W = map(min, size, reduced_size(size, (scale, scale))[1])
+            if box.x + box.w > W or box.y + box.h > H:
+                raise UserError(
+                    f"{path}: the box {','.join(map(str, box))} reaches outside of the {W}×{H} px "
+                    f"that x{scale:g} leaves of it; choose another --box, or smaller --scales"
+                )
+    return boxes
+
+
+def _middle(size: tuple[int, int]) -> Box:
+    side = max(1, min(size) // 4)
+    return Box((size[1] - side) // 2, (size[0] - side) // 2, side, side)
+
+
+def _named(checkpoints: list[str]) -> dict[str, Path]:
+    """Files by the names they get in the figure, given or short ones."""
+    files: list[tuple[str, Path]] = []
+    for text in checkpoints:
+        name, _, file = text.partition("=")
+        whole = not file or Path(text).is_file()  # names of files may hold the sign as well
+        files.append(("", Path(text)) if whole else (name, Path(file)))
+    short = shortest((file for name, file in files if not name), model_name)
+    named = {name or short[file]: file for name, file in files}
+    if len(named) < len(files) or named.keys() & {"LR", "bicubic", "HR"}:
+        raise UserError("--checkpoint: every model needs a name of its own: NAME=FILE")
+    return named
+
+
+def _box(text: str) -> Box:
+    parts = text.split(",")
+    numbers = [int(part) if part.isascii() and part.isdecimal() else -1 for part in parts]
+    if len(numbers) != 4 or min(numbers) < 0 or 0 in numbers[2:]:
+        raise argparse.ArgumentTypeError(
+            f"{text}: must be X,Y,W,H: left, top, width and height in whole pixels"
+        )
+    return Box(*numbers)
+
+
+def _scales(text: str) -> list[float]:
+    try:
+        scales = [float(part) for part in text.split(",")]
+    except ValueError:
+        scales = [0.0]
+    if not all(1 <= scale <= 1000 for scale in scales):
+        raise argparse.ArgumentTypeError(f"{text}: must be numbers from 1 to 1000, such as 2,3.5,8")
+    return scales
