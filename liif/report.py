@@ -75,17 +75,18 @@ def as_csv(found: Sequence[Entry]) -> str:
 
 def as_markdown(table: TableConfig, found: Sequence[Entry]) -> str:
     """For people: a table a set, further scores, and how it was measured."""
-    parts = [f"# {table.title}", f"Published: {table.source}."]
+    parts = [f"# {table.title}", f"Published: {table.source}." if table.source else ""]
     for name, scales, rows in _by_set(found):
         lines = [f"| {name} | | " + " | ".join(f"x{s:g}" for s in scales) + " |"]
         lines.append("|---|---|" + "--:|" * len(scales))
         for title, cells in rows:
             for i, (what, show) in enumerate(_lines(cells)):
                 shown = " | ".join(show(cells[s]) if s in cells else "" for s in scales)
-                lines.append(f"| {title if i == 0 else ''} | {what} | {shown} |")
+                first = title.replace("|", r"\|") if i == 0 else ""
+                lines.append(f"| {first} | {what} | {shown} |")
         parts.append("\n".join(lines))
     if any(_is_marked(entry) for entry in found):
-        parts.append(f"{MARK} {MARK_TEXT}.")
+        parts.append(f"\\{MARK} {MARK_TEXT}.")
     parts += [_further(found), _unmeasured(found), _how(found)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -208,7 +209,7 @@ LATEX = str.maketrans(
 
 def as_latex(table: TableConfig, found: Sequence[Entry]) -> str:
     """A booktabs table: ours, the published number in brackets behind it."""
-    lines = [f"% {table.title}. Published: {table.source}.".replace("\n", " ")]
+    lines = [f"% {table.title}. Published: {table.source or 'nothing'}.".replace("\n", " ")]
     for name, scales, rows in _by_set(found):
         lines += [
             rf"\begin{{tabular}}{{l{'r' * len(scales)}}}",
@@ -222,7 +223,9 @@ def as_latex(table: TableConfig, found: Sequence[Entry]) -> str:
         lines += [r"\bottomrule", r"\end{tabular}", ""]
     marked = any(_is_marked(entry) for entry in found)
     note = f" $^{MARK}$ {MARK_TEXT[0].upper()}{MARK_TEXT[1:]}." if marked else ""
-    lines.append(rf"\par{{\footnotesize In brackets: published.{note}}}")
+    brackets = " In brackets: published." if table.source else ""
+    if note or brackets:
+        lines.append(rf"\par{{\footnotesize{brackets}{note}}}")
     return "\n".join(lines) + "\n"
 
 

@@ -53,7 +53,8 @@ class TableConfig(Section):
     """A table of published numbers, to be reproduced."""
 
     title: str
-    source: str
+    source: str | None = None
+    """Where the published numbers stand."""
     sets: Annotated[dict[str, SetConfig], Field(min_length=1)]
     scales: Scales = ()
     rows: Annotated[tuple[RowConfig, ...], Field(min_length=1)]

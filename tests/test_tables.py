@@ -105,7 +105,7 @@ def test_ours_beside_the_published(cli, table, photos):
     shown = f"| Any scale | ours | {cell('Any scale')['psnr']:.2f} | {ours['psnr']:.2f}* |"
     assert shown in lines and "|  | published | 30.00 | 29.25 |" in lines
     assert f"|  | difference | {cell('Any scale')['difference']:+.2f} | " in out
-    assert "* outside the scales of its training." in lines
+    assert r"\* outside the scales of its training." in lines
     assert "train it with `python scripts/train.py --config configs/fixed-x2.yaml`" in out
     assert Path("results/t.md").read_text().strip() == out.strip()
 
