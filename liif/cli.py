@@ -12,6 +12,7 @@ from typing import NoReturn
 from tqdm import tqdm
 
 from liif.commands import convert, data, download, plot, tables, test, train, upscale
+from liif.distributed import rank_of_environment
 from liif.errors import UserError
 from liif.runlog import shows_progress
 
@@ -81,7 +82,7 @@ def _set_up_logging() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):  # file names may hold what it cannot show
         sys.stdout.reconfigure(errors="backslashreplace")
     log.handlers.clear()
-    log.setLevel(logging.DEBUG)
+    log.setLevel(logging.ERROR if rank_of_environment() else logging.DEBUG)
     handler = _AboveTheBar()
     handler.setLevel(logging.INFO if shows_progress() else logging.DEBUG)
     handler.setFormatter(logging.Formatter("%(message)s"))

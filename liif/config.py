@@ -61,6 +61,9 @@ class TrainConfig(Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     steps: Count = 1_000_000
     batch_size: Count = 16
+    """Over all processes."""
+    accumulate: PositiveInt = 1
+    """Parts that a process works through its share of a batch in, for less memory."""
     learning_rate: PositiveFloat = 1e-4
     milestones: tuple[PositiveInt, ...] = (200_000, 400_000, 600_000, 800_000)
     """Steps after which the learning rate is multiplied by `decay`."""
@@ -81,7 +84,9 @@ class TrainConfig(Section):
     save_every: PositiveInt = 1000
     """Steps between saves of the last checkpoint."""
     keep_every: PositiveInt | None = None
-    """Steps between checkpoints that are kept for good."""
+    """Steps between checkpoints that are kept beside the last and the best."""
+    keep: PositiveInt | None = None
+    """Of these, how many: the newest; null for all."""
 
 
 class TestConfig(Section):

@@ -4,20 +4,21 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from liif.data.pairs import Pair
+from liif.data.pairs import Pair, PairSet
 from liif.data.resize import matlab_bicubic, pillow_lanczos
+from liif.distributed import Team
 from liif.errors import UserError
-from liif.geometry import Size, target_size
+from liif.geometry import Size, borders, target_size
 from liif.metrics import LUMA, Protocol, psnr, ssim
 from liif.models.reference import upscale as upscale_as_published
-from liif.models.sr import Precision, SRModel
+from liif.models.sr import STRIP, Precision, SRModel
 
 Perceptual = Callable[[Tensor, Tensor, Protocol], float]
 """A further score of two images (3, H, W) in [0, 1], such as LPIPS."""
@@ -62,6 +63,12 @@ class Means(NamedTuple):
     """Round the result to 8 bit before it is scored."""
 
     @property
+    def makes_strips(self) -> bool:
+        """Whether parts of a result can be made on their own."""
+        ensemble_or_lanczos = self.self_ensemble or self.lanczos_from is not None
+        return self.engine == "fast" and not ensemble_or_lanczos
+
+    @property
     def unusual(self) -> dict[str, float | bool | None]:
         """What is on of that which changes numbers, for result files."""
         keys = ("self_ensemble", "clip_cell", "lanczos_from", "round")
@@ -71,8 +78,11 @@ class Means(NamedTuple):
 AS_USUAL = Means()
 
 
-def strips(model: SRModel, lr: Tensor, size: Size, by: Means = AS_USUAL) -> Iterator[Tensor]:
-    """The enlarged image of lr (3, h, w), not clamped, as (3, rows, W) from top to bottom."""
+def strips(
+    model: SRModel, lr: Tensor, size: Size, by: Means = AS_USUAL, rows: Size | None = None
+) -> Iterator[Tensor]:
+    """The enlarged image of lr (3, h, w), not clamped, as (3, rows, W) from top to bottom; `rows`
+    as in `SRModel.strips`, for means that work in strips."""
     if by.self_ensemble:
         yield _self_ensemble(model, lr, size, by._replace(self_ensemble=False))
     elif by.lanczos_from is not None:
@@ -84,9 +94,35 @@ def strips(model: SRModel, lr: Tensor, size: Size, by: Means = AS_USUAL) -> Iter
         yield upscale_as_published(model, lr, size, by.clip_cell)
     else:
         for _, strip in model.strips(
-            lr[None], size, precision=by.precision, memory=by.memory, clip_cell=by.clip_cell
+            lr[None],
+            size,
+            precision=by.precision,
+            memory=by.memory,
+            clip_cell=by.clip_cell,
+            rows=rows,
         ):
             yield strip[0]
+
+
+def shared_strips(
+    team: Team, model: SRModel, lr: Tensor, size: Size, by: Means = AS_USUAL
+) -> Iterator[Tensor]:
+    """As `strips`, made by all processes of the team in turn; the one that leads is given them."""
+    if team.size == 1 or not by.makes_strips:
+        if team.leads:
+            yield from strips(model, lr, size, by)
+        return
+    turns = -(-3 * 4 * math.prod(size) // (STRIP * team.size))
+    for i, rows in enumerate(pairwise(borders(size[0], team.size * turns))):
+        rank = i % team.size
+        if rank == team.rank:
+            strip = torch.cat(list(strips(model, lr, size, by, rows)), dim=1)
+            if team.leads:
+                yield strip
+            else:
+                team.send(strip)
+        elif team.leads:
+            yield team.receive((3, rows[1] - rows[0], size[1]), rank)
 
 
 def _whole(model: SRModel, lr: Tensor, size: Size, by: Means) -> Tensor:
@@ -133,6 +169,25 @@ def scores(
         except ValueError as error:
             raise UserError(f"{pair.name}: {error}; use protocol: none or larger images") from None
         yield Score(pair.name, *result, baseline, pair, sr)
+
+
+def shared_scores(
+    team: Team,
+    model: SRModel,
+    pairs: PairSet | list[Pair],
+    how: Protocol,
+    by: Means = AS_USUAL,
+    perceptual: Perceptual | None = None,
+) -> Iterator[Score]:
+    """As `scores`: every process of the team works on its share, and each is given all scores in
+    order; the images of its own only."""
+    own = scores(model, pairs[team.rank :: team.size], how, by, perceptual)
+    for _ in range(0, len(pairs), team.size):
+        score = next(own, None)
+        bare = None if score is None else score._replace(pair=None, sr=None)
+        for rank, other in enumerate(team.gather(bare)):
+            if (found := score if rank == team.rank else other) is not None:
+                yield found
 
 
 def bicubic_scores(

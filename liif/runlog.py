@@ -11,6 +11,8 @@ import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from liif.distributed import rank_of_environment
+
 
 class RunLog:
     """The records of one run. Opened at a step, it forgets what was recorded after that step, so
@@ -51,14 +53,33 @@ class RunLog:
         self.board.close()
 
 
+class Silence(RunLog):
+    """Of the processes that do not lead: nothing is written."""
+
+    def __init__(self, folder: Path, *, step: int, steps: int) -> None:
+        pass
+
+    def record(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
+        pass
+
+    def picture(self, tag: str, step: int, image: np.ndarray) -> None:
+        pass
+
+    def advance(self, step: int, notes: Mapping[str, str]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 def is_due(step: int, every: int, last: int, done: int = 0) -> bool:
     """Whether something that happens every so many steps, and after the last, happens now."""
     return step > done and (step % every == 0 or step == last)
 
 
 def shows_progress() -> bool:
-    """Progress bars are for terminals; in a file they would be noise."""
-    return sys.stderr.isatty()
+    """Progress bars are for terminals; in a file they would be noise. One process has one."""
+    return sys.stderr.isatty() and rank_of_environment() == 0
 
 
 def _forget_after(path: Path, step: int) -> None:

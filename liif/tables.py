@@ -12,8 +12,9 @@ from liif.checkpoint import load, read_checkpoint
 from liif.config import TestConfig
 from liif.data.pairs import PairSet, open_pairs
 from liif.data.paths import data_path
+from liif.distributed import ALONE, Team
 from liif.errors import UserError
-from liif.evaluate import Means, Perceptual, bicubic_scores, read_ahead, scores
+from liif.evaluate import Means, Perceptual, bicubic_scores, read_ahead, shared_scores
 from liif.measurements import ImageKey, Measurements, Record
 from liif.metrics import protocol
 from liif.tableconfig import Cell
@@ -43,8 +44,9 @@ class Bench:
         machine: str,
         by: Means,
         perceptual: Perceptual | None,
+        team: Team = ALONE,
     ) -> None:
-        self.folder, self.device, self.machine = folder, device, machine
+        self.folder, self.device, self.machine, self.team = folder, device, machine, team
         self.by, self.perceptual = by, perceptual
         self.hashes: dict[Path, str] = {}
         self.known: dict[Path, tuple[str, Record]] = {}
@@ -100,6 +102,8 @@ class Bench:
         cell = job.cell
         how = protocol(cell.test.protocol, cell.test.scale)
         if cell.checkpoint is None:
+            if not self.team.leads:
+                return
             found = (
                 (pair.name, bicubic_scores(pair, cell.test.scale, how, self.perceptual))
                 for pair in read_ahead(job.pairs)
@@ -109,7 +113,7 @@ class Bench:
             by = self.by._replace(lanczos_from=cell.row.lanczos_from or self.by.lanczos_from)
             found = (
                 (score.name, {m: getattr(score, m) for m in METRICS})
-                for score in scores(model, job.pairs, how, by, self.perceptual)
+                for score in shared_scores(self.team, model, job.pairs, how, by, self.perceptual)
             )
         for (hr, lr), (name, values) in zip(job.keys, found, strict=True):
             record = {
@@ -120,7 +124,8 @@ class Bench:
                 "machine": self.machine,
                 "date": time.strftime("%Y-%m-%d"),
             }
-            job.store.add(record)
+            if self.team.leads:
+                job.store.add(record)
             cell.records.append(record)
             yield record
 

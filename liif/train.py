@@ -1,24 +1,27 @@
 """The training loop and one training step (Chen et al. 2021, sec. 4 and 5)."""
 
 import logging
+import math
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from liif.checkpoint import save_weights, write_atomically
 from liif.config import TrainConfig
 from liif.configfile import dump_config
 from liif.data.loader import Batch, batches
+from liif.distributed import ALONE, Team
 from liif.errors import UserError
 from liif.models.sr import SRModel
-from liif.runlog import RunLog, is_due
+from liif.runlog import RunLog, Silence, is_due
 from liif.state import State, new_state
 from liif.validation import FinalTest, Validation
 
@@ -49,25 +52,45 @@ def train_step(
     forward: Callable[..., Tensor] | None = None,
     bf16: bool = False,
     clip_gradient: float | None = None,
+    accumulate: int = 1,
+    team: Team = ALONE,
+    batch_size: int | None = None,
 ) -> tuple[float, float]:
     """One update; returns the loss before it and the gradient's norm.
 
+    Args:
+        batch: the samples of this process.
+        accumulate: work through them in so many parts, for less memory and the same gradient.
+        team: with several processes `forward` is a DistributedDataParallel model.
+        batch_size: samples of all processes.
+
     Raises:
-        DivergedError: before the update, if one of them is not finite.
+        DivergedError: before the update, in every process, if one of them is not finite.
     """
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
-    # Convolutions in bf16 are a tenth faster so; in float32 they are not, and round otherwise.
-    lr = batch.lr.contiguous(memory_format=torch.channels_last) if bf16 else batch.lr
-    with torch.autocast(lr.device.type, torch.bfloat16, enabled=bf16):
-        rgb = (model if forward is None else forward)(lr, batch.coord, batch.cell)
-    loss = l1_loss(model, rgb.float(), batch.target)
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    apply: Callable[..., Tensor] = model if forward is None else forward
+    share = torch.zeros((), device=batch.lr.device)
+    parts = batch.split(accumulate)
+    for i, part in enumerate(parts):
+        # Only the last part's backward pass sums the gradients over the processes.
+        is_last = i == len(parts) - 1
+        shared = forward if isinstance(forward, DistributedDataParallel) else None
+        with nullcontext() if shared is None or is_last else shared.no_sync():
+            # Convolutions in bf16 are a tenth faster so; in float32 not, and they round otherwise.
+            lr = part.lr.contiguous(memory_format=torch.channels_last) if bf16 else part.lr
+            with torch.autocast(lr.device.type, torch.bfloat16, enabled=bf16):
+                rgb = apply(lr, part.coord, part.cell)
+            loss = l1_loss(model, rgb.float(), part.target)
+            weight = len(part.lr) / (batch_size or len(batch.lr))
+            # The processes' gradients are averaged, but their losses are shares of one mean.
+            (loss if weight == 1 else loss * (weight * team.size)).backward()
+            share += loss.detach() * weight
     parameters = [p for p in model.parameters() if p.grad is not None]
     norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
-    values = loss.item(), norm.item()
-    if not all(map(torch.isfinite, (loss, norm))):
+    values = team.total(share.item()), norm.item()
+    if not all(map(math.isfinite, values)):
         raise DivergedError(f"loss {values[0]}, gradient norm {values[1]}")
     if clip_gradient is not None:
         clip_grads_with_norm_(parameters, clip_gradient, norm)
@@ -79,55 +102,73 @@ def train(
     config: TrainConfig,
     folder: Path,
     *,
-    device: torch.device,
+    team: Team = ALONE,
     resume: Literal["auto", "never"] | Path = "auto",
     stopping: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Train in a run folder until the last step, or until `stopping()` says so; True if finished.
+    """Train in a run folder until the last step, or until `stopping()` says so in any process of
+    the team; True if finished.
 
     Raises:
         UserError: data, checkpoint or folder that do not do; a loss that is not finite.
     """
+    if config.batch_size < team.size:
+        raise UserError(f"batch_size: {config.batch_size} is less than {team.size} processes")
+    device = team.device
     state = new_state(config, device)
     start = _starting_point(folder, resume)
     if start is not None:
         state.restore(start, config)
+    if len(set(team.gather(state.step))) > 1:
+        raise UserError(
+            f"{folder}: the processes see different checkpoints; the folder must be on a disk "
+            "that all machines share"
+        )
     source = config.train_data.open_source(config.data_root)
     valid = None if config.valid is None else Validation(config.valid, config.data_root)
     test = None if config.test is None else FinalTest(config.test, config.data_root)
     log.info("run %s on %s: %s", folder, device, describe(state, len(source)))
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "config.yaml", dump_config(config).encode())
-    forward = torch.compile(state.model) if config.compile else None
+    if team.leads:
+        write_atomically(folder / "config.yaml", dump_config(config).encode())
+    forward = _forward(state.model, config, team)
     supply = batches(
         source,
         seed=config.seed,
         batch_size=config.batch_size,
         start=state.step,
         stop=config.steps,
+        share=team.share(config.batch_size),
         workers=config.workers,
         pin_memory=device.type == "cuda",
     )
-    record = RunLog(folder, step=state.step, steps=config.steps)
+    record = (RunLog if team.leads else Silence)(folder, step=state.step, steps=config.steps)
+
+    def stops() -> bool:
+        return team.any(stopping())
+
+    def save(name: str) -> None:
+        if team.leads:
+            state.save(folder / name, config)
+
     with closing(record), closing(supply):
         meter = Meter(state, config, record)
         saved, finished = state.step, False
         while True:
             if valid and is_due(state.step, valid.config.every, config.steps, state.validated):
-                judgement = valid.judge(state.judged, record, state.step, stopping)
+                judgement = valid.judge(state.judged, record, state.step, stops, team)
                 state.model.train()
                 if judgement is None:
                     break  # to be judged when the run goes on
                 state.validated = state.step
                 if judgement > state.best:
                     state.best = judgement
-                    state.save(folder / "best.pt", config)
+                    save("best.pt")
                 meter.restart()
             if is_due(state.step, config.save_every, config.steps, saved):
-                state.save(folder / "last.pt", config)
+                save("last.pt")
                 saved = state.step
             finished = state.step >= config.steps
-            if finished or stopping():
+            if finished or stops():
                 break
             try:
                 asked = time.perf_counter()
@@ -141,25 +182,37 @@ def train(
                     forward=forward,
                     bf16=config.precision == "bf16",
                     clip_gradient=config.clip_gradient,
+                    accumulate=config.accumulate,
+                    team=team,
+                    batch_size=config.batch_size,
                 )
             except (DivergedError, UserError) as error:
                 # Of the failed step nothing has happened yet, and nothing before it is lost.
-                state.save(folder / "last.pt", config)
+                save("last.pt")
                 raise UserError(_failed(state.step, error, folder)) from None
             if state.average is not None:
                 state.average.update_parameters(state.model)
             state.step += 1
             meter.count(values, waited)
             if config.keep_every and state.step % config.keep_every == 0:
-                state.save(folder / f"step-{state.step:08d}.pt", config)
+                save(f"step-{state.step:08d}.pt")
         meter.settle()
-        state.save(folder / "last.pt", config)
-    if not finished:
-        return False
+        save("last.pt")
+    if not finished or not team.leads:
+        return finished
     save_weights(folder / "last.safetensors", config.model, state.judged.state_dict())
     if test is not None:
         test.judge(state.judged, folder)
     return True
+
+
+def _forward(model: SRModel, config: TrainConfig, team: Team) -> Callable[..., Tensor] | None:
+    """What a step calls in place of the model: one that sums gradients over the processes, a
+    compiled one, or both."""
+    forward = model if team.size == 1 else DistributedDataParallel(model)
+    if config.compile:
+        return torch.compile(forward)
+    return None if forward is model else forward
 
 
 def describe(state: State, images: int) -> str:

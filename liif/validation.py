@@ -12,8 +12,9 @@ from liif.config import FinalTestConfig, ValidConfig
 from liif.data.images import write_image
 from liif.data.pairs import Pair, open_pairs
 from liif.data.paths import data_path
+from liif.distributed import ALONE, Team
 from liif.errors import UserError
-from liif.evaluate import Score, scores, to_image
+from liif.evaluate import Score, scores, shared_scores, to_image
 from liif.metrics import Protocol, protocol
 from liif.models.sr import SRModel
 from liif.pictures import Tile, methods, sheet, window
@@ -39,10 +40,15 @@ class Validation:
                 _check_border(pair, protocol(config.protocol, (scale, scale)))
 
     def judge(
-        self, model: SRModel, record: RunLog, step: int, stopping: Callable[[], bool]
+        self,
+        model: SRModel,
+        record: RunLog,
+        step: int,
+        stopping: Callable[[], bool],
+        team: Team = ALONE,
     ) -> float | None:
         """Score and record the model as of a step; the mean PSNR over scales in dB, or None if
-        told to stop half-way."""
+        told to stop half-way. The processes of a team share the images."""
         model.eval()
         psnr: dict[str, float] = {}
         ssim: dict[str, float] = {}
@@ -51,10 +57,11 @@ class Validation:
         for scale in self.config.scales:
             how = protocol(self.config.protocol, (scale, scale))
             found: list[Score] = []
-            for score in scores(model, self.kept.get(scale, self.sets[scale]), how):
+            pairs = self.kept.get(scale, self.sets[scale])
+            for score in shared_scores(team, model, pairs, how):
                 if stopping():
                     return None
-                if not found:
+                if not found and team.leads:
                     rows.append(window(compare(score, scale), scale=scale))
                 # Scores alone are kept: whole images of a set would fill the memory.
                 found.append(score._replace(pair=None, sr=None))
@@ -65,7 +72,8 @@ class Validation:
         average = mean(list(psnr.values()))
         scalars = {"psnr": psnr, "ssim": ssim, "bicubic": bicubic, "mean_psnr": average}
         record.record("valid", step, scalars)
-        record.picture("LR | bicubic | ours | HR", step, sheet(rows))
+        if team.leads:
+            record.picture("LR | bicubic | ours | HR", step, sheet(rows))
         each = ", ".join(f"{k} {v:.2f} ({v - bicubic[k]:+.2f})" for k, v in psnr.items())
         log.info("step %d: PSNR in dB (gain over bicubic): %s", step, each)
         return average

@@ -121,7 +121,7 @@ def test_the_learning_rate_is_the_published_one(photos):
 
 def test_it_learns_and_leaves_its_records(photos, tmp_path):
     run = tmp_path / "run"
-    assert train(config(photos, steps=120, milestones=[100]), run, device=CPU)
+    assert train(config(photos, steps=120, milestones=[100]), run)
     files = {path.name for path in run.iterdir()}
     assert files >= {"config.yaml", "metrics.jsonl", "last.pt", "best.pt", "last.safetensors"}
     lines = metrics(run)
@@ -142,13 +142,13 @@ def test_it_learns_and_leaves_its_records(photos, tmp_path):
 
 def test_halves_and_workers_make_the_same_weights(photos, tmp_path):
     whole = config(photos)
-    assert train(whole, tmp_path / "whole", device=CPU)
-    assert train(config(photos, workers=3), tmp_path / "workers", device=CPU)
+    assert train(whole, tmp_path / "whole")
+    assert train(config(photos, workers=3), tmp_path / "workers")
     assert_same_weights(tmp_path / "whole", tmp_path / "workers")
     for cut in (1, 8, 13):
         run = tmp_path / f"cut{cut}"
-        assert train(config(photos, steps=cut), run, device=CPU)
-        assert train(whole, run, device=CPU)
+        assert train(config(photos, steps=cut), run)
+        assert train(whole, run)
         assert_same_weights(tmp_path / "whole", run)
         whole_state = read_checkpoint(tmp_path / "whole" / "last.pt").training
         state = read_checkpoint(run / "last.pt").training
@@ -159,12 +159,12 @@ def test_halves_and_workers_make_the_same_weights(photos, tmp_path):
 def test_stopping_anywhere_changes_nothing(photos, tmp_path):
     """Stopped by request after every few calls, also within validation, and restarted."""
     settings = config(photos, ema=0.9)
-    assert train(settings, tmp_path / "whole", device=CPU)
+    assert train(settings, tmp_path / "whole")
     restarts = 0
     while True:
         calls = itertools.count()
         stopping = functools.partial(lambda calls: next(calls) >= 4, calls)
-        if train(settings, tmp_path / "pieces", device=CPU, stopping=stopping):
+        if train(settings, tmp_path / "pieces", stopping=stopping):
             break
         restarts += 1
         assert restarts < 40
@@ -181,39 +181,39 @@ def test_stopping_anywhere_changes_nothing(photos, tmp_path):
 def test_lines_after_the_checkpoint_are_forgotten(photos, tmp_path):
     run = tmp_path / "run"
     settings = config(photos, keep_every=12)
-    assert train(settings, run, device=CPU)
+    assert train(settings, run)
     expected = metrics(run)
     with (run / "metrics.jsonl").open("a") as file:
         file.write('{"kind": "train", "step": 30, "loss"')  # cut off by a crash
-    assert train(settings, run, device=CPU, resume=run / "step-00000012.pt")
+    assert train(settings, run, resume=run / "step-00000012.pt")
     assert metrics(run) == expected
 
 
 def test_a_finished_run_is_left_as_it_is(photos, tmp_path):
     run = tmp_path / "run"
-    assert train(config(photos), run, device=CPU)
+    assert train(config(photos), run)
     before = weights(run)
-    assert train(config(photos), run, device=CPU)
+    assert train(config(photos), run)
     for key, value in weights(run).items():
         assert torch.equal(value, before[key])
 
 
 def test_another_configuration_is_another_run(photos, tmp_path):
     run = tmp_path / "run"
-    assert train(config(photos), run, device=CPU)
+    assert train(config(photos), run)
     with pytest.raises(UserError, match=r"batch_size: 3 -> 4.*another --name"):
-        train(config(photos, batch_size=4), run, device=CPU)
+        train(config(photos, batch_size=4), run)
     moved = {**config(photos).train_data.model_dump(), "cache": "none"}
-    assert train(config(photos, train_data=moved, workers=1, steps=25), run, device=CPU)
+    assert train(config(photos, train_data=moved, workers=1, steps=25), run)
     with pytest.raises(UserError, match="not overwritten"):
-        train(config(photos), run, device=CPU, resume="never")
+        train(config(photos), run, resume="never")
 
 
 def test_weights_alone_are_a_start_but_no_run(photos, tmp_path):
-    assert train(config(photos), tmp_path / "a", device=CPU)
+    assert train(config(photos), tmp_path / "a")
     file = tmp_path / "a" / "last.safetensors"
     with pytest.raises(UserError, match="--set init="):
-        train(config(photos), tmp_path / "b", device=CPU, resume=file)
+        train(config(photos), tmp_path / "b", resume=file)
     settings = config(photos, init=str(file))
     state = liif.state.new_state(settings, CPU)
     for key, value in state.model.state_dict().items():
@@ -226,7 +226,7 @@ def test_weights_alone_are_a_start_but_no_run(photos, tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_before_the_update(photos, tmp_path):
     run = tmp_path / "run"
-    train(config(photos, steps=9), run, device=CPU)
+    train(config(photos, steps=9), run)
     state = liif.state.new_state(config(photos), CPU)
     batch = Batch(
         torch.full((1, 3, 8, 8), torch.inf),
@@ -240,7 +240,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(photos, tmp_path):
     for key, value in state.model.state_dict().items():
         assert torch.equal(value, before[key])
     with pytest.raises(UserError, match=r"step \d+: .*not finite.*is saved.*lower learning_rate"):
-        train(config(photos, learning_rate=1e30, milestones=[]), tmp_path / "hot", device=CPU)
+        train(config(photos, learning_rate=1e30, milestones=[]), tmp_path / "hot")
 
 
 def test_a_broken_file_loses_nothing(photos, tmp_path):
@@ -248,19 +248,19 @@ def test_a_broken_file_loses_nothing(photos, tmp_path):
     data = {"sampling": "random-scale", "images": str(folder), "cache": "none"}
     data |= {"patch": 12, "queries": 100}
     settings = config(folder, train_data=data, valid=None)
-    assert train(settings, tmp_path / "whole", device=CPU)
+    assert train(settings, tmp_path / "whole")
     whole = (folder / "3.png").read_bytes()
     (folder / "3.png").write_bytes(whole[:200])  # its header is good: found when it is decoded
     with pytest.raises(UserError, match=r"step \d: .*3\.png(.|\n)*The run is saved"):
-        train(settings, tmp_path / "cut", device=CPU)
+        train(settings, tmp_path / "cut")
     (folder / "3.png").write_bytes(whole)
-    assert train(settings, tmp_path / "cut", device=CPU)
+    assert train(settings, tmp_path / "cut")
     assert_same_weights(tmp_path / "whole", tmp_path / "cut")
 
 
 def test_a_crash_after_validation_leaves_no_double_line(photos, tmp_path, monkeypatch):
     settings = config(photos, save_every=4)
-    assert train(settings, tmp_path / "whole", device=CPU)
+    assert train(settings, tmp_path / "whole")
 
     def crash(self, path, config, save=State.save):
         save(self, path, config)
@@ -270,8 +270,8 @@ def test_a_crash_after_validation_leaves_no_double_line(photos, tmp_path, monkey
     with monkeypatch.context() as patch:
         patch.setattr(State, "save", crash)
         with pytest.raises(MemoryError):
-            train(settings, tmp_path / "crashed", device=CPU)
-    assert train(settings, tmp_path / "crashed", device=CPU)
+            train(settings, tmp_path / "crashed")
+    assert train(settings, tmp_path / "crashed")
     assert metrics(tmp_path / "crashed") == metrics(tmp_path / "whole")
     assert_same_weights(tmp_path / "whole", tmp_path / "crashed")
 
@@ -306,8 +306,8 @@ def test_a_compiled_step_learns_the_same(photos, tmp_path, monkeypatch):
     """Traced by torch.compile, but run without its C++ compiler."""
     compiler = functools.partial(torch.compile, backend="aot_eager")
     monkeypatch.setattr(torch, "compile", compiler)
-    assert train(config(photos, steps=4, valid=None), tmp_path / "plain", device=CPU)
-    assert train(config(photos, steps=4, valid=None, compile=True), tmp_path / "c", device=CPU)
+    assert train(config(photos, steps=4, valid=None), tmp_path / "plain")
+    assert train(config(photos, steps=4, valid=None, compile=True), tmp_path / "c")
     plain, compiled = weights(tmp_path / "plain"), weights(tmp_path / "c")
     for key, value in plain.items():
         torch.testing.assert_close(compiled[key], value, atol=1e-5, rtol=1e-3)
@@ -315,7 +315,7 @@ def test_a_compiled_step_learns_the_same(photos, tmp_path, monkeypatch):
 
 def test_ema_is_what_is_judged_and_used(photos, tmp_path):
     settings = config(photos, ema=0.5, steps=6)
-    assert train(settings, tmp_path, device=CPU)
+    assert train(settings, tmp_path)
     checkpoint = read_checkpoint(tmp_path / "last.pt")
     raw = checkpoint.training["weights"]
     assert any(not torch.equal(raw[k], v) for k, v in checkpoint.weights.items())

@@ -6,6 +6,7 @@ import platform
 
 import torch
 
+from liif.distributed import local_rank
 from liif.errors import UserError
 
 
@@ -18,7 +19,9 @@ def device_argument(parser: argparse.ArgumentParser) -> None:
 def chosen_device(name: str) -> torch.device:
     """The device of that name. Raises UserError if there is none."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":  # of several processes, each has its own
+        name = f"cuda:{local_rank()}"
     try:
         device = torch.device(name)
     except RuntimeError:

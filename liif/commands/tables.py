@@ -11,6 +11,7 @@ from liif.checkpoint import write_atomically
 from liif.commands.device import chosen_device, device_argument, keep_freed_memory, machine
 from liif.commands.options import check_target, chosen_means, means_arguments, scoring_arguments
 from liif.configfile import load_config
+from liif.distributed import joined
 from liif.errors import UserError
 from liif.lpips import lpips_score
 from liif.report import as_csv, as_json, as_latex, as_markdown, entries
@@ -69,14 +70,17 @@ def run(options: argparse.Namespace) -> int:
     keep_freed_memory(device)
     check_target(options.out / f"{file.stem}.md")
     perceptual = lpips_score(device) if options.lpips else None
-    kept = options.out / "measurements"
-    bench = Bench(kept, device, machine(device), chosen_means(options), perceptual)
-    jobs = bench.plan(cells, needed=sets)
-    try:
-        _measure(bench, jobs)
-    finally:  # interrupted, too: the same command goes on where it stopped
-        _write(options.out, file.stem, table, cells)
-    if not any(cell.records for cell in cells):
+    kept, by = options.out / "measurements", chosen_means(options)
+    with joined(device) as team:
+        bench = Bench(kept, device, machine(device), by, perceptual, team)
+        jobs = bench.plan(cells, needed=sets)
+        team.gather(None)  # nothing is measured before all have seen what is known
+        try:
+            _measure(bench, jobs)
+        finally:  # interrupted, too: the same command goes on where it stopped
+            if team.leads:
+                _write(options.out, file.stem, table, cells)
+    if team.leads and not any(cell.records for cell in cells):
         log.warning("nothing could be measured: see above for what is missing")
         return 1
     return 0
@@ -108,7 +112,8 @@ def _measure(bench: Bench, jobs: Sequence[Job]) -> None:
             bar.set_description(job.cell.title)
             for _ in bench.run(job):
                 bar.update()
-            log.info("%s: %s", job.cell.title, _summary(job.cell))
+            if job.cell.records:  # of bicubic's only one process knows
+                log.info("%s: %s", job.cell.title, _summary(job.cell))
 
 
 def _summary(cell: Cell) -> str:

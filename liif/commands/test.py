@@ -24,8 +24,9 @@ from liif.configfile import load_config
 from liif.data.images import write_image
 from liif.data.pairs import open_pairs
 from liif.data.paths import data_path
+from liif.distributed import joined
 from liif.errors import UserError
-from liif.evaluate import Score, scores, to_image
+from liif.evaluate import Score, shared_scores, to_image
 from liif.metrics import protocol
 from liif.runlog import shows_progress
 from liif.validation import mean
@@ -67,16 +68,19 @@ def run(options: argparse.Namespace) -> int:
     )
     how = protocol(config.protocol, config.scale)
     started = time.perf_counter()
-    found: list[Score] = []
-    bar = tqdm(total=len(pairs), unit="image", dynamic_ncols=True, disable=not shows_progress())
-    with bar:
-        for score in scores(model, pairs, how, by):
-            if options.save_images:
-                assert score.sr is not None
-                write_image(options.save_images / f"{score.name}.png", to_image(score.sr))
-            found.append(score._replace(pair=None, sr=None))
-            bar.update()
-            bar.write(_score_line(score.name, [score]), sys.stdout)
+    with joined(device) as team:
+        found: list[Score] = []
+        bar = tqdm(total=len(pairs), unit="image", dynamic_ncols=True, disable=not shows_progress())
+        with bar:
+            for score in shared_scores(team, model, pairs, how, by):
+                if options.save_images and score.sr is not None:
+                    write_image(options.save_images / f"{score.name}.png", to_image(score.sr))
+                found.append(score._replace(pair=None, sr=None))
+                bar.update()
+                if team.leads:
+                    bar.write(_score_line(score.name, [score]), sys.stdout)
+        if not team.leads:
+            return 0
     y, x = config.scale
     title = f"{config.set} x{y:g}" + ("" if y == x else f",{x:g}")
     print(_score_line(f"mean {title}", found) + f"  protocol {config.protocol}")

@@ -14,6 +14,7 @@ from liif.commands.device import chosen_device, device_argument, keep_freed_memo
 from liif.commands.options import config_arguments
 from liif.config import TrainConfig
 from liif.configfile import load_config
+from liif.distributed import Team, joined
 from liif.errors import UserError
 from liif.train import train
 
@@ -32,6 +33,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    device = chosen_device(options.device)
+    keep_freed_memory(device)
+    with joined(device) as team:
+        return _run(options, team)
+
+
+def _run(options: argparse.Namespace, team: Team) -> int:
     config = load_config(TrainConfig, options.config, options.set)
     name = options.name or options.config.stem
     if name in (".", "..") or Path(name).name != name:
@@ -40,23 +48,25 @@ def run(options: argparse.Namespace) -> int:
     resume = options.resume
     if resume not in ("auto", "never"):
         resume = Path(resume)
-    device = chosen_device(options.device)
-    keep_freed_memory(device)
-    with _log_file(folder), _stop_on_signals() as received:
-        finished = train(
-            config, folder, device=device, resume=resume, stopping=lambda: bool(received)
-        )
+    with _log_file(folder, team), _stop_on_signals() as received:
+        finished = train(config, folder, team=team, resume=resume, stopping=lambda: bool(received))
         if finished:
             log.info("done: %s", folder / "last.pt")
             return 0
-        again = _command_line(_without(sys.argv, "--resume"))
+        again = "the same torchrun command"
+        if team.size == 1:
+            again = _command_line(_without(sys.argv, "--resume"))
         log.warning("stopped and saved in %s; to go on: %s", folder / "last.pt", again)
-        return 128 + received[0]
+        # Where nothing was received here, it was another process that was told to stop.
+        return 128 + (received[0] if received else signal.SIGTERM)
 
 
 @contextmanager
-def _log_file(folder: Path) -> Generator[None, None, None]:
-    """All of the log, with times, in the run's folder as well."""
+def _log_file(folder: Path, team: Team) -> Generator[None, None, None]:
+    """All of the log, with times, in the run's folder as well; of one process."""
+    if not team.leads:
+        yield
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handler = logging.FileHandler(folder / "log.txt", encoding="utf-8")

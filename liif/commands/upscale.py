@@ -2,16 +2,19 @@
 
 import argparse
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
+from torch import Tensor
 from tqdm import tqdm
 
 from liif.checkpoint import load
 from liif.commands.device import chosen_device, device_argument
 from liif.commands.options import check_target, chosen_means, means_arguments
 from liif.data.images import image_writer, read_image
+from liif.distributed import joined
 from liif.errors import UserError
-from liif.evaluate import strips, to_image, to_tensor
+from liif.evaluate import shared_strips, to_image, to_tensor
 from liif.geometry import target_size
 from liif.runlog import shows_progress
 
@@ -22,10 +25,12 @@ log = logging.getLogger("liif")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", type=Path)
-    parser.add_argument("output", type=Path)
+    parser.add_argument("input", type=Path, help="a picture; 16 bits are read as 8")
+    text = "where the result goes: .png (of any size), .jpg, .webp, .tif, .bmp or .ppm"
+    parser.add_argument("output", type=Path, help=text)
     device_argument(parser)
-    parser.add_argument("--checkpoint", type=Path, required=True, metavar="FILE")
+    text = "weights: a run's last.pt, a .safetensors or an official .pth"
+    parser.add_argument("--checkpoint", type=Path, required=True, metavar="FILE", help=text)
     parser.add_argument("--scale", type=_scale, metavar="S or SY,SX", help="factor (height, width)")
     parser.add_argument("--size", type=_size, metavar="WxH", help="size of the result in pixels")
     means_arguments(parser)
@@ -38,14 +43,23 @@ def run(options: argparse.Namespace) -> int:
     check_target(options.output)
     lr = to_tensor(read_image(options.input))
     H, W = target_size((lr.shape[1], lr.shape[2]), size=options.size, scale=options.scale)
-    model = load(options.checkpoint, chosen_device(options.device))
-    bar = tqdm(total=H, unit="row", dynamic_ncols=True, disable=not shows_progress())
-    with image_writer(options.output, (H, W)) as write, bar:
-        for strip in strips(model, lr.to(model.mean), (H, W), by):
+    device = chosen_device(options.device)
+    model = load(options.checkpoint, device)
+    with joined(device) as team:
+        made = shared_strips(team, model, lr.to(model.mean), (H, W), by)
+        if not team.leads:
+            return len(list(made))  # 0: its strips go to the process that leads
+        _write(options.output, (H, W), made)
+    return 0
+
+
+def _write(output: Path, size: tuple[int, int], made: Iterator[Tensor]) -> None:
+    bar = tqdm(total=size[0], unit="row", dynamic_ncols=True, disable=not shows_progress())
+    with image_writer(output, size) as write, bar:
+        for strip in made:
             write(to_image(strip))
             bar.update(strip.shape[1])
-    log.info("%s: %d×%d px", options.output, W, H)
-    return 0
+    log.info("%s: %d×%d px", output, size[1], size[0])
 
 
 def _scale(text: str) -> tuple[float, float]:

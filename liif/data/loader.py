@@ -38,6 +38,11 @@ class Batch(NamedTuple):
         lr, coord, cell, target = (t.to(device, non_blocking=True) for t in self)
         return Batch(lr.float() / 255, coord, cell, target.float() / 255)
 
+    def split(self, parts: int) -> "list[Batch]":
+        """The same samples in so many smaller batches, as far as there are samples."""
+        pieces = zip(*(t.tensor_split(min(parts, len(self.lr))) for t in self), strict=True)
+        return [Batch(*piece) for piece in pieces]
+
 
 def stream(seed: int, number: int, purpose: int) -> np.random.Generator:
     """The random numbers of one thing, from Philox keyed by what it is."""
@@ -59,17 +64,16 @@ def make_sample(source: Source, seed: int, number: int) -> Sample:
 
 
 class Batches(Dataset["Batch | UserError"]):
-    """Batch `step` holds samples step·batch_size … (step + 1)·batch_size - 1."""
+    """Batch `step` holds samples step·batch_size … (step + 1)·batch_size - 1, or of these those
+    that are in `share`."""
 
-    def __init__(self, source: Source, *, seed: int, batch_size: int) -> None:
-        self.source, self.seed, self.batch_size = source, seed, batch_size
+    def __init__(self, source: Source, *, seed: int, batch_size: int, share: range) -> None:
+        self.source, self.seed, self.batch_size, self.share = source, seed, batch_size, share
 
     def __getitem__(self, step: int) -> "Batch | UserError":
         first = step * self.batch_size
         try:
-            samples = [
-                make_sample(self.source, self.seed, first + i) for i in range(self.batch_size)
-            ]
+            samples = [make_sample(self.source, self.seed, first + i) for i in self.share]
         except UserError as error:  # a worker's exception would arrive as a printed traceback
             return error
         lr, coord, cell, target = (
@@ -85,16 +89,18 @@ def batches(
     batch_size: int,
     start: int,
     stop: int,
+    share: range | None = None,
     workers: int = 0,
     pin_memory: bool = False,
 ) -> Generator[Batch, None, None]:
-    """Batches start … stop - 1, made ahead of time by `workers` processes (0: when asked for).
+    """Batches start … stop - 1, made ahead of time by `workers` processes (0: when asked for); of
+    each, all samples or those in `share`.
 
     Raises:
         UserError: a file that cannot be read, wherever it was read.
     """
     loader = DataLoader(
-        Batches(source, seed=seed, batch_size=batch_size),
+        Batches(source, seed=seed, batch_size=batch_size, share=share or range(batch_size)),
         batch_size=None,
         sampler=range(start, stop),  # pyright: ignore[reportArgumentType]
         num_workers=workers,

@@ -60,6 +60,9 @@ class PairSet:
                 hr = hr[: round(lr.shape[0] * self.scale[0]), : round(lr.shape[1] * self.scale[1])]
             yield Pair(name, lr, hr)
 
+    def __getitem__(self, part: slice) -> "PairSet":
+        return self.subset(range(len(self))[part])
+
     def subset(self, indices: Sequence[int]) -> "PairSet":
         """Some of the pairs."""
         names, hr = [self.names[i] for i in indices], [self.hr[i] for i in indices]

@@ -142,15 +142,18 @@ class SRModel(nn.Module):
         precision: Precision = "float32",
         memory: int | None = None,
         clip_cell: float = math.inf,
+        rows: Size | None = None,
     ) -> Iterator[tuple[int, Tensor]]:
         """The image of `upscale`, not clamped, as (first row, (B, 3, rows, W)) from top to bottom,
-        so that a result larger than memory can be written as it is made."""
+        so that a result larger than memory can be written as it is made; all of it, or `rows`, as
+        (first, last + 1)."""
         lr = lr.to(self.mean)
         cell = cell_of(size, lr, (lr.shape[2], lr.shape[3]), clip_cell)
-        side, first = self._tile(lr, memory), 0
-        while first < size[0]:
+        side = self._tile(lr, memory)
+        first, end = rows or (0, size[0])
+        while first < end:
             parts = max(-(-lr.shape[2] // side), -(-3 * 4 * len(lr) * math.prod(size) // STRIP))
-            last = next(border for border in borders(size[0], parts) if border > first)
+            last = min(end, next(border for border in borders(size[0], parts) if border > first))
             strip = lr.new_empty(len(lr), 3, last - first, size[1])
             try:
                 # Not around the loop: between strips the caller's own code runs.
