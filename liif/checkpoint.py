@@ -1,18 +1,17 @@
 """Checkpoints: our own files, safetensors and the official LIIF files, through one loader.
 
 Nothing in a checkpoint can run code: PyTorch files are read with `weights_only=True` only.
-A file is written beside its place and renamed, so that an interrupted or failed save leaves the
-previous one as it was.
+An interrupted or failed save leaves the previous file as it was (files.py); a run's last checkpoint
+keeps the one before it as previous.pt.
 """
 
 import io
 import json
-import os
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from liif.errors import UserError
+from liif.files import write_atomically
 from liif.models.build import ModelConfig, build_model
 from liif.models.decoders.upsampler import STAGES
 from liif.models.encoders.rdn import CONFIGURATIONS
@@ -92,6 +92,11 @@ def _read_pytorch(path: Path) -> dict[str, Any]:
         with warnings.catch_warnings():  # of foreign pickle protocols, which are refused anyway
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
+        # PyTorch passes over the archive's checksums: damaged numbers would be taken as they are.
+        if isinstance(content, dict) and content.get("format") == FORMAT:
+            with zipfile.ZipFile(path) as archive:
+                if archive.testzip() is not None:
+                    raise zipfile.BadZipFile
     except pickle.UnpicklingError:
         raise UserError(
             f"{path}: refused: it holds more than tensors and plain values, whose loading could "
@@ -210,7 +215,8 @@ def _official_encoder(name: str, args: Mapping[str, Any]) -> tuple[dict[str, Any
 def save_checkpoint(
     path: Path, model: ModelConfig, weights: Weights, training: Mapping[str, Any] | None = None
 ) -> None:
-    """Write our own file. `training` holds tensors and plain values only.
+    """Write our own file. `training` holds tensors and plain values only. A run's last.pt that it
+    takes the place of is kept as previous.pt.
 
     Raises:
         UserError: it could not be written; what was there before is intact.
@@ -225,7 +231,8 @@ def save_checkpoint(
         content["training"] = dict(training)
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    write_atomically(path, buffer.getbuffer())
+    keep = path.with_name("previous.pt") if path.name == "last.pt" else None
+    write_atomically(path, buffer.getbuffer(), keep)
 
 
 def save_weights(path: Path, model: ModelConfig, weights: Weights) -> None:
@@ -233,23 +240,3 @@ def save_weights(path: Path, model: ModelConfig, weights: Weights) -> None:
     header = {"format": FORMAT, "model": model.model_dump_json()}
     tensors = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
     write_atomically(path, safetensors.torch.save(tensors, header))
-
-
-def write_atomically(path: Path, data: bytes | memoryview) -> None:
-    """Write a whole file or nothing: a temporary file in the same folder, flushed, then renamed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be written: {error.strerror or error}. "
-            "What was there before is unchanged; make room or choose another folder."
-        ) from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink()

@@ -11,13 +11,14 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
-from liif.commands import convert, data, download, plot, tables, test, train, upscale
+from liif.commands import convert, data, download, plot, runs, tables, test, train, upscale
 from liif.distributed import rank_of_environment
 from liif.errors import UserError
 from liif.runlog import shows_progress
 
 COMMANDS = {
     "train": train,
+    "runs": runs,
     "test": test,
     "tables": tables,
     "plot": plot,
@@ -55,6 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except BrokenPipeError:  # whoever reads our output has seen enough, as in `… | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:  # a disk that is full or gone, where no better message is given
+        print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         return 1
 
 

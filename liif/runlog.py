@@ -47,6 +47,12 @@ class RunLog:
         self.bar.set_postfix(notes, refresh=False)
         self.bar.update(step - self.bar.n)
 
+    def flush(self) -> None:
+        """To the disk with all of it: what a checkpoint builds on must not be lost after it."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.board.flush()
+
     def close(self) -> None:
         self.bar.close()
         self.file.close()

@@ -21,6 +21,8 @@ from liif.data.loader import Batch, batches
 from liif.distributed import ALONE, Team
 from liif.errors import UserError
 from liif.models.sr import SRModel
+from liif.record import write_record
+from liif.resume import prune, starting_point
 from liif.runlog import RunLog, Silence, is_due
 from liif.state import State, new_state
 from liif.validation import FinalTest, Validation
@@ -115,8 +117,9 @@ def train(
     if config.batch_size < team.size:
         raise UserError(f"batch_size: {config.batch_size} is less than {team.size} processes")
     device = team.device
+    torch.manual_seed(config.seed)
     state = new_state(config, device)
-    start = _starting_point(folder, resume)
+    start = starting_point(folder, resume)
     if start is not None:
         state.restore(start, config)
     if len(set(team.gather(state.step))) > 1:
@@ -130,6 +133,7 @@ def train(
     log.info("run %s on %s: %s", folder, device, describe(state, len(source)))
     if team.leads:
         write_atomically(folder / "config.yaml", dump_config(config).encode())
+        write_record(folder, config, device, processes=team.size)
     forward = _forward(state.model, config, team)
     supply = batches(
         source,
@@ -148,6 +152,7 @@ def train(
 
     def save(name: str) -> None:
         if team.leads:
+            record.flush()
             state.save(folder / name, config)
 
     with closing(record), closing(supply):
@@ -167,6 +172,9 @@ def train(
             if is_due(state.step, config.save_every, config.steps, saved):
                 save("last.pt")
                 saved = state.step
+            if config.keep_every and state.step and state.step % config.keep_every == 0:
+                save(f"step-{state.step:08d}.pt")
+                prune(folder, config.keep)
             finished = state.step >= config.steps
             if finished or stops():
                 break
@@ -194,8 +202,6 @@ def train(
                 state.average.update_parameters(state.model)
             state.step += 1
             meter.count(values, waited)
-            if config.keep_every and state.step % config.keep_every == 0:
-                save(f"step-{state.step:08d}.pt")
         meter.settle()
         save("last.pt")
     if not finished or not team.leads:
@@ -268,21 +274,6 @@ class Meter:
         """Add the time since the last restart to the run's."""
         self.state.seconds += time.perf_counter() - self.since
         self.restart()
-
-
-def _starting_point(folder: Path, resume: Literal["auto", "never"] | Path) -> Path | None:
-    """The checkpoint to go on from."""
-    if isinstance(resume, Path):
-        return resume
-    last = folder / "last.pt"
-    if not last.exists():
-        return None
-    if resume == "never":
-        raise UserError(
-            f"{folder}: holds a run already, which is not overwritten; choose another --name, "
-            "or leave --resume away to go on with it"
-        )
-    return last
 
 
 def _failed(step: int, error: DivergedError | UserError, folder: Path) -> str:

@@ -10,10 +10,11 @@ PACKAGE = Path(__file__).parent.parent / "liif"
 LAYERS = """
 __main__ cli __init__
 commands.train commands.test commands.upscale commands.convert
-commands.tables commands.plot commands.download commands.data
+commands.tables commands.plot commands.download commands.data commands.runs commands.completion
 commands.options commands.device
 report lpips plot train
-tables state results crops
+tables resume record results crops
+state
 tableconfig validation download
 measurements runlog unpack data.sources
 evaluate

@@ -6,7 +6,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 
@@ -16,6 +16,7 @@ from liif.config import TrainConfig
 from liif.configfile import load_config
 from liif.distributed import Team, joined
 from liif.errors import UserError
+from liif.resume import occupied
 from liif.train import train
 
 SUMMARY = "Train a model."
@@ -48,7 +49,8 @@ def _run(options: argparse.Namespace, team: Team) -> int:
     resume = options.resume
     if resume not in ("auto", "never"):
         resume = Path(resume)
-    with _log_file(folder, team), _stop_on_signals() as received:
+    alone = occupied(folder) if team.leads else nullcontext()
+    with alone, _log_file(folder, team), _stop_on_signals() as received:
         finished = train(config, folder, team=team, resume=resume, stopping=lambda: bool(received))
         if finished:
             log.info("done: %s", folder / "last.pt")

@@ -107,6 +107,7 @@ def batches(
         prefetch_factor=4 if workers else None,
         pin_memory=pin_memory,
         worker_init_fn=_ignore_signals,
+        generator=torch.Generator(),
     )
     try:
         for batch in loader:
