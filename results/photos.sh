@@ -1,15 +1,11 @@
 #!/usr/bin/env bash
-# What made photos.md: eight small trainings one after the other, then the table. Expects photographs
+# What made photos.md: six small trainings one after the other, then the table. Expects photographs
 # in photos/train and photos/valid under the data root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-deep='[64, 64, 64, 64]'
-for row in edsr-liif edsr-liif-c edsr-liif-u edsr-liif-e edsr-liif-d edsr-liif-x2 edsr-liif-x4 edsr-metasr; do
-    case $row in
-        edsr-liif-d) hidden='[64, 64]' ;;
-        edsr-metasr) hidden=64 ;;
-        *) hidden=$deep ;;
-    esac
+for row in edsr-liif edsr-liif-c edsr-liif-u edsr-liif-e edsr-liif-d edsr-liif-x2; do
+    hidden='[64, 64, 64, 64]'
+    if [ $row = edsr-liif-d ]; then hidden='[64, 64]'; fi
     python scripts/train.py --config "configs/$row.yaml" \
         --set train_data.images=photos/train --set valid.images=photos/valid \
         --set valid.every=2500 --set 'valid.scales=[2, 4, 8]' \

@@ -1,0 +1,65 @@
+"""How long every training configuration takes on this machine: seconds a step, and the whole run.
+
+python benchmarks/recipes.py [--config configs/edsr-liif.yaml …]
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from measure import arguments, interleaved, machine, report
+
+from liif.commands.device import keep_freed_memory
+from liif.config import TrainConfig
+from liif.configfile import load_config
+from liif.data.loader import Batch
+from liif.models.build import build_model
+from liif.train import train_step
+
+
+def main() -> None:
+    parser = arguments(__doc__ or "")
+    parser.add_argument("--config", type=Path, action="append", default=[])
+    options = parser.parse_args()
+    device = torch.device(options.device)
+    keep_freed_memory(device)
+    files = options.config or [
+        path
+        for path in sorted(Path("configs").glob("*.yaml"))
+        if not path.stem.startswith("test-") and path.stem != "quickstart"
+    ]
+    rows: list[dict[str, Any]] = []
+    for file in files:
+        config = load_config(TrainConfig, file)
+        steps = {"float32": step(config, device), "bf16": step(config, device, bf16=True)}
+        seconds = interleaved(steps, options.rounds, device)
+        row: dict[str, Any] = {"": file.stem, "steps": config.steps}
+        for name, each in seconds.items():
+            row[f"{name}, s a step"] = each
+            row[f"{name}, hours in all"] = each * config.steps / 3600
+        rows.append(row)
+        print(row, flush=True)  # noqa: T201
+    report(f"training, {machine(device)}", rows, options.json)
+
+
+def step(config: TrainConfig, device: torch.device, *, bf16: bool = False):  # noqa: ANN201
+    """One update on random data of the configuration's shapes, to be called."""
+    data, B = config.train_data, config.batch_size
+    side = data.size[0] if data.sampling == "size-varied" else data.patch
+    batch = Batch(
+        torch.rand(B, 3, side, side, device=device),
+        torch.rand(B, data.queries, 2, device=device) * 2 - 1,
+        torch.rand(B, 2, device=device) / 20,
+        torch.rand(B, data.queries, 3, device=device),
+    )
+    model = build_model(config.model).to(device).train()
+    optimizer = torch.optim.Adam(model.parameters())
+
+    def run() -> None:
+        train_step(model, optimizer, batch, learning_rate=1e-6, bf16=bf16)
+
+    return run
+
+
+if __name__ == "__main__":
+    main()
