@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# What made photos.md: six small trainings one after the other, then the table. Expects photographs
+# What made photos.md: seven small trainings one after the other, then the table. Expects photographs
 # in photos/train and photos/valid under the data root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-for row in edsr-liif edsr-liif-c edsr-liif-u edsr-liif-e edsr-liif-d edsr-liif-x2; do
+for row in edsr-liif edsr-liif-c edsr-liif-u edsr-liif-e edsr-liif-d edsr-liif-x2 edsr-liif-x4; do
     hidden='[64, 64, 64, 64]'
     if [ $row = edsr-liif-d ]; then hidden='[64, 64]'; fi
     python scripts/train.py --config "configs/$row.yaml" \
