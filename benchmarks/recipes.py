@@ -14,7 +14,7 @@ from liif.config import TrainConfig
 from liif.configfile import load_config
 from liif.data.loader import Batch
 from liif.models.build import build_model
-from liif.train import train_step
+from liif.step import train_step
 
 
 def main() -> None:

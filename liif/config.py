@@ -80,6 +80,8 @@ class TrainConfig(Section):
     """A checkpoint to take the first weights from, for fine-tuning."""
     workers: Annotated[int, Field(ge=0, le=1024)] = 2
     """Processes that make samples."""
+    stall_minutes: PositiveFloat = 30
+    """Without a finished step for so long, the stacks of all threads are printed."""
     log_every: PositiveInt = 100
     save_every: PositiveInt = 1000
     """Steps between saves of the last checkpoint."""

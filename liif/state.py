@@ -15,8 +15,8 @@ from liif.models.build import build_model
 from liif.models.sr import SRModel
 
 FREE_TO_CHANGE = {
-    "data_root", "steps", "accumulate", "workers", "log_every", "save_every", "keep_every", "keep",
-    "test", "compile", "train_data.cache", "train_data.cache_dir",
+    "data_root", "steps", "accumulate", "workers", "stall_minutes", "log_every", "save_every",
+    "keep_every", "keep", "test", "compile", "train_data.cache", "train_data.cache_dir",
 }  # fmt: skip
 """Keys that may differ when a run goes on: they do not change what is computed."""
 

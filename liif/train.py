@@ -1,103 +1,32 @@
-"""The training loop and one training step (Chen et al. 2021, sec. 4 and 5)."""
+"""The training loop."""
 
+import faulthandler
+import json
 import logging
-import math
 import time
-from collections.abc import Callable
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor
-from torch.nn.parallel import DistributedDataParallel
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from liif.checkpoint import save_weights, write_atomically
 from liif.config import TrainConfig
 from liif.configfile import dump_config
-from liif.data.loader import Batch, batches
+from liif.data.loader import batches, image_of
+from liif.data.samples import Source
 from liif.distributed import ALONE, Team
 from liif.errors import UserError
-from liif.models.sr import SRModel
 from liif.record import write_record
 from liif.resume import prune, starting_point
 from liif.runlog import RunLog, Silence, is_due
 from liif.state import State, new_state
+from liif.step import DivergedError, forward_of, learning_rate_at, train_step
 from liif.validation import FinalTest, Validation
 
 log = logging.getLogger("liif")
-
-
-def learning_rate_at(step: int, config: TrainConfig) -> float:
-    """Of the update that follows `step` finished ones."""
-    passed = sum(step >= milestone for milestone in config.milestones)
-    return config.learning_rate * config.decay**passed
-
-
-def l1_loss(model: SRModel, rgb: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute difference of (B, Q, 3) in normalised units, (x - 0.5) / 0.5, as published."""
-    return ((rgb - target) / model.std).abs().mean()
-
-
-class DivergedError(ArithmeticError):
-    """The loss or the gradient is not finite; the weights were not touched."""
-
-
-def train_step(
-    model: SRModel,
-    optimizer: torch.optim.Optimizer,
-    batch: Batch,
-    *,
-    learning_rate: float,
-    forward: Callable[..., Tensor] | None = None,
-    bf16: bool = False,
-    clip_gradient: float | None = None,
-    accumulate: int = 1,
-    team: Team = ALONE,
-    batch_size: int | None = None,
-) -> tuple[float, float]:
-    """One update; returns the loss before it and the gradient's norm.
-
-    Args:
-        batch: the samples of this process.
-        accumulate: work through them in so many parts, for less memory and the same gradient.
-        team: with several processes `forward` is a DistributedDataParallel model.
-        batch_size: samples of all processes.
-
-    Raises:
-        DivergedError: before the update, in every process, if one of them is not finite.
-    """
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate
-    optimizer.zero_grad(set_to_none=True)
-    apply: Callable[..., Tensor] = model if forward is None else forward
-    share = torch.zeros((), device=batch.lr.device)
-    parts = batch.split(accumulate)
-    for i, part in enumerate(parts):
-        # Only the last part's backward pass sums the gradients over the processes.
-        is_last = i == len(parts) - 1
-        shared = forward if isinstance(forward, DistributedDataParallel) else None
-        with nullcontext() if shared is None or is_last else shared.no_sync():
-            # Convolutions in bf16 are a tenth faster so; in float32 not, and they round otherwise.
-            lr = part.lr.contiguous(memory_format=torch.channels_last) if bf16 else part.lr
-            with torch.autocast(lr.device.type, torch.bfloat16, enabled=bf16):
-                rgb = apply(lr, part.coord, part.cell)
-            loss = l1_loss(model, rgb.float(), part.target)
-            weight = len(part.lr) / (batch_size or len(batch.lr))
-            # The processes' gradients are averaged, but their losses are shares of one mean.
-            (loss if weight == 1 else loss * (weight * team.size)).backward()
-            share += loss.detach() * weight
-    parameters = [p for p in model.parameters() if p.grad is not None]
-    norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
-    values = team.total(share.item()), norm.item()
-    if not all(map(math.isfinite, values)):
-        raise DivergedError(f"loss {values[0]}, gradient norm {values[1]}")
-    if clip_gradient is not None:
-        clip_grads_with_norm_(parameters, clip_gradient, norm)
-    optimizer.step()
-    return values
 
 
 def train(
@@ -134,7 +63,7 @@ def train(
     if team.leads:
         write_atomically(folder / "config.yaml", dump_config(config).encode())
         write_record(folder, config, device, processes=team.size)
-    forward = _forward(state.model, config, team)
+    forward = forward_of(state.model, config, team)
     supply = batches(
         source,
         seed=config.seed,
@@ -155,7 +84,7 @@ def train(
             record.flush()
             state.save(folder / name, config)
 
-    with closing(record), closing(supply):
+    with closing(record), closing(supply), _watched():
         meter = Meter(state, config, record)
         saved, finished = state.step, False
         while True:
@@ -194,14 +123,17 @@ def train(
                     team=team,
                     batch_size=config.batch_size,
                 )
-            except (DivergedError, UserError) as error:
+            except (DivergedError, UserError, torch.OutOfMemoryError) as error:
                 # Of the failed step nothing has happened yet, and nothing before it is lost.
                 save("last.pt")
+                if team.leads and isinstance(error, DivergedError):
+                    _write_samples(folder / "diverged.json", source, config, state.step)
                 raise UserError(_failed(state.step, error, folder)) from None
             if state.average is not None:
                 state.average.update_parameters(state.model)
             state.step += 1
             meter.count(values, waited)
+            faulthandler.dump_traceback_later(60 * config.stall_minutes)
         meter.settle()
         save("last.pt")
     if not finished or not team.leads:
@@ -212,13 +144,13 @@ def train(
     return True
 
 
-def _forward(model: SRModel, config: TrainConfig, team: Team) -> Callable[..., Tensor] | None:
-    """What a step calls in place of the model: one that sums gradients over the processes, a
-    compiled one, or both."""
-    forward = model if team.size == 1 else DistributedDataParallel(model)
-    if config.compile:
-        return torch.compile(forward)
-    return None if forward is model else forward
+@contextmanager
+def _watched() -> Generator[None, None, None]:
+    """Whatever was set to print all stacks is called off in the end."""
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def describe(state: State, images: int) -> str:
@@ -276,11 +208,30 @@ class Meter:
         self.restart()
 
 
-def _failed(step: int, error: DivergedError | UserError, folder: Path) -> str:
+def _write_samples(path: Path, source: Source, config: TrainConfig, step: int) -> None:
+    """Which samples a step has learned from, and the images that they were cut from."""
+    numbers = range(step * config.batch_size, (step + 1) * config.batch_size)
+    samples = [
+        {"sample": n, "image": source.name(image_of(source, config.seed, n))} for n in numbers
+    ]
+    text = json.dumps({"step": step + 1, "seed": config.seed, "samples": samples}, indent=1)
+    write_atomically(path, text.encode())
+
+
+def _failed(
+    step: int, error: DivergedError | UserError | torch.OutOfMemoryError, folder: Path
+) -> str:
     kept = f"The run is saved as it was before that step ({folder / 'last.pt'})."
     if isinstance(error, UserError):
         return f"step {step + 1}: {error}\n{kept}"
+    if isinstance(error, torch.OutOfMemoryError):
+        return (
+            f"step {step + 1}: out of GPU memory. {kept} Raise accumulate (the same numbers in "
+            "smaller parts), or lower batch_size, train_data.patch, train_data.queries or "
+            "model.encoder.width, or try precision: bf16."
+        )
     return (
-        f"step {step + 1}: {error}: not finite. {kept} Try a lower learning_rate, "
-        "clip_gradient: 1, or precision: float32, in a run of another --name."
+        f"step {step + 1}: {error}: not finite. {kept} Its samples are named in "
+        f"{folder / 'diverged.json'}, and the same command repeats the step. Try a lower "
+        "learning_rate, clip_gradient: 1, or precision: float32, in a run of another --name."
     )

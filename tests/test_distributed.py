@@ -22,7 +22,7 @@ from liif.data.images import read_image, write_image
 from liif.data.loader import batches
 from liif.distributed import ALONE, Team
 from liif.models.build import ModelConfig, build_model
-from liif.train import train_step
+from liif.step import train_step
 
 ROOT = Path(__file__).parent.parent
 CONFIG = """\

@@ -14,7 +14,7 @@ commands.tables commands.plot commands.download commands.data commands.runs comm
 commands.options commands.device
 report lpips plot train
 tables resume record results crops
-state
+state step
 tableconfig validation download
 measurements runlog unpack data.sources
 evaluate

@@ -10,7 +10,7 @@ from liif.geometry import cell_of, grid_coord, pixel_centres
 from liif.models import reference, sr
 from liif.models.build import DECODERS, ENCODERS, ModelConfig, build_model
 from liif.models.parallel import each_on_a_core
-from liif.train import train_step
+from liif.step import train_step
 
 SMALL_ENCODERS = {
     "edsr-baseline": {"name": "edsr-baseline", "blocks": 2, "width": 8, "residual_scale": 0.5},

@@ -196,7 +196,7 @@ def test_batches_are_the_same_through_any_number_of_workers_and_from_any_start()
 
 def test_batches_become_floats_on_the_device():
     source = random_scale(texture(40, 44))
-    batch = Batches(source, seed=0, batch_size=2)[0]
+    batch = Batches(source, seed=0, batch_size=2, share=range(2), workers=0)[0]
     moved = batch.to(torch.device("cpu"))
     assert moved.lr.dtype == moved.target.dtype == torch.float32
     assert torch.equal(moved.lr * 255, batch.lr.float())

@@ -18,14 +18,16 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import liif.configfile
 import liif.state
+import liif.step
 import liif.train
 from liif.checkpoint import load, read_checkpoint
 from liif.config import TrainConfig
 from liif.data.images import write_image
-from liif.data.loader import Batch
+from liif.data.loader import Batch, batches, image_of
 from liif.errors import UserError
 from liif.state import State
-from liif.train import learning_rate_at, train, train_step
+from liif.step import learning_rate_at, train_step
+from liif.train import train
 
 CPU = torch.device("cpu")
 
@@ -235,7 +237,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(photos, tmp_path):
         torch.zeros(1, 4, 3),
     )
     before = {k: v.clone() for k, v in state.model.state_dict().items()}
-    with pytest.raises(liif.train.DivergedError):
+    with pytest.raises(liif.step.DivergedError):
         train_step(state.model, state.optimizer, batch, learning_rate=1e-3)
     for key, value in state.model.state_dict().items():
         assert torch.equal(value, before[key])
@@ -352,3 +354,61 @@ def test_signals_save_and_the_same_command_goes_on(photos, tmp_path, number):
     assert first >= 5
     assert re.search(rf"goes on at step {first}\b", errors)
     assert second > first
+
+
+# What goes wrong
+
+
+def test_a_step_that_is_not_finite_names_its_samples(photos, tmp_path, monkeypatch):
+    def diverge(*args, **options):
+        raise liif.step.DivergedError("loss nan, gradient norm nan")
+
+    settings = config(photos, steps=8, valid=None)
+    assert train(config(photos, steps=4, valid=None), tmp_path)
+    monkeypatch.setattr(liif.train, "train_step", diverge)
+    with pytest.raises(UserError, match=r"step 5: .*diverged\.json, and the same command repeats"):
+        train(settings, tmp_path)
+    told = json.loads((tmp_path / "diverged.json").read_text())
+    assert told["step"] == 5 and [s["sample"] for s in told["samples"]] == [12, 13, 14]
+    source = settings.train_data.open_source(None)
+    for each in told["samples"]:
+        index = image_of(source, settings.seed, each["sample"])
+        assert each["image"] == source.store.names[index]
+    assert read_checkpoint(tmp_path / "last.pt").training["step"] == 4
+
+
+def test_a_gpu_without_memory_says_what_to_lower(photos, tmp_path, monkeypatch):
+    def overflow(*args, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(liif.train, "train_step", overflow)
+    with pytest.raises(UserError, match=r"step 1: out of GPU memory.*accumulate.*batch_size"):
+        train(config(photos), tmp_path)
+
+
+@pytest.mark.timeout(60)
+def test_a_worker_that_is_killed_is_told_with_its_file(photos):
+    class Deadly:
+        def __len__(self):
+            return 3
+
+        def name(self, index):
+            return f"picture-{index}.png"
+
+        def sample(self, index, rng):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(UserError, match=r"(killed|exited).* reading: picture-\d\.png\. Out of"):
+        list(batches(Deadly(), seed=0, batch_size=2, start=0, stop=9, workers=1))
+
+
+def test_a_step_that_hangs_shows_where(photos, tmp_path, capfd, monkeypatch):
+    step = liif.train.train_step
+
+    def slow(*args, **options):
+        time.sleep(0.6)
+        return step(*args, **options)
+
+    monkeypatch.setattr(liif.train, "train_step", slow)
+    assert train(config(photos, steps=2, valid=None, stall_minutes=0.005), tmp_path)
+    assert "in slow" in capfd.readouterr().err

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from liif.data.samples import Sample, Source
 from liif.errors import UserError
@@ -56,30 +56,48 @@ def order_of_pass(seed: int, number: int, images: int) -> np.ndarray:
     return stream(seed, number, ORDERS).permutation(images)
 
 
+def image_of(source: Source, seed: int, number: int) -> int:
+    """Which image sample `number` of the endless sequence is cut from."""
+    turn, position = divmod(number, len(source))
+    return int(order_of_pass(seed, turn, len(source))[position])
+
+
 def make_sample(source: Source, seed: int, number: int) -> Sample:
     """Sample `number` of the endless sequence."""
-    turn, position = divmod(number, len(source))
-    index = int(order_of_pass(seed, turn, len(source))[position])
-    return source.sample(index, stream(seed, number, SAMPLES))
+    return source.sample(image_of(source, seed, number), stream(seed, number, SAMPLES))
 
 
 class Batches(Dataset["Batch | UserError"]):
     """Batch `step` holds samples step·batch_size … (step + 1)·batch_size - 1, or of these those
     that are in `share`."""
 
-    def __init__(self, source: Source, *, seed: int, batch_size: int, share: range) -> None:
+    def __init__(
+        self, source: Source, *, seed: int, batch_size: int, share: range, workers: int
+    ) -> None:
         self.source, self.seed, self.batch_size, self.share = source, seed, batch_size, share
+        # What each worker is at, in memory that outlives it: a sample's number + 1.
+        self.at = torch.zeros(workers, dtype=torch.int64).share_memory_()
 
     def __getitem__(self, step: int) -> "Batch | UserError":
         first = step * self.batch_size
         try:
-            samples = [make_sample(self.source, self.seed, first + i) for i in self.share]
+            samples = [self._sample(first + i) for i in self.share]
         except UserError as error:  # a worker's exception would arrive as a printed traceback
             return error
         lr, coord, cell, target = (
             torch.from_numpy(np.stack(parts)) for parts in zip(*samples, strict=True)
         )
         return Batch(lr.permute(0, 3, 1, 2).contiguous(), coord, cell, target)
+
+    def _sample(self, number: int) -> Sample:
+        if (worker := get_worker_info()) is not None:
+            self.at[worker.id] = number + 1
+        return make_sample(self.source, self.seed, number)
+
+    def files(self) -> list[str]:
+        """What the workers read last."""
+        numbers = [n - 1 for n in self.at.tolist() if n]
+        return [self.source.name(image_of(self.source, self.seed, n)) for n in numbers]
 
 
 def batches(
@@ -99,8 +117,10 @@ def batches(
     Raises:
         UserError: a file that cannot be read, wherever it was read.
     """
+    share = share or range(batch_size)
+    dataset = Batches(source, seed=seed, batch_size=batch_size, share=share, workers=workers)
     loader = DataLoader(
-        Batches(source, seed=seed, batch_size=batch_size, share=share or range(batch_size)),
+        dataset,
         batch_size=None,
         sampler=range(start, stop),  # pyright: ignore[reportArgumentType]
         num_workers=workers,
@@ -115,6 +135,13 @@ def batches(
                 raise batch
             yield batch
     except BaseException as error:
+        if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid"):
+            reason = str(error).splitlines()[0].rstrip(".")
+            files = ", ".join(dict.fromkeys(dataset.files()))
+            error = UserError(
+                f"{reason}. It, or another one, was reading: {files}. Out of memory? Try fewer "
+                "workers, or workers: 0 to see the mistake itself"
+            )
         # Without its frames: they would keep the workers, and the process that waits for them.
         raise error.with_traceback(None) from None
 

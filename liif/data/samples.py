@@ -162,6 +162,10 @@ class RandomScaleSource:
     def __len__(self) -> int:
         return len(self.store)
 
+    def name(self, index: int) -> str:
+        """The image's file, relative to its folder."""
+        return self.store.names[index]
+
     def sample(self, index: int, rng: np.random.Generator) -> Sample:
         config, image = self.config, self.store[index]
         side = round(config.patch * rng.uniform(*config.scale))
@@ -182,6 +186,10 @@ class FixedPairsSource:
     def __len__(self) -> int:
         return len(self.order)
 
+    def name(self, index: int) -> str:
+        """The high-resolution image's file, relative to its folder."""
+        return self.hr.names[self.order[index][1]]
+
     def sample(self, index: int, rng: np.random.Generator) -> Sample:
         config, s = self.config, self.scale
         i, j = self.order[index]
@@ -201,6 +209,10 @@ class SizeVariedSource:
 
     def __len__(self) -> int:
         return len(self.order)
+
+    def name(self, index: int) -> str:
+        """The high-resolution image's file, relative to its folder."""
+        return self.hr.names[self.order[index][1]]
 
     def sample(self, index: int, rng: np.random.Generator) -> Sample:
         low, high = self.config.size
