@@ -310,3 +310,55 @@ def test_sigterm_to_all_saves_and_ends(project):
 def test_one_process_is_a_team_of_its_own():
     assert ALONE.leads and ALONE.total(2.5) == 2.5 and ALONE.any(True) and not ALONE.any(False)
     assert ALONE.gather("x") == ["x"] and ALONE.share(5) == range(5)
+
+
+@pytest.mark.timeout(200)
+def test_the_slurm_recipe_saves_queues_again_and_goes_on(project):
+    """docs/slurm.sh with stand-ins for Slurm's own commands."""
+    commands = {
+        "srun": 'exec "$@"',
+        "scontrol": 'echo "scontrol $*" >> queue',
+        "torchrun": f'exec {sys.executable} -m torch.distributed.run "$@"',
+    }
+    for name, text in commands.items():
+        file = project / "bin" / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(f"#!/bin/sh\n{text}\n")
+        file.chmod(0o755)
+    (project / "scripts").symlink_to(ROOT / "scripts")
+    environment = {
+        **os.environ,
+        "PATH": f"{project / 'bin'}:{os.environ['PATH']}",
+        "SLURM_JOB_ID": "7",
+        "OMP_NUM_THREADS": "1",
+    }
+
+    def submit(steps):
+        return subprocess.Popen(
+            [
+                "bash",
+                ROOT / "docs" / "slurm.sh",
+                *TRAIN[2:3],
+                *TRAIN[3:],
+                "--set",
+                f"steps={steps}",
+            ],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    job = submit(100000)
+    try:
+        wait_for_step("c", 10)
+        os.kill(job.pid, signal.SIGUSR1)
+        out, _ = job.communicate(timeout=60)
+    finally:
+        job.kill()
+    assert job.returncode == 0 and "stopped and saved" in out
+    assert (project / "queue").read_text() == "scontrol requeue 7\n"
+    saved = read_checkpoint(Path("runs/c/last.pt")).training["step"]
+    out, _ = submit(saved + 5).communicate(timeout=100)
+    assert f"goes on at step {saved}" in out and "done: runs/c/last.pt" in out

@@ -323,7 +323,7 @@ def test_ema_is_what_is_judged_and_used(photos, tmp_path):
     assert any(not torch.equal(raw[k], v) for k, v in checkpoint.weights.items())
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_signals_save_and_the_same_command_goes_on(photos, tmp_path, number):
     file = tmp_path / "small.yaml"
     settings = config(photos, steps=100_000, workers=2, save_every=100_000, valid=None)

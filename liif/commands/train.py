@@ -14,6 +14,7 @@ from liif.commands.device import chosen_device, device_argument, keep_freed_memo
 from liif.commands.options import config_arguments
 from liif.config import TrainConfig
 from liif.configfile import load_config
+from liif.data.loader import STOPS
 from liif.distributed import Team, joined
 from liif.errors import UserError
 from liif.resume import occupied
@@ -88,7 +89,8 @@ def _log_file(folder: Path, team: Team) -> Generator[None, None, None]:
 
 @contextmanager
 def _stop_on_signals() -> Generator[list[int], None, None]:
-    """Collects SIGINT and SIGTERM for a loop that looks; a second one interrupts at once."""
+    """Collects SIGINT, SIGTERM and SIGUSR1, which schedulers send ahead of the end, for a loop that
+    looks; a second one interrupts at once."""
     received: list[int] = []
 
     def receive(number: int, frame: FrameType | None) -> None:
@@ -96,7 +98,7 @@ def _stop_on_signals() -> Generator[list[int], None, None]:
             raise KeyboardInterrupt
         received.append(number)
 
-    before = {s: signal.signal(s, receive) for s in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, receive) for number in STOPS}
     try:
         yield received
     finally:

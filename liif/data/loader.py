@@ -6,6 +6,7 @@ So any number of workers makes the same batches, and resuming at a step needs no
 """
 
 import signal
+import sys
 from collections.abc import Generator
 from functools import lru_cache
 from typing import NamedTuple
@@ -18,6 +19,8 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from liif.data.samples import Sample, Source
 from liif.errors import UserError
 
+STOPS = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGUSR1] if sys.platform != "win32" else [])
+"""Signals that ask a training to save and stop."""
 SAMPLES, ORDERS = 0, 1  # what a stream of random numbers is for
 
 
@@ -147,7 +150,7 @@ def batches(
 
 
 def _ignore_signals(worker: int) -> None:
-    """Ctrl-C, and a scheduler's SIGTERM, reach every process; only the training loop acts on them,
+    """Ctrl-C, and a scheduler's signals, reach every process; only the training loop acts on them,
     and its workers end with it."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOPS:
         signal.signal(number, signal.SIG_IGN)
