@@ -11,7 +11,18 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
-from liif.commands import convert, data, download, plot, runs, tables, test, train, upscale
+from liif.commands import (
+    completion,
+    convert,
+    data,
+    download,
+    plot,
+    runs,
+    tables,
+    test,
+    train,
+    upscale,
+)
 from liif.distributed import rank_of_environment
 from liif.errors import UserError
 from liif.runlog import shows_progress
@@ -26,6 +37,7 @@ COMMANDS = {
     "convert": convert,
     "download": download,
     "data": data,
+    "completion": completion,
 }
 
 log = logging.getLogger("liif")
@@ -64,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="liif", description="Super-resolution of any scale: train, test, use.")
+    parser.set_defaults(parser=parser)
     parsers = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     for name, module in COMMANDS.items():
         example = f"example: liif {name} {module.EXAMPLE}"

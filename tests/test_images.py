@@ -481,7 +481,7 @@ def test_a_file_closed_to_the_reader(tmp_path, monkeypatch):
     def closed(*args, **kwargs):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr(Image, "open", closed)
+    monkeypatch.setattr(Path, "open", closed)
     with pytest.raises(UserError, match=r"x\.png.*Permission denied"):
         read_image(path)
 

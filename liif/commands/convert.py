@@ -15,8 +15,9 @@ log = logging.getLogger("liif")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", type=Path)
-    parser.add_argument("output", type=Path)
+    parser.add_argument("input", type=Path, help="a checkpoint: .pt, .safetensors or official .pth")
+    text = "a new file, .safetensors or .pt; the state of a run is left out"
+    parser.add_argument("output", type=Path, help=text)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -5,12 +5,13 @@ decided here, once (`read_image`), and every file that cannot be used ends in a 
 """
 
 import os
+import re
 import struct
 import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,10 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", "
 # By content, whatever the suffix. Named, so that no file can start a decoder that runs programs
 # (EPS starts Ghostscript). GIF is here because GIF files are found under names ending in .png.
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
+
+MAX_PIXELS = 89_478_485
+"""Most pixels of an image that is read, unless LIIF_MAX_PIXELS in the environment says otherwise: a
+file of some kilobytes can announce any number of them. The value is Pillow's (256 MB of RGB)."""
 
 # How to turn an image upright, by the value of its EXIF orientation (1: is upright).
 _UPRIGHT: Mapping[int, Transpose] = {
@@ -112,7 +117,7 @@ def read_image(path: Path) -> Pixels:
     - Of several frames or pages the first is read.
 
     Raises UserError, naming the file and the reason, if it is missing, closed to the reader, not an
-    image, damaged, truncated or larger than Pillow's limit against decompression bombs.
+    image, damaged, truncated or of more than `max_pixels()`.
     """
     with _opened(path) as image:
         image.load()
@@ -198,11 +203,14 @@ def _whole_or_not_at_all(path: Path) -> Generator[Path, None, None]:
 def _opened(path: Path) -> Generator[ImageFile, None, None]:
     """The file opened by Pillow, its header read; every failure inside becomes a UserError."""
     try:
-        with Image.open(path, formats=_FORMATS) as image:
-            width, height = image.size
-            # Pillow itself only warns up to twice its limit.
-            if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
-                raise UserError(_unreadable(path, _too_large()))
+        if path.exists() and not (path.is_file() or path.is_dir()):  # waiting at a pipe has no end
+            raise UserError(_unreadable(path, "a pipe or a device, not a file"))
+        with path.open("rb") as file, _identified(file, path) as image:
+            (width, height), limit = image.size, max_pixels()
+            if width * height > limit:
+                reason = f"{width}×{height} px are more than {limit} pixels, the limit against "
+                reason += "decompression bombs; if you trust the file, set the environment "
+                raise UserError(_unreadable(path, reason + "variable LIIF_MAX_PIXELS, e.g. to 1G"))
             yield image
     except (UserError, MemoryError):
         raise
@@ -211,22 +219,42 @@ def _opened(path: Path) -> Generator[ImageFile, None, None]:
         reason = "the file is empty" if empty else "not an image of a known format, or damaged"
         raise UserError(_unreadable(path, reason)) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UserError(_unreadable(path, _too_large())) from error
+        reason = f"{error} Pillow's own limit for WebP, GIF and TIFF; save it as PNG"
+        raise UserError(_unreadable(path, reason)) from error
     except OSError as error:
         raise UserError(_unreadable(path, error.strerror or str(error))) from error
     except Exception as error:  # on damaged data Pillow's decoders fail in every way there is
         raise UserError(_unreadable(path, f"damaged: {error}")) from error
 
 
+def max_pixels() -> int:
+    """The limit in force: LIIF_MAX_PIXELS, such as 200M; else `MAX_PIXELS`, or less where Pillow's
+    own limit was lowered."""
+    text = os.environ.get("LIIF_MAX_PIXELS", "")
+    if not text:
+        return min(MAX_PIXELS, Image.MAX_IMAGE_PIXELS or MAX_PIXELS)
+    found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)([KMG]?)", text, re.IGNORECASE)
+    number = float(found[1]) * 1000 ** " KMG".index(found[2].upper() or " ") if found else 0
+    if number < 1:
+        raise UserError(f"LIIF_MAX_PIXELS={text}: must be a number of pixels such as 200M or 1.5G")
+    return int(number)
+
+
+def _identified(file: IO[bytes], path: Path) -> ImageFile:
+    """As `PIL.Image.open`, but without its limit, which is one for the whole process."""
+    Image.init()
+    start = file.read(16)
+    for form in _FORMATS:
+        make, accepts = Image.OPEN[form]
+        if accepts is None or accepts(start) is True:
+            file.seek(0)
+            with suppress(SyntaxError, IndexError, TypeError, struct.error):
+                return make(file, os.fspath(path))
+    raise UnidentifiedImageError
+
+
 def _unreadable(path: Path, reason: str) -> str:
     return f"{os.path.abspath(path)}: cannot read the image: {reason}"
-
-
-def _too_large() -> str:
-    return (
-        f"more than {Image.MAX_IMAGE_PIXELS} pixels, Pillow's limit against decompression bombs; "
-        "cut it into parts, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file"
-    )
 
 
 def _orientation(image: ImageFile) -> int:
