@@ -32,6 +32,9 @@ from liif.models.sr import SRModel
 FORMAT = "liif/1"
 Weights = dict[str, Tensor]
 
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_LARGEST = 100_000  # values in a file, a tensor counted as one; RDN's training state has some 3,000
+
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
@@ -70,16 +73,19 @@ def read_checkpoint(path: Path) -> Checkpoint:
         else:
             config, weights = _from_official(content)
         model = ModelConfig.model_validate(config)
-        weights = {str(key): _float_tensor(value) for key, value in weights.items()}
+        weights = {str(key): _whole_tensor(value) for key, value in weights.items()}
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UserError(f"{path}: describes no model of ours: {where}: {first['msg']}") from None
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        where = ".".join(map(str, first["loc"]))[:100]
+        reason = " ".join(first["msg"].split())[:300]
+        raise UserError(f"{path}: describes no model of ours: {where}: {reason}") from None
+    except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{path}: not a checkpoint of this package or of the official LIIF code ({error})"
+            f"{path}: not a checkpoint of this package or of the official LIIF code ({reason})"
         ) from None
     _check_keys(path, model, weights)
+    weights = {key: value.float() for key, value in weights.items()}
     return Checkpoint(model, weights, content.get("training"))
 
 
@@ -91,7 +97,9 @@ def _read_pytorch(path: Path) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():  # of foreign pickle protocols, which are refused anyway
             warnings.simplefilter("ignore")
+            _check_records(path)
             content = torch.load(path, map_location="cpu", weights_only=True)
+        _check_extent(content)
         # PyTorch passes over the archive's checksums: damaged numbers would be taken as they are.
         if isinstance(content, dict) and content.get("format") == FORMAT:
             with zipfile.ZipFile(path) as archive:
@@ -121,17 +129,43 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         }
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: damaged, or not a safetensors file ({error})") from None
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, RecursionError):
         raise UserError(
             f"{path}: its header does not describe the model; "
             "write such files with `liif convert CHECKPOINT FILE.safetensors`"
         ) from None
 
 
-def _float_tensor(value: object) -> Tensor:
-    if not isinstance(value, Tensor) or not value.is_floating_point():
+def _check_records(path: Path) -> None:
+    """Nothing in an archive may be larger than in the file: PyTorch compresses nothing."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if sum(record.file_size for record in archive.infolist()) > path.stat().st_size:
+                raise zipfile.BadZipFile
+
+
+def _check_extent(content: object) -> None:
+    """A list that holds a list twice, that holds a list twice, and so on is short in a pickle, and
+    has no end for whoever compares or prints it."""
+    left, seen = [content], 0
+    while left:
+        value, seen = left.pop(), seen + 1
+        if isinstance(value, Mapping):
+            left += [*value.keys(), *value.values()]
+        elif isinstance(value, list | tuple | set):
+            left += value
+        if seen + len(left) > _LARGEST:
+            raise ValueError
+
+
+def _whole_tensor(value: object) -> Tensor:
+    """With all of its numbers in the file: not sparse, not one number shown a million times."""
+    if not isinstance(value, Tensor) or value.dtype not in _FLOATS:
         raise TypeError("its weights are not all floating-point tensors")
-    return value.float()
+    is_plain = value.layout == torch.strided and value.device.type == "cpu"
+    if not is_plain or value.untyped_storage().nbytes() < value.nbytes:
+        raise TypeError("its weights are not all whole tensors")
+    return value
 
 
 def _check_keys(path: Path, config: ModelConfig, weights: Weights) -> None:
@@ -149,11 +183,16 @@ def _check_keys(path: Path, config: ModelConfig, weights: Weights) -> None:
         "of another shape": sorted(shapes),
     }
     listed = "; ".join(
-        f"{len(keys)} {what}: {', '.join(keys[:5])}{', …' if len(keys) > 5 else ''}"
+        f"{len(keys)} {what}: {_shown(keys[:5])}{', …' if len(keys) > 5 else ''}"
         for what, keys in parts.items()
         if keys
     )
     raise UserError(f"{path}: its weights do not fit the model it describes: {listed}")
+
+
+def _shown(keys: list[str]) -> str:
+    """A stranger's names, without what would steer a terminal."""
+    return ", ".join(key if key.isprintable() else repr(key) for key in keys)[:300]
 
 
 def _from_official(content: Mapping[str, Any]) -> tuple[dict[str, Any], Weights]:

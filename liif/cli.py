@@ -51,9 +51,12 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a sub-command; returns the exit status: 0 done, 1 the user's mistake, 130 Ctrl-C."""
     try:
-        options = _parser().parse_args(arguments)
-        _set_up_logging()
-        return options.run(options)
+        try:
+            options = _parser().parse_args(_checked(arguments))
+            _set_up_logging()
+            return options.run(options)
+        finally:
+            sys.stdout.flush()  # here, where it is known what to do if nobody listens
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -72,6 +75,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:  # a disk that is full or gone, where no better message is given
         print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         return 1
+
+
+def _checked(arguments: Sequence[str] | None) -> Sequence[str]:
+    """--option=-- is refused here: argparse (up to Python 3.12) makes an empty list of it."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    for argument in arguments:
+        if argument.startswith("-") and argument.endswith("=--"):
+            raise UserError(f"{argument}: -- is no value")
+    return arguments
 
 
 def _parser() -> argparse.ArgumentParser:

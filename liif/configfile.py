@@ -7,6 +7,7 @@ another file's values first. Nothing starts before the whole has passed.
 import difflib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
@@ -31,6 +32,10 @@ WORDING = {
     "keys and values": "an object",
 }
 """What pydantic says of JSON, in the words of someone who writes YAML."""
+
+LONGEST, MOST_BASES = 2**17, 50
+"""Of a file, in bytes, and of files that take over from each other: what is more is no
+configuration, and would take minutes to say so."""
 
 C = TypeVar("C", bound=Section)
 
@@ -76,9 +81,9 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:  # noqa: ANN401
-        keys = [key.value for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
+        keys = [key.value for key, _ in node.value if isinstance(key.value, str)]
+        for key, times in Counter(keys).items():
+            if times > 1:
                 raise yaml.YAMLError(f"line {node.start_mark.line + 1}: key {key!r} stands twice")
         return super().construct_mapping(node, deep)
 
@@ -111,7 +116,11 @@ def _read_with_bases(
 ) -> dict[str, Any]:
     try:
         resolved = path.resolve()
-        text = path.read_text(encoding="utf-8")
+        if seen and path.exists() and not (path.is_file() or path.is_dir()):
+            raise UserError(f"{path}: cannot be read: a pipe or a device, not a file")
+        with path.open("rb") as file:
+            content = file.read(LONGEST + 1)
+        text = content.decode()
     except FileNotFoundError:
         raise UserError(f"{path}: no such configuration file") from None
     except UnicodeDecodeError:
@@ -119,6 +128,8 @@ def _read_with_bases(
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a NUL in the name
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{path}: cannot be read: {reason}") from None
+    if len(content) > LONGEST or len(seen) > MOST_BASES:
+        raise UserError(f"{path}: too much: at most {LONGEST} bytes and {MOST_BASES} bases")
     if resolved in seen:
         raise UserError(f"{path}: is its own base")
     data = _parse_yaml(text, str(path))

@@ -21,7 +21,8 @@ def write_atomically(path: Path, data: bytes | memoryview, keep: Path | None = N
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_stale(path)
-        with temporary.open("wb+") as file:
+        temporary.unlink(missing_ok=True)  # what a process of this number left, or a link elsewhere
+        with temporary.open("xb+") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -21,6 +21,8 @@ from torch import Tensor
 
 Size = tuple[int, int]
 
+LARGEST = 2**31
+"""No side of an image is that long; PNG's limit, too."""
 EDGE = 1e-6
 """Shifted coordinates stay this far inside [-1, 1]; the ensemble's shift is biased by as much."""
 
@@ -187,12 +189,12 @@ def target_size(
         raise ValueError("give exactly one of size=(H, W) and scale=")
     if scale is not None:
         sy, sx = scale if isinstance(scale, tuple) else (scale, scale)
-        if not (0 < sy < float("inf") and 0 < sx < float("inf")):
-            raise ValueError(f"scale must be positive, not {scale}")
+        if not (sy > 0 and sx > 0 and max(lr[0] * sy, lr[1] * sx) < LARGEST):
+            raise ValueError(f"scale must be positive and its result below 2³¹, not {scale}")
         return max(1, round(lr[0] * sy)), max(1, round(lr[1] * sx))
     H, W = cast(Size, size)
-    if H < 1 or W < 1 or int(H) != H or int(W) != W:
-        raise ValueError(f"size must be two positive whole numbers, not {size}")
+    if not (1 <= H < LARGEST and 1 <= W < LARGEST and int(H) == H and int(W) == W):
+        raise ValueError(f"size must be two positive whole numbers below 2³¹, not {size}")
     return int(H), int(W)
 
 

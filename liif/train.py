@@ -3,6 +3,7 @@
 import faulthandler
 import json
 import logging
+import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
@@ -133,7 +134,8 @@ def train(
                 state.average.update_parameters(state.model)
             state.step += 1
             meter.count(values, waited)
-            faulthandler.dump_traceback_later(60 * config.stall_minutes)
+            # Not sys.stderr, which may be no file where another program has put something there.
+            faulthandler.dump_traceback_later(60 * config.stall_minutes, file=sys.__stderr__)
         meter.settle()
         save("last.pt")
     if not finished or not team.leads:

@@ -269,8 +269,8 @@ def test_a_file_from_windows(file):
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("step", "1", "unknown key; did you mean 'steps'? valid keys are batch_size, clip_gradi"),
-        ("zzz", "1", "unknown key; valid keys are batch_size"),
+        ("step", "1", "unknown key; did you mean 'steps'? valid keys are accumulate, batch_size"),
+        ("zzz", "1", "unknown key; valid keys are accumulate, batch_size"),
         ("model.encoder.nam", "rdn", "did you mean 'name'? valid keys are blocks, name, residual_"),
         ("model.decoder.hiden", "[1]", "did you mean 'hidden'? valid keys are cell_decode"),
         ("model.decoder.liif", "1", "unknown key"),

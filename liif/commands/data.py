@@ -34,7 +34,7 @@ class State(NamedTuple):
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=["check"])
+    parser.add_argument("action", choices=["check"], help="the only one so far")
     text = "configurations of trainings and tests (default: configs/*.yaml)"
     parser.add_argument("configs", nargs="*", type=Path, metavar="CONFIG.yaml", help=text)
     text = "instead of the configurations' own, $LIIF_DATA and datasets/"

@@ -52,6 +52,8 @@ def check_target(file: Path) -> None:
     """Find out before the work, not after it, that its result cannot be written."""
     if file.is_dir():
         raise UserError(f"{file}: is a folder; give the name of a file")
+    if file.exists() and not file.is_file():  # a file would take its place, as of /dev/null
+        raise UserError(f"{file}: is a pipe or a device; give the name of a file")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=file.parent).close()

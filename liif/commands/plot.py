@@ -59,7 +59,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
 
     sub = kind("crops", _crops, "The same crop by several methods, at several scales.")
-    sub.add_argument("--image", type=Path, nargs="+", required=True, metavar="FILE")
+    text = "high-resolution pictures; their reductions are enlarged again"
+    sub.add_argument("--image", type=Path, nargs="+", required=True, metavar="FILE", help=text)
     text = "in pixels of the image; one for each image or one for all (default: in the middle)"
     sub.add_argument("--box", type=_box, nargs="+", metavar="X,Y,W,H", help=text)
     text = "any numbers from 1 on (default: 2,4,8)"
