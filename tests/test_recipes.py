@@ -3,6 +3,8 @@ laid out as the real sets are, and the tables are measured with what comes out."
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from liif.config import TrainConfig
 from liif.configfile import load_config
 from liif.data.images import list_images, read_image, write_image
 from liif.data.resize import matlab_bicubic, pillow_bicubic
+from liif.tableconfig import TableConfig
 
 ROOT = Path(__file__).parent.parent
 TABLES = sorted((ROOT / "configs" / "tables").glob("*.yaml"))
@@ -120,3 +123,30 @@ def test_every_cell_is_measured(runs, data, path, tmp_path, capsys):
             for row in ("EDSR-baseline x4, then Lanczos", "EDSR-baseline, a network for each scale")
         )
         assert lanczos == pytest.approx(own, abs=1e-3)  # at x4 there is nothing left to resample
+
+
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
+def test_reproduction_in_a_dry_run(path):
+    """Every command of scripts/reproduce.sh, in order, with the time that a row takes."""
+    folder = Path(sys.executable).parent
+    done = subprocess.run(
+        [ROOT / "scripts" / "reproduce.sh", "--dry-run", path.stem],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "GPUS": "4"},
+    )
+    if path.stem == "photos":  # not one of the paper's
+        assert done.returncode == 1 and "reproduce.sh [--dry-run] div2k|benchmark" in done.stderr
+        return
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    commands = [line.split() for line in lines if line.startswith("+ ")]
+    assert commands[0][1:3] == ["liif", "download"] and commands[-1][1:3] == ["liif", "tables"]
+    trained = [Path(command[-1]).stem for command in commands[1:-1]]
+    table = load_config(TableConfig, path)
+    assert all(line[:2] == ["+", "torchrun"] for line in commands[1:-1])
+    assert (
+        set(trained) <= set(CONFIGS)
+        and len(trained) >= sum(r.config is not None for r in table.rows) - 2
+    )
+    assert [line.split()[1].rstrip(":") for line in lines if line.startswith("# ")] == trained
