@@ -134,8 +134,8 @@ def train(
                 state.average.update_parameters(state.model)
             state.step += 1
             meter.count(values, waited)
-            # Not sys.stderr, which may be no file where another program has put something there.
-            faulthandler.dump_traceback_later(60 * config.stall_minutes, file=sys.__stderr__)
+            if sys.__stderr__ is not None:  # sys.stderr may be something that is no file
+                faulthandler.dump_traceback_later(60 * config.stall_minutes, file=sys.__stderr__)
         meter.settle()
         save("last.pt")
     if not finished or not team.leads:
