@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, model_validator
 
 from liif.config import TestConfig
 from liif.configfile import load_config
@@ -58,6 +58,16 @@ class TableConfig(Section):
     sets: Annotated[dict[str, SetConfig], Field(min_length=1)]
     scales: Scales = ()
     rows: Annotated[tuple[RowConfig, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _has_a_place_for_every_number(self) -> "TableConfig":
+        for row in self.rows:
+            for name, numbers in row.published.items():
+                if name not in self.sets:
+                    raise ValueError(f"row {row.name!r}: published: there is no set {name!r}")
+                if len(numbers) > len(self.sets[name].scales or self.scales):
+                    raise ValueError(f"row {row.name!r}: more numbers for {name!r} than scales")
+        return self
 
 
 @dataclass
@@ -126,7 +136,9 @@ def table_cells(
             for i, scale in enumerate(each.scales or table.scales):
                 if scales and scale not in scales:
                     continue
-                config = row.config and row.config.format(set=name, scale=f"{scale:g}")
+                config = row.config
+                if config is not None:
+                    config = config.replace("{set}", name).replace("{scale}", f"{scale:g}")
                 if config and not (file.parent.parent / f"{config}.yaml").exists():
                     continue  # a network for one scale, and this is another
                 test = load_config(
@@ -156,7 +168,7 @@ def find_checkpoints(cells: Sequence[Cell], runs: Path, given: Mapping[str, Path
     """Give every cell the checkpoint of its run, or say which command makes it.
 
     Raises:
-        UserError: a given name that no row has, or a given file that is not there.
+        UserError: a given name that no row has.
     """
     names = dict.fromkeys(cell.config for cell in cells if cell.config)
     _check_known("--checkpoint", list(given), names)

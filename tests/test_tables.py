@@ -263,6 +263,8 @@ def test_tables_that_are_wrong(refused, table):
         ("scales: [2]", "title: must be given"),
         (TABLE + "extra: 1\n", "extra: unknown key"),
         (TABLE.replace("[1, 2]", "1"), "rows.1.trained: must be a list"),
+        (TABLE.replace("{mine: [20.5", "{yours: [20.5"), "there is no set 'yours'"),
+        (TABLE.replace("[20.5, null]", "[20.5, 3, 4]"), "more numbers for 'mine' than scales"),
     ]:
         Path("configs/tables/t.yaml").write_text(text)
         assert said in refused("tables", "--table", "t")
