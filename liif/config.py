@@ -65,6 +65,10 @@ class TrainConfig(Section):
     accumulate: PositiveInt = 1
     """Parts that a process works through its share of a batch in, for less memory."""
     learning_rate: PositiveFloat = 1e-4
+    schedule: Literal["milestones", "cosine"] = "milestones"
+    """How the learning rate falls: at `milestones`, or along a cosine to nothing at the end."""
+    warm_up: NonNegativeInt = 0
+    """Steps over which it rises first."""
     milestones: tuple[PositiveInt, ...] = (200_000, 400_000, 600_000, 800_000)
     """Steps after which the learning rate is multiplied by `decay`."""
     decay: PositiveFloat = 0.5

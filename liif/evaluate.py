@@ -15,7 +15,7 @@ from liif.data.pairs import Pair, PairSet
 from liif.data.resize import matlab_bicubic, pillow_lanczos
 from liif.distributed import Team
 from liif.errors import UserError
-from liif.geometry import Size, borders, target_size
+from liif.geometry import Size, Window, borders, target_size
 from liif.metrics import LUMA, Protocol, psnr, ssim
 from liif.models.reference import upscale as upscale_as_published
 from liif.models.sr import STRIP, Precision, SRModel
@@ -79,10 +79,15 @@ AS_USUAL = Means()
 
 
 def strips(
-    model: SRModel, lr: Tensor, size: Size, by: Means = AS_USUAL, rows: Size | None = None
+    model: SRModel,
+    lr: Tensor,
+    size: Size,
+    by: Means = AS_USUAL,
+    rows: Size | None = None,
+    window: Window | None = None,
 ) -> Iterator[Tensor]:
     """The enlarged image of lr (3, h, w), not clamped, as (3, rows, W) from top to bottom; `rows`
-    as in `SRModel.strips`, for means that work in strips."""
+    and `window` as in `SRModel.strips`, for means that work in strips."""
     if by.self_ensemble:
         yield _self_ensemble(model, lr, size, by._replace(self_ensemble=False))
     elif by.lanczos_from is not None:
@@ -100,23 +105,29 @@ def strips(
             memory=by.memory,
             clip_cell=by.clip_cell,
             rows=rows,
+            window=window,
         ):
             yield strip[0]
 
 
 def shared_strips(
-    team: Team, model: SRModel, lr: Tensor, size: Size, by: Means = AS_USUAL
+    team: Team,
+    model: SRModel,
+    lr: Tensor,
+    size: Size,
+    by: Means = AS_USUAL,
+    window: Window | None = None,
 ) -> Iterator[Tensor]:
     """As `strips`, made by all processes of the team in turn; the one that leads is given them."""
     if team.size == 1 or not by.makes_strips:
         if team.leads:
-            yield from strips(model, lr, size, by)
+            yield from strips(model, lr, size, by, window=window)
         return
     turns = -(-3 * 4 * math.prod(size) // (STRIP * team.size))
     for i, rows in enumerate(pairwise(borders(size[0], team.size * turns))):
         rank = i % team.size
         if rank == team.rank:
-            strip = torch.cat(list(strips(model, lr, size, by, rows)), dim=1)
+            strip = torch.cat(list(strips(model, lr, size, by, rows, window)), dim=1)
             if team.leads:
                 yield strip
             else:

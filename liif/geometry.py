@@ -32,11 +32,75 @@ def pixel_centres(n: int, like: Tensor) -> Tensor:
     return torch.arange(n, device=like.device).to(like.dtype) * (2 / n) + (-1 + 1 / n)
 
 
-def cell_of(size: Size, like: Tensor, lr: Size = (1, 1), clip: float = math.inf) -> Tensor:
+def cell_of(
+    size: tuple[float, float], like: Tensor, lr: Size = (1, 1), clip: float = math.inf
+) -> Tensor:
     """Height and width of one pixel of an H × W image in coordinate units, (1, 2). With `clip` they
     are no smaller than at that scale of the low-resolution size `lr`: beyond the scales of its
     training a decoder can be given the cell of the largest (as Lee and Jin do, LTE, CVPR 2022)."""
     return like.new_tensor([[2 / min(N, n * clip) for N, n in zip(size, lr, strict=True)]])
+
+
+class Window(NamedTuple):
+    """A part of the continuous image, in low-resolution pixels from its upper left corner; not
+    necessarily whole ones."""
+
+    top: float
+    left: float
+    height: float
+    width: float
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The pixels that an image of `lr` (h, w) is shown in: `size` (H, W) of them, over all of it or
+    over a window."""
+
+    size: Size
+    lr: Size
+    window: Window | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a window that is empty or not inside the image."""
+        if self.window is None:
+            return
+        top, left, height, width = self.window
+        for first, length, n in zip((top, left), (height, width), self.lr, strict=True):
+            if not (first >= 0 and length > 0 and first + length <= n * (1 + 1e-9)):
+                h, w = self.lr
+                raise ValueError(
+                    f"window {tuple(self.window)} is not inside an image of {h}×{w} px"
+                )
+
+    @property
+    def extent(self) -> tuple[float, float]:
+        """Height and width of what is shown, in low-resolution pixels."""
+        return self.lr if self.window is None else self.window[2:]
+
+    def centres(self, axis: int, like: Tensor) -> Tensor:
+        """Coordinates of the rows (axis 0, (H,)) or columns (axis 1, (W,)) of pixels."""
+        if self.window is None:
+            return pixel_centres(self.size[axis], like)
+        n, N = self.lr[axis], self.size[axis]
+        first, length = self.window[axis], self.window[2 + axis]
+        at = torch.arange(N, device=like.device, dtype=torch.float64)
+        return (2 * (first + (at + 0.5) * (length / N)) / n - 1).to(like.dtype)
+
+    def cell(self, like: Tensor, clip: float = math.inf) -> Tensor:
+        """As `cell_of`, of an image that is shown whole in pixels of this size."""
+        H, W = (N * n / e for N, n, e in zip(self.size, self.lr, self.extent, strict=True))
+        return cell_of((H, W) if self.window else self.size, like, self.lr, clip)
+
+    def spans(self, rows: Size, cols: Size) -> tuple[Size, Size]:
+        """The low-resolution pixels that pixels rows × cols cover, all as (first, last + 1)."""
+        return self._span(0, *rows), self._span(1, *cols)
+
+    def _span(self, axis: int, first: int, last: int) -> Size:
+        n, N = self.lr[axis], self.size[axis]
+        if self.window is None:
+            return first * n // N, -(-last * n // N)
+        start, step = self.window[axis], self.window[2 + axis] / N
+        return math.floor(start + first * step), math.ceil(start + last * step)
 
 
 def grid_coord(y: Tensor, x: Tensor) -> Tensor:
@@ -76,13 +140,14 @@ class Field:
         (top, left), (h, w), k = origin, size, self.factor
         return replace(self, origin=(top * k, left * k), size=(h * k, w * k))
 
-    def around(self, rows: Size, cols: Size, size: Size) -> "Field":
-        """The codes that pixels rows × cols, as (first, last + 1), of an image of `size` can ask
-        for; no copy."""
+    def around(self, rows: Size, cols: Size) -> "Field":
+        """The codes that points over low-resolution pixels rows × cols, as (first, last + 1), can
+        ask for; no copy."""
         spans: list[slice] = []
-        for (first, last), N, n, at in zip((rows, cols), size, self.size, self.origin, strict=True):
+        for (first, last), at in zip((rows, cols), self.origin, strict=True):
             # Half a cell to the shifted corners, and one for the rounding of coordinates.
-            spans.append(slice(max(first * n // N - 2 - at, 0), -(-last * n // N) + 2 - at))
+            start, end = first * self.factor - 2 - at, last * self.factor + 2 - at
+            spans.append(slice(max(start, 0), end))
         (top, left), (y, x) = self.origin, spans
         return replace(self, codes=self.codes[:, y, x], origin=(top + y.start, left + x.start))
 
@@ -182,7 +247,10 @@ def grid_corners(y: Tensor, x: Tensor, size: Size, *, ensemble: bool) -> GridCor
 
 
 def target_size(
-    lr: Size, *, size: Size | None = None, scale: float | tuple[float, float] | None = None
+    lr: tuple[float, float],
+    *,
+    size: Size | None = None,
+    scale: float | tuple[float, float] | None = None,
 ) -> Size:
     """(H, W) from exactly one of a size and a scale; ValueError for anything that is not one."""
     if (size is None) == (scale is None):

@@ -1,15 +1,18 @@
 """Nearest codes, the local ensemble's weights, windows of a field."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from liif.geometry import (
     Field,
+    Grid,
+    Window,
     cell_of,
     corners,
     grid_coord,
@@ -122,7 +125,7 @@ def test_around_leaves_no_code_out(n, N, window):
     """Every corner of the pixels asked for, ensemble or Meta-SR's, is in the view as in the map."""
     first, last = sorted(min(int(at * N), N - 1) for at in window)
     field = Field.of_map(torch.arange(n).float().view(1, 1, n, 1))
-    part = field.around((first, last + 1), (0, 1), (N, 1))
+    part = field.around(*Grid((N, 1), (n, 1)).spans((first, last + 1), (0, 1)))
     centres = pixel_centres(N, ONE.float())[first : last + 1]
     for at in (*(nearest(centres, n, s).at for s in (-1, 0, 1)), nearest(centres - 1 / N, n).at):
         rows, col = at.view(1, -1, 1), torch.zeros(1, 1, 1, dtype=torch.long)
@@ -130,6 +133,47 @@ def test_around_leaves_no_code_out(n, N, window):
         along_y, along_x = torch.rand(len(at), 1), torch.rand(1, 1)
         found = part.gather_grid(at, col.flatten(), along_y, along_x)
         assert torch.equal(found.flatten(), at + along_y[:, 0] + along_x[0])
+
+
+@given(
+    n=st.integers(1, 40),
+    N=st.integers(1, 200),
+    sides=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    shown=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+)
+def test_around_leaves_no_code_of_a_window_out(n, N, sides, shown):
+    start, end = sorted(sides)
+    window = Window(start * n, 0, max((end - start) * n, 1e-3 * n), 1)
+    assume(window.top + window.height <= n)
+    first, last = sorted(min(int(at * N), N - 1) for at in shown)
+    field = Field.of_map(torch.arange(n).float().view(1, 1, n, 1))
+    grid = Grid((N, 1), (n, 1), window)
+    part = field.around(*grid.spans((first, last + 1), (0, 1)))
+    centres = grid.centres(0, ONE.float())[first : last + 1]
+    for at in (nearest(centres, n, s).at for s in (-1, 0, 1)):
+        rows, col = at.view(1, -1, 1), torch.zeros(1, 1, 1, dtype=torch.long)
+        assert part.gather(rows, col).flatten().tolist() == at.tolist()
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_windows_pixels_are_where_they_are_in_the_whole(axis):
+    """x4 of 9×12, and the pixels 8 … 19 and 4 … 31 of it."""
+    whole = Grid((36, 48), (9, 12))
+    part = Grid((12, 28), (9, 12), Window(2, 1, 3, 7))
+    start, length = ((8, 12), (4, 28))[axis]
+    expected = whole.centres(axis, ONE)[start : start + length]
+    torch.testing.assert_close(part.centres(axis, ONE), expected)
+    torch.testing.assert_close(part.cell(ONE), whole.cell(ONE))
+    torch.testing.assert_close(part.cell(ONE, 2.0), whole.cell(ONE, 2.0))
+
+
+@pytest.mark.parametrize(
+    "window",
+    [(-0.1, 0, 1, 1), (0, 0, 0, 1), (0, 0, 5, 1), (0, 3.5, 1, 1), (0, 0, math.nan, 1)],
+)
+def test_windows_outside_the_image_are_refused(window):
+    with pytest.raises(ValueError, match="not inside an image of 4×4 px"):
+        Grid((4, 4), (4, 4), Window(*window))
 
 
 def test_a_window_of_an_upsampled_map_is_placed_in_its_own_pixels():

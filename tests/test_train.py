@@ -121,6 +121,15 @@ def test_the_learning_rate_is_the_published_one(photos):
     assert rates == [1e-4, 1e-4, 5e-5, 5e-5, 2.5e-5]
 
 
+def test_warm_up_and_cosine(photos):
+    chosen = config(photos, steps=1100, learning_rate=8e-4, warm_up=100, schedule="cosine")
+    rates = [learning_rate_at(step, chosen) for step in range(chosen.steps)]
+    assert rates[0] == pytest.approx(8e-6) and rates[49] == pytest.approx(4e-4)
+    assert max(rates) == rates[99] == rates[100] == 8e-4
+    assert rates[600] == pytest.approx(4e-4)  # half-way down
+    assert all(a > b > 0 for a, b in itertools.pairwise(rates[100:])) and rates[-1] < 1e-8
+
+
 def test_it_learns_and_leaves_its_records(photos, tmp_path):
     run = tmp_path / "run"
     assert train(config(photos, steps=120, milestones=[100]), run)

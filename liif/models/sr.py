@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from liif.geometry import Field, Size, borders, cell_of, pixel_centres, target_size
+from liif.geometry import Field, Grid, Size, Window, borders, target_size
 from liif.models.parallel import each_on_a_core
 
 Precision = Literal["float32", "bf16"]
@@ -101,6 +101,7 @@ class SRModel(nn.Module):
         size: Size | None = None,
         *,
         scale: float | tuple[float, float] | None = None,
+        window: Window | None = None,
         clamp: bool = True,
         precision: Precision = "float32",
         memory: int | None = None,
@@ -112,6 +113,7 @@ class SRModel(nn.Module):
             lr: float in [0, 1].
             size: (H, W) of the result; or
             scale: a factor, or (vertical, horizontal) ones; sizes are rounded.
+            window: show this part of the image only; `size` and `scale` are the window's.
             clamp: keep the result in [0, 1]; without it overshoot stays.
             precision: "bf16" runs convolutions and matrix products in bfloat16: several times as
                 fast where the machine has units for it, at a loss below 0.01 dB on Set5 and Set14.
@@ -121,14 +123,17 @@ class SRModel(nn.Module):
             clip_cell: beyond this scale the decoder is given the cell of this scale.
 
         Raises:
-            ValueError: not an image, or a size, scale or memory budget that cannot be.
+            ValueError: not an image, or a size, scale, window or memory budget that cannot be.
         """
         if lr.dim() not in (3, 4) or lr.shape[-3] != 3 or 0 in lr.shape:
             raise ValueError(f"lr has shape {tuple(lr.shape)}, not (3, h, w) or (B, 3, h, w)")
-        size = target_size((lr.shape[-2], lr.shape[-1]), size=size, scale=scale)
+        extent = (lr.shape[-2], lr.shape[-1]) if window is None else window[2:]
+        size = target_size(extent, size=size, scale=scale)
         batch = lr if lr.dim() == 4 else lr[None]
         out = lr.new_full((*batch.shape[:2], *size), torch.nan)
-        strips = self.strips(batch, size, precision=precision, memory=memory, clip_cell=clip_cell)
+        strips = self.strips(
+            batch, size, precision=precision, memory=memory, clip_cell=clip_cell, window=window
+        )
         for top, strip in strips:
             out[:, :, top : top + strip.shape[2]] = strip.clamp(0, 1) if clamp else strip
         return out if lr.dim() == 4 else out[0]
@@ -143,22 +148,25 @@ class SRModel(nn.Module):
         memory: int | None = None,
         clip_cell: float = math.inf,
         rows: Size | None = None,
+        window: Window | None = None,
     ) -> Iterator[tuple[int, Tensor]]:
         """The image of `upscale`, not clamped, as (first row, (B, 3, rows, W)) from top to bottom,
         so that a result larger than memory can be written as it is made; all of it, or `rows`, as
         (first, last + 1)."""
         lr = lr.to(self.mean)
-        cell = cell_of(size, lr, (lr.shape[2], lr.shape[3]), clip_cell)
-        side = self._tile(lr, memory)
+        grid = Grid(size, (lr.shape[2], lr.shape[3]), window)
+        side = self._tile(lr, grid, memory)
         first, end = rows or (0, size[0])
         while first < end:
-            parts = max(-(-lr.shape[2] // side), -(-3 * 4 * len(lr) * math.prod(size) // STRIP))
+            parts = max(
+                math.ceil(grid.extent[0] / side), -(-3 * 4 * len(lr) * math.prod(size) // STRIP)
+            )
             last = min(end, next(border for border in borders(size[0], parts) if border > first))
             strip = lr.new_empty(len(lr), 3, last - first, size[1])
             try:
                 # Not around the loop: between strips the caller's own code runs.
                 with _autocast(lr.device, DTYPES[precision]):
-                    self._fill_strip(strip, lr, (first, last), side, size, cell)
+                    self._fill_strip(strip, lr, (first, last), side, grid, clip_cell)
             except torch.OutOfMemoryError:
                 if side <= SMALLEST:
                     raise
@@ -169,19 +177,48 @@ class SRModel(nn.Module):
             yield first, strip
             first = last
 
-    def _tile(self, lr: Tensor, memory: int | None) -> int:
+    @torch.inference_mode()
+    def encoded(self, lr: Tensor, *, precision: Precision = "float32") -> Field:
+        """As `encode`, for looking at one image many times: without gradients, and at one go,
+        whatever memory that takes."""
+        with _autocast(self.mean.device, DTYPES[precision]):
+            return self.encode(lr.to(self.mean).contiguous(memory_format=torch.channels_last))
+
+    @torch.inference_mode()
+    def rendered(
+        self,
+        field: Field,
+        size: Size,
+        *,
+        window: Window | None = None,
+        rows: Size | None = None,
+        clip_cell: float = math.inf,
+    ) -> Tensor:
+        """The image of `upscale`, not clamped, from what `encoded` made: (B, 3, H, W), or of the
+        H rows only `rows`, as (first, last + 1)."""
+        lr = (field.size[0] // field.factor, field.size[1] // field.factor)
+        rows = rows or (0, size[0])
+        out = field.codes.new_empty(
+            len(field.codes), 3, rows[1] - rows[0], size[1], dtype=self.mean.dtype
+        )
+        with _autocast(out.device, field.codes.dtype):
+            self._fill(out, field, rows, (0, size[1]), Grid(size, lr, window), clip_cell)
+        return out
+
+    def _tile(self, lr: Tensor, grid: Grid, memory: int | None) -> int:
         """Side of the tiles, in low-resolution pixels, that fit the budget with their halo."""
         if memory is not None and memory <= 0:
             raise ValueError(f"memory must be positive, not {memory}")
-        B, _, h, w = lr.shape
         encoder, decoder = self.encoder, self.decoder
         channels = max(encoder.peak_channels, encoder.width + decoder.code_channels)
-        pixel_bytes = channels * B * lr.element_size()
+        pixel_bytes = channels * len(lr) * lr.element_size()
         if memory is None:
             free = torch.cuda.mem_get_info(lr.device)[0] // 2 if lr.is_cuda else MEMORY
             # A tile as wide as its halo is encoded nine times over; smaller would be absurd.
             memory = max(free, (3 * self.halo) ** 2 * pixel_bytes)
         pixels = memory // pixel_bytes
+        beyond = 0 if grid.window is None else 2 * self.halo
+        h, w = (min(math.ceil(e) + beyond, n) for e, n in zip(grid.extent, grid.lr, strict=True))
         if h * w <= pixels:
             return max(h, w)
         return max(int(pixels**0.5) - 2 * self.halo, SMALLEST)
@@ -192,37 +229,33 @@ class SRModel(nn.Module):
         return self.encoder.radius + self.decoder.radius + 1
 
     def _fill_strip(
-        self, strip: Tensor, lr: Tensor, rows: Size, side: int, size: Size, cell: Tensor
+        self, strip: Tensor, lr: Tensor, rows: Size, side: int, grid: Grid, clip_cell: float
     ) -> None:
         """Rows [first, last) of the H × W image into strip (B, 3, last - first, W)."""
-        for cols in pairwise(borders(size[1], -(-lr.shape[3] // side))):
+        for cols in pairwise(borders(grid.size[1], math.ceil(grid.extent[1] / side))):
             if cols[0] < cols[1]:
-                field = self._encode_window(lr, rows, cols, size)
-                self._fill(strip[..., slice(*cols)], field, rows, cols, size, cell)
+                field = self._encode_window(lr, grid.spans(rows, cols))
+                self._fill(strip[..., slice(*cols)], field, rows, cols, grid, clip_cell)
 
-    def _encode_window(self, lr: Tensor, rows: Size, cols: Size, size: Size) -> Field:
-        """Encode the pixels that rows × cols of the H × W image depend on."""
-        spans = [
-            slice(max(first * n // N - self.halo, 0), -(-last * n // N) + self.halo)
-            for (first, last), n, N in zip((rows, cols), lr.shape[-2:], size, strict=True)
-        ]
-        window = lr[..., spans[0], spans[1]].contiguous(memory_format=torch.channels_last)
-        origin = spans[0].start, spans[1].start
-        return self.encode(window).placed(origin, (lr.shape[2], lr.shape[3]))
+    def _encode_window(self, lr: Tensor, spans: tuple[Size, Size]) -> Field:
+        """Encode the pixels that the colours over these ones, rows × columns, depend on."""
+        y, x = (slice(max(first - self.halo, 0), last + self.halo) for first, last in spans)
+        window = lr[..., y, x].contiguous(memory_format=torch.channels_last)
+        return self.encode(window).placed((y.start, x.start), (lr.shape[2], lr.shape[3]))
 
     def _fill(
-        self, out: Tensor, field: Field, rows: Size, cols: Size, size: Size, cell: Tensor
+        self, out: Tensor, field: Field, rows: Size, cols: Size, grid: Grid, clip_cell: float
     ) -> None:
-        """Decode rows × cols of the H × W grid into out (B, 3, R, W), block by block."""
-        y = pixel_centres(size[0], self.mean.float())
-        x = pixel_centres(size[1], self.mean.float())
+        """Decode rows × cols of the grid into out (B, 3, R, W), block by block."""
+        y, x = (grid.centres(axis, self.mean.float()) for axis in (0, 1))
+        cell = grid.cell(self.mean, clip_cell)
         side = BLOCK_GPU if out.is_cuda else BLOCK.get(field.codes.dtype, 32)
 
         @torch.inference_mode()  # this and autocast are a thread's own
         def decode(corner: tuple[int, int]) -> None:
             top, left = corner
             bottom, right = min(top + side, rows[1]), min(left + side, cols[1])
-            part = field.around((top, bottom), (left, right), size)
+            part = field.around(*grid.spans((top, bottom), (left, right)))
             with _autocast(out.device, field.codes.dtype):
                 rgb = self.decoder.query_grid(part, y[top:bottom], x[left:right], cell)
             rgb = (rgb * self.std + self.mean).permute(0, 3, 1, 2)
