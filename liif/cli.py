@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sys
+import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -16,6 +17,8 @@ from liif.commands import (
     convert,
     data,
     download,
+    export,
+    models,
     plot,
     runs,
     tables,
@@ -35,6 +38,8 @@ COMMANDS = {
     "plot": plot,
     "upscale": upscale,
     "convert": convert,
+    "export": export,
+    "models": models,
     "download": download,
     "data": data,
     "completion": completion,
@@ -45,6 +50,8 @@ log = logging.getLogger("liif")
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
+        if rank_of_environment():  # all processes of torchrun have the same arguments
+            raise SystemExit(1)
         raise UserError(f"{message}\nsee {self.prog} --help")
 
 
@@ -106,6 +113,15 @@ class _AboveTheBar(logging.Handler):
         tqdm.write(self.format(record), file=sys.stderr)
 
 
+def _tell_of_thread(failure: threading.ExceptHookArgs) -> None:
+    """A full disk meets TensorBoard's own thread first; what it means for the run, the next
+    checkpoint tells."""
+    if isinstance(failure.exc_value, OSError) and failure.thread is not None:
+        log.warning("%s: %s", failure.thread.name, failure.exc_value)
+    else:
+        threading.__excepthook__(failure)
+
+
 def _set_up_logging() -> None:
     """People read the log on standard error; a progress bar tells the steps where there is one."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # file names may hold what it cannot show
@@ -116,3 +132,4 @@ def _set_up_logging() -> None:
     handler.setLevel(logging.INFO if shows_progress() else logging.DEBUG)
     handler.setFormatter(logging.Formatter("%(message)s"))
     log.addHandler(handler)
+    threading.excepthook = _tell_of_thread

@@ -76,6 +76,8 @@ class TrainConfig(Section):
     """bf16: convolutions and matrix products in bfloat16 (autocast), weights in float32."""
     compile: bool = False
     """Use torch.compile for the training step."""
+    deterministic: bool = False
+    """On a GPU: the same bits every time, with slower algorithms. On a CPU it is always so."""
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Decay of an exponential moving average of the weights; it is judged and used then."""
     clip_gradient: PositiveFloat | None = None

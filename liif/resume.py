@@ -67,7 +67,10 @@ def finished_steps(path: Path) -> int:
         raise UserError(f"{path}: holds weights only, not the state of a run")
     if missing := COMPLETE - training.keys():
         raise UserError(f"{path}: the state of its run lacks {', '.join(sorted(missing))}")
-    return int(training["step"])
+    step = training["step"]
+    if type(step) is not int or step < 0:
+        raise UserError(f"{path}: the state of its run is damaged (step {step!r:.50})")
+    return step
 
 
 def prune(folder: Path, keep: int | None) -> None:

@@ -16,9 +16,11 @@ from liif.models.sr import SRModel
 
 FREE_TO_CHANGE = {
     "data_root", "steps", "accumulate", "workers", "stall_minutes", "log_every", "save_every",
-    "keep_every", "keep", "test", "compile", "train_data.cache", "train_data.cache_dir",
+    "keep_every", "keep", "test", "compile", "deterministic", "train_data.cache",
+    "train_data.cache_dir",
 }  # fmt: skip
-"""Keys that may differ when a run goes on: they do not change what is computed."""
+"""Keys that may differ when a run goes on: they do not change what is computed, but for `steps`
+where the learning rate falls along a cosine to the last of them."""
 
 COUNTERS = ("step", "validated", "best", "window", "seconds")
 """Of a state, what is plain numbers."""
@@ -70,7 +72,7 @@ class State:
             self.optimizer.load_state_dict(saved["optimizer"])
             torch.set_rng_state(saved["generator"])
             for key in COUNTERS:
-                setattr(self, key, saved[key])
+                setattr(self, key, _like(getattr(self, key), saved[key]))
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise UserError(f"{path}: the state of its run is damaged ({error!r})") from None
 
@@ -95,7 +97,11 @@ def new_state(config: TrainConfig, device: torch.device) -> State:
 
 def _check_same_run(path: Path, saved: dict[str, Any], config: TrainConfig) -> None:
     """A run goes on only as the run it was."""
-    then, now = dict(_leaves(saved)), dict(_leaves(config.model_dump(mode="json")))
+    # Through the configuration, which gives keys that are newer than the file their defaults.
+    then, now = (
+        dict(_leaves(c.model_dump(mode="json")))
+        for c in (TrainConfig.model_validate(saved), config)
+    )
     changed = [
         f"{key}: {then.get(key)!r} -> {now.get(key)!r}"
         for key in sorted({*then, *now})
@@ -106,6 +112,15 @@ def _check_same_run(path: Path, saved: dict[str, Any], config: TrainConfig) -> N
             f"{path}: was trained with another configuration, so this would not be the same run "
             f"({'; '.join(changed)[:600]}). Choose another --name for a new run."
         )
+
+
+def _like(example: Any, value: Any) -> Any:  # noqa: ANN401
+    """The value, if it is a number or a list of numbers as the example is."""
+    if isinstance(example, list):
+        return [_like(e, v) for e, v in zip(cast(list[float], example), value, strict=True)]
+    if type(value) not in (int, type(example)):
+        raise TypeError(f"{value!r:.50} where a number belongs")
+    return value
 
 
 def _leaves(section: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

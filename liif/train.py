@@ -3,6 +3,7 @@
 import faulthandler
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Generator
@@ -85,7 +86,7 @@ def train(
             record.flush()
             state.save(folder / name, config)
 
-    with closing(record), closing(supply), _watched():
+    with closing(record), closing(supply), _watched(), _same_bits(config.deterministic):
         meter = Meter(state, config, record)
         saved, finished = state.step, False
         while True:
@@ -153,6 +154,21 @@ def _watched() -> Generator[None, None, None]:
         yield
     finally:
         faulthandler.cancel_dump_traceback_later()
+
+
+@contextmanager
+def _same_bits(wanted: bool) -> Generator[None, None, None]:
+    """Where there is a choice, algorithms that add in one order only."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it at its start
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.backends.cudnn.benchmark = before[1]
 
 
 def describe(state: State, images: int) -> str:

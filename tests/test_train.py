@@ -220,6 +220,48 @@ def test_another_configuration_is_another_run(photos, tmp_path):
         train(config(photos), run, resume="never")
 
 
+def test_a_run_from_before_a_key_was_there_goes_on(photos, tmp_path):
+    chosen = config(photos, steps=2)
+    train(chosen, tmp_path)
+    content = torch.load(tmp_path / "last.pt")
+    del content["training"]["config"]["schedule"], content["training"]["config"]["warm_up"]
+    torch.save(content, tmp_path / "last.pt")
+    assert train(chosen.model_copy(update={"steps": 4}), tmp_path)
+    with pytest.raises(UserError, match="warm_up: 0 -> 3"):
+        train(chosen.model_copy(update={"steps": 6, "warm_up": 3}), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("step", "abc"), ("step", True), ("best", None), ("window", [1.0]), ("window", [1.0, "", 0])],
+)
+def test_counters_that_are_no_numbers(photos, tmp_path, key, value):
+    chosen = config(photos, steps=2)
+    train(chosen, tmp_path)
+    content = torch.load(tmp_path / "last.pt")
+    content["training"][key] = value
+    torch.save(content, tmp_path / "last.pt")
+    for other in ("previous.pt", "best.pt"):
+        (tmp_path / other).unlink(missing_ok=True)
+    with pytest.raises(UserError, match="the state of its run is damaged"):
+        train(chosen, tmp_path)
+
+
+def test_deterministic_is_for_the_run_alone(photos, tmp_path):
+    seen = []
+
+    def stopping():
+        seen.append(torch.are_deterministic_algorithms_enabled())
+        return False
+
+    train(config(photos, steps=2, deterministic=True), tmp_path / "a", stopping=stopping)
+    train(config(photos, steps=2), tmp_path / "b", stopping=stopping)
+    half = len(seen) // 2
+    assert all(seen[:half]) and not any(seen[half:])
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert_same_weights(tmp_path / "a", tmp_path / "b")
+
+
 def test_weights_alone_are_a_start_but_no_run(photos, tmp_path):
     assert train(config(photos), tmp_path / "a")
     file = tmp_path / "a" / "last.safetensors"
