@@ -4,6 +4,7 @@ beside unpickling whole images, as the published code does; the whole sample is 
     python benchmarks/data.py [--images FOLDER]
 """
 
+import os
 import pickle
 import tempfile
 from dataclasses import replace
@@ -38,6 +39,22 @@ class Pickled:
         return FloatImage(torch.from_numpy(pixels).permute(2, 0, 1).contiguous().float() / 255)
 
 
+class Evicted:
+    """Our mapped cache on a machine without any memory to spare: every crop comes from the disk."""
+
+    def __init__(self, folder: Path, cache: Path) -> None:
+        self.copy = pickle.dumps(open_images(folder, cache="mmap", cache_dir=cache))
+        self.file = next(cache.glob("*/pixels.u8"))
+
+    def __len__(self) -> int:
+        return len(pickle.loads(self.copy))
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        with self.file.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        return pickle.loads(self.copy)[index]  # mapped anew: what is mapped is not evicted
+
+
 class FloatImage:
     """A float tensor (3, H, W) that gives its crops as uint8 (h, w, 3)."""
 
@@ -70,6 +87,7 @@ def main() -> None:
             "decoded each time (PNG)": open_images(folder / "png", cache="none"),
             "unpickled each time": Pickled(folder / "pickled", paths),
             "mapped": mapped,
+            "mapped, no page of it in memory": Evicted(folder / "png", folder / "evicted"),
         }
 
         def run(store: Any) -> None:  # noqa: ANN401
