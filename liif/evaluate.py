@@ -87,7 +87,16 @@ def strips(
     window: Window | None = None,
 ) -> Iterator[Tensor]:
     """The enlarged image of lr (3, h, w), not clamped, as (3, rows, W) from top to bottom; `rows`
-    and `window` as in `SRModel.strips`, for means that work in strips."""
+    and `window` as in `SRModel.strips`, for means that work in strips.
+
+    Raises:
+        UserError: a window, and means that make whole images only.
+    """
+    if window is not None and not by.makes_strips:
+        raise UserError(
+            "a part of a picture goes with neither --self-ensemble nor --lanczos-from nor "
+            "--engine reference"
+        )
     if by.self_ensemble:
         yield _self_ensemble(model, lr, size, by._replace(self_ensemble=False))
     elif by.lanczos_from is not None:

@@ -4,6 +4,8 @@ import pytest
 import torch
 from test_models import SMALL_DECODERS, everything, small
 
+from liif.errors import UserError
+from liif.evaluate import Means, strips
 from liif.geometry import Window, grid_coord
 
 LR = torch.rand(2, 3, 13, 18, generator=torch.Generator().manual_seed(1))
@@ -74,6 +76,14 @@ def test_encoded_in_bf16():
     found = model.rendered(field, (31, 27), window=WINDOW)
     expected = model.upscale(LR, (31, 27), window=WINDOW, clamp=False)
     assert found.dtype == torch.float32 and (found - expected).abs().max() < 0.05
+
+
+@pytest.mark.parametrize(
+    "by", [Means(self_ensemble=True), Means(lanczos_from=2), Means(engine="reference")], ids=str
+)
+def test_means_that_make_whole_images_only(by):
+    with pytest.raises(UserError, match="a part of a picture"):
+        list(strips(small().eval(), LR[0], (4, 4), by, window=WINDOW))
 
 
 def test_windows_that_are_none():
