@@ -1,0 +1,31 @@
+"""Bicubic enlargement and reduction of a sub-pixel window."""
+
+import math
+
+import numpy as np
+from PIL import Image
+
+from liif.data.images import Pixels
+from liif.geometry import Size, Window
+
+
+def bicubic(image: Pixels, window: Window, size: Size, rows: Size) -> Pixels:
+    """Rows [first, last) of the window of an image (h, w, 3), shown in `size` (H, W) pixels, with
+    Pillow's kernel (a = -0.5; widened where it reduces: antialiased). uint8 (rows, W, 3)."""
+    step = window.height / size[0], window.width / size[1]
+    starts = window.top + rows[0] * step[0], window.left
+    ends = window.top + rows[1] * step[0], window.left + window.width
+    # The surroundings only: Pillow counts in float32, and converts all that it is given.
+    spans: list[Size] = []
+    for start, end, pixel, n in zip(starts, ends, step, image.shape[:2], strict=True):
+        margin = math.ceil(2 * max(1, pixel)) + 1
+        spans.append((max(math.floor(start) - margin, 0), min(math.ceil(end) + margin, n)))
+    (top, bottom), (left, right) = spans
+    box = (
+        max(starts[1] - left, 0),
+        max(starts[0] - top, 0),
+        min(ends[1] - left, right - left),
+        min(ends[0] - top, bottom - top),
+    )
+    part = Image.fromarray(np.ascontiguousarray(image[top:bottom, left:right]))
+    return np.asarray(part.resize((size[1], rows[1] - rows[0]), Image.Resampling.BICUBIC, box))

@@ -1,0 +1,56 @@
+"""Who may ask the viewer, and what a browser may do with its answers.
+
+Any page in the same browser can send requests to this machine, and one whose name was made to point
+here (DNS rebinding) could read the answers: so requests must be for this address and come from this
+page.
+"""
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'; object-src 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class Guard:
+    """Refuses what is foreign before anything else sees it."""
+
+    def __init__(self, app: ASGIApp, port: int) -> None:
+        self._app = app
+        self._hosts = [f"{name}:{port}" for name in ("127.0.0.1", "localhost")]
+        if port == 80:
+            self._hosts += ["127.0.0.1", "localhost"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        app = self._app
+        if self._is_foreign(Headers(scope=scope), scope["path"]):
+            app = PlainTextResponse("refused: this viewer is for its own page only\n", 403)
+        await app(scope, receive, send_with_headers)
+
+    def _is_foreign(self, headers: Headers, path: str) -> bool:
+        hosts, origins = headers.getlist("host"), headers.getlist("origin")
+        if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
+            return True
+        if any(origin.removeprefix("http://") not in self._hosts for origin in origins):
+            return True
+        # A link to a view, in a mail for example, may be followed; it shows nothing to its page.
+        if path == "/" and headers.get("sec-fetch-dest") == "document":
+            return False
+        return headers.get("sec-fetch-site", "none") not in ("none", "same-origin")

@@ -1,0 +1,49 @@
+// Windows of a picture from the server.
+
+// Strips {row, pixels} of a window in rows × cols pixels, as they come. Throws what went wrong;
+// aborting the signal is told to the server by closing the connection.
+export async function* strips({ picture, by, window, rows, cols }, signal) {
+  const query = new URLSearchParams({ picture: picture.id, by, ...window, rows, cols });
+  const response = await fetch(`render?${query}`, { signal });
+  if (!response.ok) throw new Error(await reason(response));
+  const bytes = new Bytes(response.body.getReader());
+  for (let left = rows; left > 0; ) {
+    const head = new DataView((await bytes.take(8)).buffer);
+    const [row, count] = [head.getUint32(0, true), head.getUint32(4, true)];
+    const rgba = await bytes.take(count * cols * 4);
+    yield { row, pixels: new ImageData(new Uint8ClampedArray(rgba.buffer), cols, count) };
+    left -= count;
+  }
+}
+
+export async function reason(response) {
+  const text = await response.text();
+  try {
+    return JSON.parse(text).error;
+  } catch {
+    return text;
+  }
+}
+
+class Bytes {
+  constructor(reader) {
+    this.reader = reader;
+    this.chunk = new Uint8Array(0);
+  }
+
+  async take(count) {
+    const taken = new Uint8Array(count);
+    for (let at = 0; at < count; ) {
+      if (this.chunk.length === 0) {
+        const { done, value } = await this.reader.read();
+        if (done) throw new Error("this view could not be rendered; the terminal says why");
+        this.chunk = value;
+      }
+      const part = this.chunk.subarray(0, count - at);
+      taken.set(part, at);
+      at += part.length;
+      this.chunk = this.chunk.subarray(part.length);
+    }
+    return taken;
+  }
+}

@@ -1,0 +1,203 @@
+"""The viewer's web server: its page, the pictures that are open, and windows of them.
+
+GET /             the page; its files beside it
+GET /state        the pictures and models there are, as JSON
+GET /render       a window of a picture, in strips
+POST /pictures    another picture, as the bytes of its file
+"""
+
+import asyncio
+import contextlib
+import math
+import struct
+import tempfile
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from liif.data.images import Pixels
+from liif.errors import UserError
+from liif.geometry import Window
+from liif.view.guard import Guard
+from liif.view.pictures import Picture, Pictures, read_picture
+from liif.view.render import BICUBIC, Renderer, View
+from liif.view.worker import Worker
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+PAGE = Path(__file__).parent / "page"
+TYPES = {
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+}
+MAX_VIEW = 2**26
+"""Pixels of a window."""
+MAX_SIDE = 2**15
+MAX_UPLOAD = 2**28
+"""Bytes of a picture's file."""
+
+
+class Viewer:
+    """What the requests are answered from."""
+
+    def __init__(self, first: Picture, renderer: Renderer) -> None:
+        self.pictures = Pictures(first)
+        self.renderer = renderer
+        # Two threads: bicubic is there at once, whatever a model is about.
+        self.by_model, self.by_bicubic = Worker(), Worker()
+        self.reading = asyncio.Lock()  # one picture at a time
+
+    def app(self, port: int) -> Starlette:
+        """Answers requests to 127.0.0.1 on this port."""
+        files = {f"/{path.name}": path for path in PAGE.iterdir() if path.suffix in TYPES}
+        files["/"] = files.pop("/index.html")
+        routes = [
+            *(Route(path, _file(file)) for path, file in files.items()),
+            Route("/state", self.state),
+            Route("/render", self.render),
+            Route("/pictures", self.add, methods=["POST"]),
+        ]
+        guard = Middleware(Guard, port=port)
+        return Starlette(routes=routes, middleware=[guard], lifespan=self._running)
+
+    @contextlib.asynccontextmanager
+    async def _running(self, app: Starlette) -> AsyncGenerator[None, None]:
+        """While the browser starts, the first picture is encoded."""
+        task = asyncio.create_task(self._prepare())
+        yield
+        task.cancel()
+
+    async def _prepare(self) -> None:
+        nothing = (b"" for _ in self.renderer.prepare(self.pictures.first))
+        async for _ in self.by_model.made(nothing):
+            pass
+
+    async def state(self, request: Request) -> Response:
+        models = [
+            {"name": name, "kind": type(model.decoder).__name__}
+            for name, model in self.renderer.models.items()
+        ]
+        return JSONResponse({"pictures": self.pictures.about(), "models": models})
+
+    async def render(self, request: Request) -> Response:
+        """Strips, each after its first row and number of rows as two little-endian uint32: RGBA."""
+        query = request.query_params
+        picture = self.pictures.get(query.get("picture", ""))
+        if picture is None:
+            return _refusal(404, "this picture is no longer open; drop it here again")
+        try:
+            view = _view(query, picture, {BICUBIC, *self.renderer.models})
+        except ValueError as error:
+            return _refusal(400, str(error))
+        parts = map(_packed, self.renderer.strips(picture, view))
+        worker = self.by_bicubic if view.by == BICUBIC else self.by_model
+        return _Stream(worker.made(parts))
+
+    async def add(self, request: Request) -> Response:
+        """The body is the file, its name in the address. Answers as /state describes a picture."""
+        name = Path(request.query_params.get("name", "")).name[:200] or "picture"
+        async with self.reading:
+            with tempfile.TemporaryDirectory() as folder:
+                path, size = Path(folder) / "picture", 0
+                with path.open("wb") as file:
+                    async for part in request.stream():
+                        size += len(part)
+                        if size > MAX_UPLOAD:
+                            limit = MAX_UPLOAD >> 20
+                            return _refusal(413, f"{name}: larger than {limit} MB, the limit")
+                        file.write(part)
+                try:
+                    picture = await asyncio.to_thread(read_picture, path, name)
+                except UserError as error:
+                    return _refusal(400, str(error).replace(str(path), name))
+        self.pictures.add(picture)
+        return JSONResponse(picture.about())
+
+
+class _Stream(StreamingResponse):
+    """Whose parts are closed as soon as nobody listens any more."""
+
+    def __init__(self, parts: AsyncGenerator[bytes, None]) -> None:
+        super().__init__(parts, media_type="application/octet-stream")
+        self._parts = parts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with contextlib.aclosing(self._parts):
+            await super().__call__(scope, receive, send)
+
+
+def _file(path: Path) -> Endpoint:
+    async def answer(request: Request) -> Response:
+        return Response(path.read_bytes(), media_type=TYPES[path.suffix])
+
+    return answer
+
+
+def _refusal(status: int, reason: str) -> Response:
+    return JSONResponse({"error": reason}, status)
+
+
+def _packed(strip: tuple[int, Pixels]) -> bytes:
+    first, pixels = strip
+    rgba = np.full((*pixels.shape[:2], 4), 255, np.uint8)
+    rgba[..., :3] = pixels
+    return struct.pack("<II", first, len(pixels)) + rgba.tobytes()
+
+
+def _view(query: Mapping[str, str], picture: Picture, ways: set[str]) -> View:
+    """Raises ValueError for anything that cannot be shown."""
+    by = query.get("by", "")
+    if by not in ways:
+        raise ValueError(f"by={by[:50]!r}: must be one of {', '.join(sorted(ways))}")
+    size = round(_number(query, "rows", MAX_SIDE)), round(_number(query, "cols", MAX_SIDE))
+    if min(size) < 1 or size[0] * size[1] > MAX_VIEW:
+        raise ValueError(
+            f"{size[1]}×{size[0]} px: must be at least 1 and at most {MAX_VIEW} in all"
+        )
+    spans: list[tuple[float, float]] = []
+    axes = zip(("top", "left"), ("height", "width"), size, picture.size, strict=True)
+    for first, length, N, n in axes:
+        start, extent = _number(query, first, n), _number(query, length, n)
+        if extent <= 0 or start + extent > n + 1e-6:
+            raise ValueError(f"{first}={start}, {length}={extent}: not inside the picture")
+        if not (by == BICUBIC or N / extent > 1 - 1e-6) or N / extent > 1.01 * picture.largest:
+            raise ValueError(f"scale {N / extent:.6g}: must be 1 to {picture.largest:.6g}")
+        start = min(start, n - min(extent, n))
+        spans.append((start, min(extent, n - start)))
+    (top, height), (left, width) = spans
+    return View(picture.id, by, Window(top, left, height, width), size)
+
+
+def _number(query: Mapping[str, str], key: str, largest: float) -> float:
+    try:
+        number = float(query.get(key, ""))
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= largest + 1e-6:
+        raise ValueError(f"{key}: must be a number from 0 to {largest}")
+    return number
+
+
+def server_of(app: Starlette) -> uvicorn.Server:
+    """Its `run(sockets=[…])` answers until it is interrupted."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_level="critical",
+            ws="none",
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=100,
+            timeout_graceful_shutdown=1,
+        )
+    )
