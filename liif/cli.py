@@ -25,6 +25,7 @@ from liif.commands import (
     test,
     train,
     upscale,
+    view,
 )
 from liif.distributed import rank_of_environment
 from liif.errors import UserError
@@ -37,6 +38,7 @@ COMMANDS = {
     "tables": tables,
     "plot": plot,
     "upscale": upscale,
+    "view": view,
     "convert": convert,
     "export": export,
     "models": models,

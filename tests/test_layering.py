@@ -11,10 +11,19 @@ LAYERS = """
 __main__ cli __init__
 commands.train commands.test commands.upscale commands.convert
 commands.tables commands.plot commands.download commands.data commands.runs commands.completion
-commands.options commands.device
+commands.models commands.export
+commands.view
+commands.options commands.device commands.typed
+view.server
+view.guard view.render view.worker
+view.bicubic view.pictures
+view.cache
 report lpips plot train
-tables resume record results crops
+tables resume record results naming compare
+crops enlarge
 state step
+hub export
+pretrained
 tableconfig validation download
 measurements runlog unpack data.sources
 evaluate
@@ -22,18 +31,24 @@ pictures
 checkpoint
 config
 data.loader
+data.device
 data.samples
 data.pairs
 data.cache
 data.mapped
+data.formats
+data.photo
 data.resize data.images data.paths
+data.tiff
 data.png
 models.build models.reference
 models.sr
 models.decoders.liif models.decoders.metasr models.decoders.upsampler
 models.encoders.edsr models.encoders.rdn
+models.fused
+models.kernel
 models.layers models.parallel
-metrics
+metrics anyimage
 geometry
 configfile
 distributed files

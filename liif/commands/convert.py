@@ -5,8 +5,9 @@ import logging
 from pathlib import Path
 
 from liif.checkpoint import read_checkpoint, save_checkpoint, save_weights
-from liif.commands.options import check_target
+from liif.commands.options import check_target, checkpoint_input
 from liif.errors import UserError
+from liif.pretrained import chosen
 
 SUMMARY = "Write the weights of a checkpoint, ours or an official one, as .safetensors or .pt."
 EXAMPLE = "edsr-baseline-liif.pth edsr-baseline-liif.safetensors"
@@ -15,7 +16,7 @@ log = logging.getLogger("liif")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", type=Path, help="a checkpoint: .pt, .safetensors or official .pth")
+    checkpoint_input(parser)
     text = "a new file, .safetensors or .pt; the state of a run is left out"
     parser.add_argument("output", type=Path, help=text)
 
@@ -28,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     if options.output.exists():
         raise UserError(f"{options.output}: exists already; choose another name")
     check_target(options.output)
-    checkpoint = read_checkpoint(options.input)
+    checkpoint = read_checkpoint(chosen(options.checkpoint))
     save(options.output, checkpoint.model, checkpoint.weights)
     log.info("wrote %s", options.output)
     return 0

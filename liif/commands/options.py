@@ -9,12 +9,27 @@ from pathlib import Path
 from liif.errors import UserError
 from liif.evaluate import Means
 
+CHECKPOINT = (
+    "a model: a name that `liif models` lists, a run's last.pt, a .safetensors or an official .pth"
+)
+
 
 def config_arguments(parser: argparse.ArgumentParser) -> None:
     """--config and --set, for `configfile.load_config`."""
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="YAML file")
     text = "override a value of the configuration, e.g. --set train_data.patch=64"
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
+
+
+def checkpoint_argument(parser: argparse.ArgumentParser, default: str) -> None:
+    """--checkpoint, for `pretrained.chosen`; what is used without it."""
+    text = f"{CHECKPOINT} (default: {default})"
+    parser.add_argument("--checkpoint", type=Path, metavar="NAME|FILE", help=text)
+
+
+def checkpoint_input(parser: argparse.ArgumentParser) -> None:
+    """A positional checkpoint, for `pretrained.chosen`."""
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help=CHECKPOINT)
 
 
 def means_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,6 +14,7 @@ from liif.configfile import load_config
 from liif.distributed import joined
 from liif.errors import UserError
 from liif.lpips import lpips_score
+from liif.pretrained import chosen, find
 from liif.report import as_csv, as_json, as_latex, as_markdown, entries
 from liif.runlog import shows_progress
 from liif.tableconfig import Cell, TableConfig, find_checkpoints, table_cells
@@ -36,7 +37,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name}", default="", metavar="LIST", help=text)
     text = "instead of $LIIF_DATA or datasets/"
     parser.add_argument("--data-root", metavar="DIR", help=text)
-    text = "use this file for the row of a configuration, e.g. edsr-liif=edsr-baseline-liif.pth "
+    text = "use this model, a file or a name that `liif models` lists, for the row of a "
+    text += "configuration, e.g. edsr-liif=edsr-baseline-liif.pth "
     text += "(default: runs/CONFIG/last.pt)"
     add = parser.add_argument
     add("--checkpoint", action="append", default=[], metavar="CONFIG=FILE", help=text)
@@ -145,6 +147,6 @@ def _assignment(text: str) -> tuple[str, Path]:
     name, equals, path = text.partition("=")
     if not equals:
         raise UserError(f"--checkpoint {text}: must be CONFIG=FILE, e.g. edsr-liif=weights.pth")
-    if not Path(path).is_file():
-        raise UserError(f"--checkpoint {text}: no such file")
-    return name, Path(path)
+    if not Path(path).is_file() and find(path) is None:
+        raise UserError(f"--checkpoint {text}: no such file, nor a name that `liif models` lists")
+    return name, chosen(path)

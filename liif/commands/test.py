@@ -10,10 +10,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from liif.checkpoint import load, write_atomically
+from liif.checkpoint import write_atomically
 from liif.commands.device import chosen_device, device_argument, keep_freed_memory
 from liif.commands.options import (
     check_target,
+    checkpoint_argument,
     chosen_means,
     config_arguments,
     means_arguments,
@@ -28,6 +29,7 @@ from liif.distributed import joined
 from liif.errors import UserError
 from liif.evaluate import Score, shared_scores, to_image
 from liif.metrics import protocol
+from liif.pretrained import load
 from liif.runlog import shows_progress
 from liif.validation import mean
 
@@ -42,7 +44,7 @@ KEYS = ("psnr", "psnr_rgb", "psnr_y", "ssim", "bicubic")
 def arguments(parser: argparse.ArgumentParser) -> None:
     config_arguments(parser)
     device_argument(parser)
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="instead of the config's")
+    checkpoint_argument(parser, "the configuration's")
     means_arguments(parser)
     scoring_arguments(parser)
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the scores there")

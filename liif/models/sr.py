@@ -7,12 +7,14 @@ Letters: B batch, h w low-resolution grid, H W high-resolution grid, Q queried p
 import logging
 import math
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise, product
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from liif.anyimage import Picture, through
 from liif.geometry import Field, Grid, Size, Window, borders, target_size
 from liif.models.parallel import each_on_a_core
 
@@ -97,7 +99,7 @@ class SRModel(nn.Module):
 
     def upscale(
         self,
-        lr: Tensor,
+        lr: Picture,
         size: Size | None = None,
         *,
         scale: float | tuple[float, float] | None = None,
@@ -106,11 +108,12 @@ class SRModel(nn.Module):
         precision: Precision = "float32",
         memory: int | None = None,
         clip_cell: float = math.inf,
-    ) -> Tensor:
+    ) -> Picture:
         """The whole image at any size: (3, h, w) -> (3, H, W), or with a batch in front.
 
         Args:
-            lr: float in [0, 1].
+            lr: float in [0, 1]; or a PIL image, a NumPy array (h, w) or (h, w, C), or a tensor of
+                whole numbers: the result is what was given (anyimage.py).
             size: (H, W) of the result; or
             scale: a factor, or (vertical, horizontal) ones; sizes are rounded.
             window: show this part of the image only; `size` and `scale` are the window's.
@@ -125,6 +128,10 @@ class SRModel(nn.Module):
         Raises:
             ValueError: not an image, or a size, scale, window or memory budget that cannot be.
         """
+        if not isinstance(lr, Tensor) or not lr.is_floating_point():
+            options = {"clamp": clamp, "memory": memory, "precision": precision}
+            options |= {"size": size, "scale": scale, "window": window, "clip_cell": clip_cell}
+            return through(partial(self.upscale, **options), lr)
         if lr.dim() not in (3, 4) or lr.shape[-3] != 3 or 0 in lr.shape:
             raise ValueError(f"lr has shape {tuple(lr.shape)}, not (3, h, w) or (B, 3, h, w)")
         extent = (lr.shape[-2], lr.shape[-1]) if window is None else window[2:]

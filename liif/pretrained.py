@@ -1,0 +1,217 @@
+"""Trained models by name: the one that comes with the package, and the LIIF authors' own."""
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from liif.checkpoint import read_checkpoint
+from liif.distributed import rank_of_environment
+from liif.download import fetch
+from liif.errors import UserError
+from liif.models.build import ModelConfig
+from liif.models.sr import SRModel
+
+log = logging.getLogger("liif")
+
+DEFAULT = "edsr-light"
+SHIPPED = Path(__file__).parent / "weights"
+PAUSES = (1.0, 4.0)
+"""Seconds before each new try of a mirror: somebody waits for the model."""
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A trained model that can be asked for by name."""
+
+    name: str
+    title: str
+    model: ModelConfig
+    file: str
+    """Its name, in the package or in the folder of fetched models."""
+    licence: str
+    data: str
+    """What it was trained on."""
+    scores: str = "not recorded"
+    """Measured with this package unless it says otherwise."""
+    is_shipped: bool = False
+    urls: tuple[str, ...] = ()
+    """Mirrors, tried in this order. None where there is no checksum to hold a file against."""
+    size: int | None = None
+    checksum: str | None = None
+    """sha256:…"""
+    by_hand: str = ""
+    """How to get it where there are no mirrors, or where they fail."""
+    also: tuple[str, ...] = ()
+    """Other names of it."""
+
+    @property
+    def path(self) -> Path:
+        """Where it is, or would be."""
+        return (SHIPPED if self.is_shipped else models_folder()) / self.file
+
+
+def _config(encoder: dict[str, object], hidden: int, layers: int) -> ModelConfig:
+    decoder = {"name": "liif", "hidden": [hidden] * layers}
+    return ModelConfig.model_validate({"encoder": encoder, "decoder": decoder})
+
+
+_OFFICIAL = "BSD-3-Clause (github.com/yinboc/liif); DIV2K is for academic research only"
+_DIV2K = "DIV2K, 800 photographs; clean pictures reduced by bicubic, x1 to x4"
+
+MODELS = (
+    Pretrained(
+        name="edsr-light",
+        title="light LIIF: EDSR of 16 blocks, 48 channels, and a decoder of 3 layers, 128 wide",
+        model=_config({"name": "edsr-baseline", "width": 48}, 128, 3),
+        file="edsr-light.safetensors",
+        licence="BSD-3-Clause, as this package",
+        data="photographs; clean pictures reduced by bicubic, x1 to x4",
+        is_shipped=True,
+    ),
+    Pretrained(
+        name="edsr-liif",
+        title="the authors' EDSR-baseline-LIIF: 16 blocks, 64 channels; 4 layers, 256 wide",
+        model=_config({"name": "edsr-baseline"}, 256, 4),
+        file="edsr-baseline-liif.pth",
+        licence=_OFFICIAL,
+        data=_DIV2K,
+        scores="Set5 (luma) x2 37.99, x3 34.40, x4 32.24 dB",
+        # The links of the authors' README, as direct downloads.
+        urls=(
+            "https://www.dropbox.com/s/6f402wcn4v83w2v/edsr-baseline-liif.pth?dl=1",
+            "https://drive.usercontent.google.com/download"
+            "?id=1wBHSrgPLOHL_QVhPAIAcDC30KSJLf67x&export=download&confirm=t",
+        ),
+        size=18_890_445,
+        checksum="sha256:1cf77e16f33ee17bd04049f497eaea1e06f25585dbb1919e4c7cd1d9d4d23d57",
+        by_hand="its links are in the README of https://github.com/yinboc/liif",
+        also=("edsr-baseline-liif",),
+    ),
+    Pretrained(
+        name="rdn-liif",
+        title="the authors' RDN-LIIF: RDN of 16 blocks, 64 channels; 4 layers, 256 wide",
+        model=_config({"name": "rdn"}, 256, 4),
+        file="rdn-liif.pth",
+        licence=_OFFICIAL,
+        data=_DIV2K,
+        scores="Set5 (luma) x2 38.17, x3 34.68, x4 32.50 dB, as published, not measured here",
+        by_hand="its checksum is not known to us, so nothing is fetched unasked; the authors' "
+        "links to it (256 MB) are in the README of https://github.com/yinboc/liif",
+    ),
+)
+
+
+def models_folder() -> Path:
+    """Of fetched models: $LIIF_MODELS, else liif/models under $XDG_DATA_HOME or ~/.local/share."""
+    if own := os.environ.get("LIIF_MODELS"):
+        return Path(os.path.expanduser(own))
+    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(os.path.expanduser(data), "liif", "models")
+
+
+def find(name: str) -> Pretrained | None:
+    """The model of that name, if there is one."""
+    name = name.lower().replace("_", "-")
+    return next((each for each in MODELS if name in (each.name, *each.also)), None)
+
+
+def names() -> str:
+    """All names, for messages."""
+    return ", ".join(each.name for each in MODELS)
+
+
+def get(name: str, url: str | None = None) -> Path:
+    """The file of a model, fetched if it is not there.
+
+    Args:
+        name: one of the table's.
+        url: fetch it from there instead of the known mirrors.
+
+    Raises:
+        UserError: no such model; not to be had, damaged, or another one than it should be, of which
+            nothing is kept; not in the package.
+    """
+    model = find(name)
+    if model is None:
+        raise UserError(f"{name}: no such model; there are {names()}")
+    path, urls = model.path, model.urls if url is None else (url,)
+    if model.is_shipped:
+        if not path.is_file():
+            raise UserError(
+                f"{path}: the weights that come with the package are missing; install it anew, or "
+                "name other ones: --checkpoint FILE, or a name that `liif models` lists"
+            )
+        return path
+    was_there = path.exists()
+    if not was_there and not urls:
+        raise UserError(f"{model.name}: {_instructions(model)}")
+    if not was_there and int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        if rank_of_environment():  # of all processes, one tells
+            raise SystemExit(1)
+        raise UserError(f"{name}: not here yet; before torchrun, run `liif models get {name}`")
+    if not was_there:
+        log.info("%s: fetching it to %s", model.name, path)
+    try:
+        # What is there is only held against its size and checksum.
+        fetch(urls, path, size=model.size, checksum=model.checksum, pauses=PAUSES)
+    except UserError as error:
+        hint = "" if was_there else f"\n{_instructions(model)}"
+        raise UserError(f"{error}{hint}") from None
+    if not was_there:
+        try:
+            _check(model, path)
+        except UserError as error:
+            path.unlink()
+            raise UserError(f"{error}; it was deleted") from None
+    return path
+
+
+def _instructions(model: Pretrained) -> str:
+    return (
+        f"{model.by_hand}\nfetch it with a browser and put it at {model.path}, "
+        f"or: liif models get {model.name} --url URL"
+    )
+
+
+def _check(model: Pretrained, path: Path) -> None:
+    """Raises UserError for what is no checkpoint, would run code, or is another model."""
+    if read_checkpoint(path).model != model.model:
+        raise UserError(f"{path.name}: what came is another model than {model.name}")
+
+
+def chosen(name_or_path: str | Path | None) -> Path:
+    """The checkpoint that is meant: the package's own (None), a file, or a model by its name, which
+    is fetched if it is not there.
+
+    Raises:
+        UserError: neither a file nor a name, or as `get`.
+    """
+    if name_or_path is None:
+        return get(DEFAULT)
+    name = str(name_or_path)
+    path = Path(os.path.expanduser(name))  # Path.expanduser raises for people who are not known
+    if path.is_file():
+        return path
+    if find(name) is not None:
+        return get(name)
+    if path.name != name or path.suffix or path.exists():  # meant as a path
+        raise UserError(f"{path}: no such checkpoint file")
+    raise UserError(f"{name}: no such checkpoint file, nor a model of ours, which are {names()}")
+
+
+def load(name_or_path: str | Path | None = None, device: str | torch.device = "cpu") -> SRModel:
+    """A trained model, in evaluation mode.
+
+    Args:
+        name_or_path: a name that `liif models` lists ("edsr-light", which comes with the package,
+            if none is given; others are fetched once), or a checkpoint file: ours, safetensors or
+            official.
+        device: where it goes.
+
+    Raises:
+        UserError: no such model or file; not to be had; damaged; holding code; of another model.
+    """
+    return read_checkpoint(chosen(name_or_path)).build().to(device)
