@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from liif.checkpoint import load, write_atomically
+from liif.checkpoint import write_atomically
 from liif.commands.device import chosen_device, device_argument
 from liif.commands.options import check_target, chosen_means, means_arguments
 from liif.crops import Box, Row, Scene, enlarged
@@ -17,6 +17,7 @@ from liif.data.images import image_size, read_image
 from liif.data.pairs import reduced_size
 from liif.errors import UserError
 from liif.plot import SUFFIXES, crops_figure, curves_figure, rendered, scores_figure, styled
+from liif.pretrained import load
 from liif.results import METRICS, model_name, over, read_points, read_run, shortest
 from liif.runlog import shows_progress
 
@@ -65,7 +66,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     sub.add_argument("--box", type=_box, nargs="+", metavar="X,Y,W,H", help=text)
     text = "any numbers from 1 on (default: 2,4,8)"
     sub.add_argument("--scales", type=_scales, default=[2.0, 4.0, 8.0], metavar="S,…", help=text)
-    text = "models, and what they are called in the figure"
+    text = "models, files or names that `liif models` lists, and what they are called in the figure"
     sub.add_argument("--checkpoint", nargs="+", required=True, metavar="[NAME=]FILE", help=text)
     device_argument(sub)
     means_arguments(sub)
