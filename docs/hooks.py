@@ -1,0 +1,230 @@
+"""What mkdocs makes when it builds: pages of the commands, of the configuration's keys and
+of modules, and the pages that lie elsewhere in the project (datasets/README.md and others)."""
+
+import argparse
+import ast
+import inspect
+import json
+import os
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+from pydantic import BeforeValidator, TypeAdapter
+from pydantic.fields import FieldInfo
+
+from liif.cli import _parser
+from liif.config import TestConfig, TrainConfig
+from liif.models.build import DECODERS, ENCODERS
+from liif.section import Section
+
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+
+ROOT = Path(__file__).parent.parent
+ELSEWHERE = ("datasets/README.md", "benchmarks/README.md", "results/README.md")
+"""Pages that are at the same place in the site as in the project, with what they show and link."""
+
+
+def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
+    """Adds the pages that are made here."""
+    from mkdocs.structure.files import File
+
+    made = {name: make() for name, make in MADE.items()}
+    for name in ELSEWHERE:
+        made[name] = (ROOT / name).read_text(encoding="utf-8").replace("](../docs/", "](../")
+    for name, text in made.items():
+        files.append(File.generated(config, name, content=text))
+    for path in sorted((ROOT / "results").rglob("*.*")):
+        name = path.relative_to(ROOT).as_posix()
+        if path.suffix in (".md", ".png", ".sh") and name not in made:
+            files.append(File.generated(config, name, abs_src_path=str(path)))
+    return files
+
+
+def modules(package: str) -> str:
+    """A page of all modules of a package of liif's."""
+    text = f"# liif.{package}\n"
+    for path in sorted((ROOT / "liif" / package).rglob("*.py")):
+        if path.stat().st_size:
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            options = "show_root_heading: false, show_root_toc_entry: false"
+            if name == "liif.models.sr":  # SRModel has a page
+                options += ", members: [Encoder, Decoder]"
+            text += f"\n## {name}\n\n::: {name}\n    options: {{{options}}}\n"
+    return text
+
+
+def commands() -> str:
+    """A page of every command's help."""
+    text = (
+        "# Commands\n\nWhat `liif COMMAND --help` prints. Exit status: 0 done; 1 a mistake, or a "
+    )
+    text += (
+        "file that failed, told in one line; 130 after Ctrl-C; 128 and the number of the signal "
+    )
+    text += "for a training that was stopped and has saved.\n"
+    width, os.environ["COLUMNS"] = os.environ.get("COLUMNS"), "90"
+    try:
+        for parser in _all_parsers(_parser()):
+            level = "#" * min(len(parser.prog.split()) + 1, 3)
+            text += f"\n{level} {parser.prog}\n\n```text\n{parser.format_help().rstrip()}\n```\n"
+    finally:
+        del os.environ["COLUMNS"]
+        if width is not None:
+            os.environ["COLUMNS"] = width
+    return text
+
+
+def _all_parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for sub in action.choices.values():
+                yield from _all_parsers(sub)
+
+
+def configuration() -> str:
+    """A page of every key of a configuration."""
+    parts = [
+        "# Configuration\n\nA training and a test are each told by one YAML file. A file states "
+        "only what differs from the defaults; `base: FILE` takes over another file's values first. "
+        "`--set KEY=VALUE` overrides any value by its dotted key. Unknown keys, wrong types and "
+        "impossible values are refused, each with a line that names the file, the key and what "
+        "would be right.\n"
+    ]
+    for title, kind in (("Training", TrainConfig), ("Test", TestConfig)):
+        parts.append(f"## {title}\n\n{_cleaned(kind)}\n")
+        parts += [section.table() for section in sections(kind)]
+    return "\n".join(parts)
+
+
+class Keys:
+    """One section of a configuration: what it is, and its keys."""
+
+    def __init__(self, prefix: str, kind: type[Section], which: str = "") -> None:
+        self.prefix, self.kind, self.which = prefix, kind, which
+
+    def names(self) -> list[str]:
+        return [f"{self.prefix}{key}" for key in self.kind.model_fields]
+
+    def table(self) -> str:
+        head = ""
+        if self.prefix:
+            head = f"### {self.prefix.rstrip('.')}{self.which}\n\n{_cleaned(self.kind)}\n\n"
+        notes = field_docs(self.kind)
+        rows = [
+            f"| `{name}` | {_type(field)} | {_default(field)} | {notes.get(key, '')} |"
+            for name, (key, field) in zip(self.names(), self.kind.model_fields.items(), strict=True)
+        ]
+        return f"{head}| key | value | default | |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
+
+
+def sections(kind: type[Section], prefix: str = "", which: str = "") -> Iterator[Keys]:
+    """All sections of a configuration, the parts of a choice one after another."""
+    yield Keys(prefix, kind, which)
+    for key, field in kind.model_fields.items():
+        members = list(_sections_in(field.annotation))
+        for member in members:
+            tag = _tag(member)
+            yield from sections(member, f"{prefix}{key}.", f": {tag}" if tag else "")
+
+
+def _sections_in(annotation: object) -> Iterator[type[Section]]:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _sections_in(part)
+
+
+def _tag(kind: type[Section]) -> str:
+    """How a section that is one of several is chosen."""
+    for names in (ENCODERS, DECODERS):
+        for name, member in names.items():
+            if member is kind:
+                return f"name: {name}"
+    field = kind.model_fields.get("sampling")
+    return "" if field is None else f"sampling: {get_args(field.annotation)[0]}"
+
+
+def field_docs(kind: type[Section]) -> dict[str, str]:
+    """The text under each field of a section and of those it extends."""
+    found: dict[str, str] = {}
+    for owner in reversed(kind.__mro__):
+        if not (issubclass(owner, Section) and owner is not Section):
+            continue
+        body = ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0]
+        assert isinstance(body, ast.ClassDef)
+        for field, text in zip(body.body, body.body[1:], strict=False):
+            if not (isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)):
+                continue
+            if isinstance(text.value, ast.Constant) and isinstance(field.target, ast.Name):
+                found[field.target.id] = _in_cell(inspect.cleandoc(str(text.value.value)))
+    return found
+
+
+def _type(field: FieldInfo) -> str:
+    """In words, from the JSON schema, which knows the limits."""
+    if list(_sections_in(field.annotation)):
+        return "a section" + (", or null" if type(None) in get_args(field.annotation) else "")
+    annotation: Any = field.annotation
+    for extra in field.metadata:
+        annotation = Annotated[annotation, extra]
+    words = _words(TypeAdapter(annotation).json_schema(mode="serialization"))
+    if any(isinstance(extra, BeforeValidator) for extra in field.metadata):
+        words += "; one number stands for both"
+    return _in_cell(words)
+
+
+def _words(schema: dict[str, Any]) -> str:
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    if "enum" in schema:
+        return " or ".join(f"`{value}`" for value in schema["enum"])
+    if "anyOf" in schema:
+        return " or ".join(_words(part) for part in schema["anyOf"])
+    kind = schema.get("type")
+    if kind == "array":
+        if "prefixItems" in schema:
+            return "[" + ", ".join(_words(part) for part in schema["prefixItems"]) + "]"
+        return f"list: {_words(schema['items'])}"
+    names = {
+        "integer": "whole number", "number": "number", "boolean": "true or false",
+        "string": "text", "null": "null",
+    }  # fmt: skip
+    words = names[kind or "null"]
+    low, high = schema.get("minimum"), schema.get("maximum", schema.get("exclusiveMaximum"))
+    if schema.get("exclusiveMinimum") == 0:
+        words += " > 0"
+    elif low is not None:
+        words += f" ≥ {low:g}"
+    if high is not None:
+        shown = f"{high:,}" if high < 2**32 else f"2^{int(high).bit_length() - 1}"
+        words += f", {'≤' if 'maximum' in schema else '<'} {shown}"
+    return words
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "must be given"
+    value = list(field.default) if isinstance(field.default, tuple) else field.default
+    return f"`{json.dumps(value)}`"
+
+
+def _cleaned(kind: type[Section]) -> str:
+    return inspect.cleandoc(kind.__doc__ or "")
+
+
+def _in_cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+MADE: dict[str, Callable[[], str]] = {
+    "reference/commands.md": commands,
+    "reference/configuration.md": configuration,
+    "reference/models.md": lambda: modules("models"),
+    "reference/data.md": lambda: modules("data"),
+}
+"""What makes each page that is in no file."""

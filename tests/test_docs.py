@@ -1,0 +1,311 @@
+"""What the documentation says, held against the code: links, commands, keys, examples, the site."""
+
+import ast
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from conftest import ROOT
+
+import liif.models.build
+from liif.cli import COMMANDS as COMMANDS_THERE_ARE
+from liif.cli import _parser
+from liif.config import TestConfig, TrainConfig
+from liif.data.loader import Batch
+from liif.geometry import cell_of, grid_coord, pixel_centres
+from liif.step import train_step
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+
+
+def load_hooks():
+    spec = importlib.util.spec_from_file_location("docs_hooks", ROOT / "docs" / "hooks.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+HOOKS = load_hooks()
+KEYS = {
+    kind: {name for part in HOOKS.sections(kind) for name in part.names()}
+    for kind in (TrainConfig, TestConfig)
+}
+
+
+def name_of(value):
+    if isinstance(value, Path):
+        return value.relative_to(ROOT).as_posix()
+    return " ".join(value)[:60] if isinstance(value, list) else value.partition("\n")[0][:40]
+
+
+def blocks(path, language):
+    return [text for _, kind, text in FENCE.findall(path.read_text()) if kind == language]
+
+
+def every(language):
+    return [(page, text) for page in PAGES for text in blocks(page, language)]
+
+
+# Links
+
+
+def slug(heading):
+    """The anchor of a heading, as the site and code hosts make it."""
+    plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).replace("`", "")
+    return re.sub(r"[\s]+", "-", re.sub(r"[^\w\s-]", "", plain.lower(), flags=re.ASCII).strip())
+
+
+def anchors(path):
+    text = HOOKS.commands() if path.name == "commands.md" else FENCE.sub("", path.read_text())
+    return {slug(heading) for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page):
+    text = FENCE.sub("", page.read_text())
+    links = [*re.findall(r"\]\(([^)\s]+)\)", text), *re.findall(r'\bsrc(?:set)?="([^"]+)"', text)]
+    for link in links:
+        if re.match(r"\w+:", link):
+            continue
+        file, _, anchor = link.partition("#")
+        target = page.parent / file if file else page
+        if page.parent != ROOT:  # pages of the site; some are made, some come from elsewhere
+            place = target.resolve().relative_to(ROOT / "docs").as_posix()
+            if place in HOOKS.ELSEWHERE:
+                target = ROOT / place
+            elif place in HOOKS.MADE:
+                target = Path(place)
+        assert target.exists() or target.as_posix() in HOOKS.MADE, link
+        if anchor:
+            assert anchor in anchors(target), link
+
+
+# Commands
+
+
+def command_lines(text):
+    """Simple commands of a block: comments, pipes and continued lines undone."""
+    for line in text.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        command = []
+        for word in [*words, "&&"]:
+            if word in ("&&", "|", ";", "||", ">"):
+                if command:
+                    yield command
+                command = []
+            else:
+                command.append(word)
+
+
+def as_liif(command):
+    """The arguments of a command of ours, however it is started; None for others."""
+    while command and re.fullmatch(r"[A-Z_]+=.*", command[0]):
+        command = command[1:]
+    scripts = {f"scripts/{name}.py": name for name in ("train", "test", "tables")}
+    if command[:1] == ["torchrun"]:
+        start = next(i for i, word in enumerate(command) if word in ("-m", *scripts))
+        command = ["python", *command[start:]]
+    if command[:3] == ["python", "-m", "liif"]:
+        return command[3:]
+    if command[:1] == ["python"] and command[1] in scripts:
+        assert (ROOT / command[1]).exists()
+        return [scripts[command[1]], *command[2:]]
+    return command[1:] if command[:1] == ["liif"] else None
+
+
+COMMANDS = [
+    (page, command)
+    for page, text in every("bash")
+    for command in command_lines(text)
+    if as_liif(command) is not None
+]
+
+
+@pytest.mark.parametrize(("page", "command"), COMMANDS, ids=name_of)
+def test_commands_are_understood(page, command):
+    options = _parser().parse_args(as_liif(command))
+    config = getattr(options, "config", None)
+    if config is not None and config.as_posix().startswith("configs/"):
+        assert (ROOT / config).exists(), config
+    if config is not None:
+        is_test = as_liif(command)[0] == "test"
+        for override in options.set:
+            key = override.partition("=")[0]
+            assert key in KEYS[TestConfig if is_test else TrainConfig], override
+
+
+def test_there_are_commands_to_test():
+    named = {as_liif(command)[0] for _, command in COMMANDS}
+    assert {"train", "test", "tables", "upscale", "view", "export", "models", "data"} <= named
+
+
+@pytest.mark.parametrize(("page", "text"), every("bash"), ids=name_of)
+def test_files_of_the_project_are_there(page, text):
+    for command in command_lines(text):
+        for word in command:
+            if re.match(r"(scripts|examples|benchmarks|tests|docs)/\w", word):
+                assert (ROOT / word).exists(), word
+
+
+# Keys
+
+
+def flattened(data, prefix=""):
+    for key, value in data.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from flattened(value, f"{prefix}{key}.")
+
+
+@pytest.mark.parametrize(("page", "text"), every("yaml"), ids=name_of)
+def test_keys_of_examples_exist(page, text):
+    keys = set(flattened(yaml.safe_load(text))) - {"base"}
+    assert keys
+    assert any(keys <= known for known in KEYS.values()), keys
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_keys_in_sentences_exist(page):
+    """`train_data.cache`, `train_data.cache: none`, `--set init=FILE`."""
+    known = {"KEY", *KEYS[TrainConfig], *KEYS[TestConfig]}
+    for code in re.findall(r"`([^`\n]+)`", FENCE.sub("", page.read_text())):
+        dotted = re.fullmatch(
+            r"((?:model\.(?:en|de)coder|train_data|valid|test)\.[a-z_.]+)(?:[:=].*)?", code
+        )
+        if dotted and not dotted[1].endswith((".py", ".json", ".yaml")):
+            assert dotted[1] in known, code
+        for key in re.findall(r"--set \"?([\w.]+)=", code):
+            assert key in known, code
+
+
+def test_the_page_of_keys_is_complete():
+    """Beside the recursion that makes the page: every leaf of the schema pydantic itself gives."""
+    text = HOOKS.configuration()
+
+    def leaves(schema, definitions, prefix):
+        schema = definitions[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+        for part in schema.get("oneOf", schema.get("anyOf", [])):
+            yield from leaves(part, definitions, prefix)
+        for key, inner in schema.get("properties", {}).items():
+            yield f"{prefix}{key}"
+            yield from leaves(inner, definitions, f"{prefix}{key}.")
+
+    for kind in (TrainConfig, TestConfig):
+        schema = kind.model_json_schema()
+        names = set(leaves(schema, schema.get("$defs", {}), ""))
+        assert len(names) >= len(kind.model_fields)
+        for name in names:
+            assert f"| `{name}` |" in text, name
+    assert "Over all processes." in text and "| `batch_size` | whole number > 0" in text
+
+
+def test_the_page_of_commands_is_complete():
+    text = HOOKS.commands()
+    for name in COMMANDS_THERE_ARE:
+        assert f"\n### liif {name}\n" in text
+    assert "\n### liif plot crops\n" in text and "--self-ensemble" in text
+
+
+# Examples
+
+
+def with_example(page, kind, monkeypatch):
+    """liif.models.build as it is with the page's file and its line in it."""
+    code, line, small = blocks(ROOT / "docs" / page, "python")[:3]
+    name = next(iter(ast.literal_eval(f"{{{small}}}")))
+    path = f"liif.models.{kind}s.{name}"
+    file = types.ModuleType(path)
+    monkeypatch.setitem(sys.modules, path, file)
+    exec(compile(code, path, "exec"), vars(file))
+    assert all(len(row) <= 100 for row in code.splitlines())
+    wanted, table = re.fullmatch(r'"\w+": (\w+),\n', line)[1], f"{kind.upper()}S = {{"
+    source = Path(liif.models.build.__file__).read_text()
+    assert source.count(table) == 1
+    source = source.replace(table, f"from {path} import {wanted}\n\n{table}{line.strip()} ")
+    build = types.ModuleType("build_with_example")
+    monkeypatch.setitem(sys.modules, "build_with_example", build)
+    exec(compile(source, "build.py", "exec"), vars(build))
+    parts = {
+        "encoder": {"name": "edsr-baseline", "blocks": 1, "width": 8},
+        "decoder": {"name": "liif", "hidden": [16]},
+    }
+    parts[kind] = ast.literal_eval(f"{{{small}}}")[name]
+    return build.build_model(build.ModelConfig.model_validate(parts))
+
+
+@pytest.mark.parametrize("kind", ["encoder", "decoder"])
+def test_examples_work(kind, monkeypatch):
+    model = with_example(f"own-{kind}.md", kind, monkeypatch)
+    batch = Batch(
+        torch.rand(2, 3, 9, 7), torch.rand(2, 40, 2) * 2 - 1, torch.rand(2, 2), torch.rand(2, 40, 3)
+    )
+    optimizer = torch.optim.Adam(model.parameters())
+    first, _ = train_step(model, optimizer, batch, learning_rate=1e-3)
+    for name, parameter in model.named_parameters():
+        assert parameter.grad.isfinite().all() and parameter.grad.abs().sum() > 0, name
+    for _ in range(30):
+        last, _ = train_step(model, optimizer, batch, learning_rate=1e-3)
+    assert last < first
+    lr, size = torch.rand(1, 3, 70, 60), (101, 150)
+    whole = model.eval().upscale(lr, size, clamp=False, memory=2**40)
+    tiled = torch.cat([strip for _, strip in model.strips(lr, size, memory=1)], dim=2)
+    torch.testing.assert_close(tiled, whole, atol=1e-5, rtol=0)
+    y, x = (pixel_centres(n, lr) for n in size)
+    with torch.inference_mode():
+        points = model(lr, grid_coord(y, x)[None], cell_of(size, lr))
+    torch.testing.assert_close(points.mT.unflatten(2, size), whole, atol=1e-5, rtol=0)
+    assert (model.upscale(lr, size, precision="bf16") - whole.clamp(0, 1)).abs().max() < 0.05
+
+
+def test_radius_of_the_example_is_its_receptive_field(monkeypatch):
+    encoder = with_example("own-encoder.md", "encoder", monkeypatch).encoder.double()
+    for name, parameter in encoder.named_parameters():
+        parameter.data = parameter.data.abs() * (not name.endswith("bias"))
+    spot = torch.zeros(1, 3, 3, 2 * encoder.radius + 9, dtype=torch.double)
+    spot[0, :, 1, encoder.radius + 4] = 1
+    with torch.inference_mode():
+        changed = encoder(spot).amax(dim=(0, 1, 2)).nonzero().flatten()
+    assert (changed.min(), changed.max()) == (4, 2 * encoder.radius + 4)
+
+
+# Figures and the site
+
+
+def test_figures_are_those_that_the_script_draws(monkeypatch):
+    folder = ROOT / "docs" / "figures"
+    monkeypatch.syspath_prepend(str(folder))
+    spec = importlib.util.spec_from_file_location("draw", folder / "draw.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert {path.stem for path in folder.glob("*.svg")} == set(module.FIGURES)
+    for name, draw in module.FIGURES.items():
+        assert (folder / f"{name}.svg").read_text(encoding="utf-8") == draw().svg()
+
+
+def test_the_site_builds(tmp_path, monkeypatch):
+    """Strictly, and with nothing in it that a browser would load from elsewhere."""
+    for needed in ("mkdocs", "material", "mkdocstrings"):
+        pytest.importorskip(needed, reason='pip install "liif[docs]"')
+    monkeypatch.setenv("NO_MKDOCS_2_WARNING", "1")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    pages = list((tmp_path / "site").rglob("*.html"))
+    assert len(pages) > 20
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        loaded = re.findall(r"<(?:script|img|iframe)[^>]*src=\"?([^\" >]+)", text)
+        loaded += re.findall(r"<link[^>]*rel=\"?stylesheet[^>]*href=\"?([^\" >]+)", text)
+        loaded += re.findall(r"<link[^>]*href=\"?([^\" >]+)[^>]*rel=\"?stylesheet", text)
+        assert loaded
+        assert not [url for url in loaded if re.match(r"(\w+:)?//", url)]
+    reference = (tmp_path / "site" / "reference" / "liif.html").read_text(encoding="utf-8")
+    assert "upscale" in reference and "clip_cell" in reference
