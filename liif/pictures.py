@@ -65,3 +65,56 @@ def sheet(rows: Sequence[Sequence[Tile]]) -> np.ndarray:
             x += image.shape[1] + GAP_PX
         y += height
     return np.asarray(canvas)
+
+
+# Okabe and Ito's colours, told apart by all kinds of colour vision; those that show on photographs.
+FRAMES = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#F0E442")
+MARGIN_PX = 12
+TITLE_PX = 26
+OVERVIEW_PX = 840
+
+
+def framed_sheet(
+    image: np.ndarray, boxes: Sequence[tuple[int, int, int, int]], rows: Sequence[Sequence[Tile]],
+    *, width: int,
+) -> np.ndarray:  # fmt: skip
+    """An image (h, w, 3) with boxes (x, y, w, h) drawn in, and below it a row of tiles for each
+    box, `width` wide, in a frame of the same colour; uint8 (H, W, 3), white around."""
+    total = len(rows[0]) * (width + MARGIN_PX) - MARGIN_PX
+    shown = Image.fromarray(image)
+    factor = min(total / shown.width, OVERVIEW_PX / shown.height)
+    shown = shown.resize(
+        (max(1, round(shown.width * factor)), max(1, round(shown.height * factor))),
+        Image.Resampling.LANCZOS,
+    )
+    draw = ImageDraw.Draw(shown)
+    for (x, y, w, h), colour in zip(boxes, FRAMES * len(boxes), strict=False):
+        corners = [x * factor, y * factor, (x + w) * factor, (y + h) * factor]
+        draw.rectangle(corners, outline="black", width=5)
+        draw.rectangle(
+            [c + d for c, d in zip(corners, (1, 1, -1, -1), strict=True)], None, colour, 3
+        )
+    scaled = [[_scaled(tile.image, width) for tile in row] for row in rows]
+    heights = [TITLE_PX + max(tile.height for tile in row) + MARGIN_PX for row in scaled]
+    canvas = Image.new(
+        "RGB", (total + 2 * MARGIN_PX, shown.height + sum(heights) + 2 * MARGIN_PX), "white"
+    )
+    canvas.paste(shown, ((canvas.width - shown.width) // 2, MARGIN_PX))
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=17)
+    y = 2 * MARGIN_PX + shown.height
+    for row, tiles, colour, height in zip(rows, scaled, FRAMES * len(rows), heights, strict=False):
+        for i, (tile, picture) in enumerate(zip(row, tiles, strict=True)):
+            x = MARGIN_PX + i * (width + MARGIN_PX)
+            draw.text((x + 2, y), tile.label, fill="#222222", font=font)
+            canvas.paste(picture, (x, y + TITLE_PX))
+            box = (x, y + TITLE_PX, x + picture.width - 1, y + TITLE_PX + picture.height - 1)
+            draw.rectangle(box, None, colour, 3)
+        y += height
+    return np.asarray(canvas)
+
+
+def _scaled(image: np.ndarray, width: int) -> Image.Image:
+    """To a width: small ones by repeating pixels, large ones with antialiasing."""
+    picture = Image.fromarray(image)
+    how = Image.Resampling.NEAREST if picture.width < width else Image.Resampling.LANCZOS
+    return picture.resize((width, max(1, round(picture.height * width / picture.width))), how)

@@ -292,7 +292,8 @@ def test_links_in_the_place_of_results_are_not_followed(cli, photos, tiny_checkp
         Path(name).write_text("mine")
         Path(f"out{Path(name).suffix}").symlink_to(name)
     use = ("--checkpoint", tiny_checkpoint, "--scale", "2")
-    assert cli("upscale", photos / "a.png", "out.png", *use)[0] == 0
+    to = ("--output", "out.png", "--overwrite")
+    assert cli("upscale", photos / "a.png", *to, *use)[0] == 0
     assert read_image(Path("out.png")).shape == (80, 120, 3)
     assert cli("convert", tiny_checkpoint, "out.pt")[0] == 1
     save_checkpoint(Path("out.pt"), MODEL, WEIGHTS)

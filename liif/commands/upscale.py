@@ -1,80 +1,250 @@
-"""`liif upscale`: a picture in, a picture of any size out."""
+"""`liif upscale`: pictures in, pictures of any size out."""
 
 import argparse
+import glob
 import logging
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
-from torch import Tensor
+import numpy as np
 from tqdm import tqdm
 
-from liif.checkpoint import load
 from liif.commands.device import chosen_device, device_argument
-from liif.commands.options import check_target, chosen_means, means_arguments
-from liif.data.images import image_writer, read_image
-from liif.distributed import joined
+from liif.commands.options import check_target, checkpoint_argument, chosen_means, means_arguments
+from liif.commands.typed import box, crop, scale, side, size
+from liif.compare import comparison
+from liif.data.formats import (
+    TARGETS,
+    Layout,
+    holds_animation,
+    layout_for,
+    write_animation,
+    write_photo,
+)
+from liif.data.images import write_image
+from liif.data.photo import Photo, photo_size, read_photo
+from liif.data.png import Samples
+from liif.distributed import Team, joined
+from liif.enlarge import Asked, enlarged
 from liif.errors import UserError
-from liif.evaluate import shared_strips, to_image, to_tensor
-from liif.geometry import target_size
+from liif.evaluate import Means
+from liif.models.sr import SRModel
+from liif.naming import BESIDE, FIELDS, Input, Job, Plan, inputs, output, plan
+from liif.pretrained import DEFAULT, load
 from liif.runlog import shows_progress
 
-SUMMARY = "Enlarge a picture to any size."
-EXAMPLE = "photo.jpg large.png --scale 3.7 --checkpoint runs/edsr-liif/last.pt"
+SUMMARY = "Enlarge pictures to any size."
+EXAMPLE = "photo.jpg large.png --scale 3.7"
 
+Bar = tqdm  # its type takes a parameter for type checkers only
 log = logging.getLogger("liif")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", type=Path, help="a picture; 16 bits are read as 8")
-    text = "where the result goes: .png (of any size), .jpg, .webp, .tif, .bmp or .ppm"
-    parser.add_argument("output", type=Path, help=text)
+    text = "pictures, folders of them (with all below) and patterns such as 'photos/*.jpg'. Of two "
+    text += "paths without --output the second is the result's, if nothing is there yet"
+    parser.add_argument("input", nargs="+", help=text)
+    text = "a file; a folder (it exists, ends in / or has no suffix), in which results keep their "
+    text += "names; or a pattern of {%s} (default: %s, beside the picture). The suffix chooses the "
+    text += "format: %s. What is there already counts as done"
+    text %= "}, {".join(FIELDS), BESIDE, " ".join(TARGETS)
+    parser.add_argument("--output", metavar="PLACE", help=text)
+    text = "make anew what is there already; never a picture that is an input"
+    parser.add_argument("--overwrite", action="store_true", help=text)
     device_argument(parser)
-    text = "weights: a run's last.pt, a .safetensors or an official .pth"
-    parser.add_argument("--checkpoint", type=Path, required=True, metavar="FILE", help=text)
-    parser.add_argument("--scale", type=_scale, metavar="S or SY,SX", help="factor (height, width)")
-    parser.add_argument("--size", type=_size, metavar="WxH", help="size of the result in pixels")
+    checkpoint_argument(parser, DEFAULT)
+    text = "factor (height, width); where it is 1 or less, that side is reduced by antialiased "
+    text += "bicubic instead of the model"
+    parser.add_argument("--scale", type=scale, metavar="S or SY,SX", help=text)
+    parser.add_argument("--size", type=size, metavar="WxH", help="size of the result in pixels")
+    parser.add_argument("--width", type=side, metavar="N", help="its width; height in proportion")
+    parser.add_argument("--height", type=side, metavar="N", help="its height; width in proportion")
+    text = "only this part of the picture (upright), in its own pixels, fractions included"
+    parser.add_argument("--crop", type=crop, metavar="X,Y,W,H", help=text)
+    text = "bits per channel (default: the picture's own where the format holds them)"
+    parser.add_argument("--bits", type=int, choices=(8, 16), help=text)
     means_arguments(parser)
+    text = "write a picture of parts of the input beside bicubic and the model; without --output "
+    text += "nothing else is written"
+    parser.add_argument("--compare", type=Path, metavar="FILE.png", help=text)
+    text = (
+        "a part to compare, in the input's pixels; repeat it for more (default: chosen by detail)"
+    )
+    parser.add_argument("--box", type=box, action="append", metavar="X,Y,W,H", help=text)
+    text = "what the result should be, for --compare: shown beside, with PSNR; gives the size, too"
+    parser.add_argument("--reference", type=Path, metavar="HR.png", help=text)
 
 
 def run(options: argparse.Namespace) -> int:
-    if (options.scale is None) == (options.size is None):
-        raise UserError("give one of --scale and --size")
-    by = chosen_means(options)
-    check_target(options.output)
-    lr = to_tensor(read_image(options.input))
-    H, W = target_size((lr.shape[1], lr.shape[2]), size=options.size, scale=options.scale)
+    by, asked = chosen_means(options), _asked(options)
     device = chosen_device(options.device)
-    model = load(options.checkpoint, device)
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is damaged is told in our words
     with joined(device) as team:
-        made = shared_strips(team, model, lr.to(model.mean), (H, W), by)
-        if not team.leads:
-            return len(list(made))  # 0: its strips go to the process that leads
-        _write(options.output, (H, W), made)
+        paths, place = _paths(options)
+        where = output(place, paths)
+        pictures = inputs(paths, where.folder)
+        if options.compare:
+            check_target(options.compare)
+        planned = Plan([], [], 0)
+        if place is not None or not options.compare:
+            planned = _possible(plan(pictures, where, asked, overwrite=options.overwrite))
+        jobs, failures, done = team.gather(planned)[0]
+        if jobs or options.compare:
+            model = load(options.checkpoint, device)
+            if options.compare:
+                _compare(options, pictures, model, asked, by, team)
+            failures += _do_all(team, model, jobs, asked, options.bits, by)
+        return _told(failures, done, len(pictures))
+
+
+def _paths(options: argparse.Namespace) -> tuple[list[Path], str | None]:
+    """What is to be enlarged, and where to."""
+    names: list[str] = options.input
+    paths = [Path(name) for name in names]
+    if options.output is not None or len(names) != 2:
+        return paths, options.output
+    if os.path.lexists(names[1]):
+        kind = "is a folder" if paths[1].is_dir() else "exists"
+        raise UserError(
+            f"{names[1]}: {kind} already; for the result there, say --output {names[1]}, with "
+            "--overwrite for a file; to enlarge it as well, say with --output where to"
+        )
+    return (paths, None) if glob.has_magic(names[1]) else (paths[:1], names[1])
+
+
+def _asked(options: argparse.Namespace) -> Asked:
+    size, width, height = options.size, options.width, options.height
+    given = [options.scale, size, width, height]
+    if sum(each is not None for each in given) != 1 and not (
+        options.compare and options.reference and given == [None] * 4
+    ):
+        raise UserError("give one of --scale, --size, --width and --height")
+    if not options.compare and (options.box or options.reference):
+        raise UserError("--box and --reference belong to --compare")
+    if options.compare and options.crop:
+        raise UserError("--compare takes --box instead of --crop")
+    if options.reference and given == [None] * 4:
+        size = photo_size(options.reference)
+    height, width = size or (height, width)
+    return Asked(options.scale, height, width, options.crop)
+
+
+def _possible(planned: Plan) -> Plan:
+    """Without what cannot be written."""
+    jobs, failures = list(planned.jobs), list(planned.failures)
+    for job in planned.jobs:
+        try:
+            check_target(job.target)
+        except UserError as error:
+            failures.append(str(error))
+            jobs.remove(job)
+    return Plan(jobs, failures, planned.done)
+
+
+def _do_all(
+    team: Team, model: SRModel, jobs: Sequence[Job], asked: Asked, bits: int | None, by: Means
+) -> list[str]:
+    """What went wrong."""
+    failures: list[str] = []
+    total = sum(job.size[0] * job.size[1] for job in jobs)
+    with tqdm(
+        total=total, unit="px", unit_scale=True, dynamic_ncols=True, disable=not shows_progress()
+    ) as bar:
+        for job in jobs:
+            try:
+                _do(team, model, job, asked, bits, by, bar)
+            except UserError as error:
+                failures.append(str(error))
+                if len(jobs) > 1:
+                    log.error("failed: %s", error)
+    return failures
+
+
+def _do(
+    team: Team, model: SRModel, job: Job, asked: Asked, bits: int | None, by: Means, bar: Bar
+) -> None:
+    """Enlarge one picture, or all frames of an animation. Raises UserError."""
+    frames = _agreed(team, job.picture.path)
+    first = next(frames)
+    is_moving = first.frames > 1 and holds_animation(job.target)
+    layout = Layout(4, 8) if is_moving else layout_for(job.target, job.size, first, bits)
+    bar.set_description(job.picture.path.name)
+    bar.total += (first.frames - 1) * job.size[0] * job.size[1] if is_moving else 0
+
+    def strips(photo: Photo) -> Iterator[Samples]:
+        for strip in enlarged(model, photo, asked, layout, by, team):
+            yield strip
+            bar.update(strip.shape[0] * strip.shape[1])
+
+    photos = chain([first], frames) if is_moving else [first]
+    if not team.leads:
+        for photo in photos:
+            list(strips(photo))
+    elif is_moving:
+        made = ((np.concatenate(list(strips(photo))), photo) for photo in photos)
+        write_animation(job.target, job.size, made)
+    else:
+        if first.frames > 1:
+            log.warning("%s: only the first of %d frames", job.target, first.frames)
+        if layout.bits < first.bits and bits is None:
+            log.warning("%s: 8 of %d bits; .png and .tif hold them", job.target, first.bits)
+        made = strips(first)
+        try:
+            write_photo(job.target, job.size, layout, made, first)
+        except UserError:
+            if team.size > 1:
+                list(made)  # what the other processes have made is on its way
+            raise
+    log.info("%s: %d×%d px", job.target, job.size[1], job.size[0])
+
+
+def _agreed(team: Team, path: Path) -> Iterator[Photo]:
+    """As `read_photo`; if one process cannot, none goes on."""
+    photos = read_photo(path)
+    while True:
+        photo = error = None
+        try:
+            photo = next(photos, None)
+        except UserError as failure:
+            error = failure
+        if team.any(error is not None):
+            raise error or UserError(f"{path}: another process cannot read it")
+        if photo is None:
+            return
+        yield photo
+
+
+def _told(failures: Sequence[str], done: int, count: int) -> int:
+    if done:
+        text = "%d of %d were done already; --overwrite makes them anew"
+        log.info(text, done, count)
+    if failures and count == 1:
+        raise UserError(failures[0])
+    if failures:
+        listed = "".join("\n  " + failure.replace("\n", "\\n") for failure in failures)
+        raise UserError(f"{len(failures)} of {count} pictures failed:{listed}")
     return 0
 
 
-def _write(output: Path, size: tuple[int, int], made: Iterator[Tensor]) -> None:
-    bar = tqdm(total=size[0], unit="row", dynamic_ncols=True, disable=not shows_progress())
-    with image_writer(output, size) as write, bar:
-        for strip in made:
-            write(to_image(strip))
-            bar.update(strip.shape[1])
-    log.info("%s: %d×%d px", output, size[1], size[0])
-
-
-def _scale(text: str) -> tuple[float, float]:
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) not in (1, 2) or not all(0 < n <= 1000 for n in numbers):
-        raise argparse.ArgumentTypeError(f"{text}: must be a number above 0, up to 1000, or SY,SX")
-    return numbers[0], numbers[-1]
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, by, height = text.lower().partition("x")
-    sides = [int(s) if s.isascii() and s.isdecimal() else 0 for s in (width, height)]
-    if not by or not 1 <= min(sides) <= max(sides) <= 10**6:
-        raise argparse.ArgumentTypeError(f"{text}: must be WIDTHxHEIGHT, e.g. 3840x2160")
-    return sides[1], sides[0]
+def _compare(
+    options: argparse.Namespace,
+    pictures: Sequence[Input],
+    model: SRModel,
+    asked: Asked,
+    by: Means,
+    team: Team,
+) -> None:
+    if len(pictures) != 1:
+        raise UserError(f"--compare is for one picture, not {len(pictures)}")
+    if not team.leads:
+        return
+    path: Path = pictures[0].path
+    photo = next(read_photo(path))
+    reference = next(read_photo(options.reference)) if options.reference else None
+    sheet, scores = comparison(
+        model, photo, asked.target(photo.size), path.name, options.box, reference, by
+    )
+    write_image(options.compare, sheet)
+    log.info("%s: %s", options.compare, scores)

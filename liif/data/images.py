@@ -8,7 +8,7 @@ import os
 import re
 import struct
 import uuid
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -19,23 +19,23 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.Image import Transpose
 from PIL.ImageFile import ImageFile
 
-from liif.data.png import PngWriter
 from liif.errors import UserError
 
 Pixels = npt.NDArray[np.uint8]
+Writer = tuple[str, Mapping[str, Any]]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
 
 # By content, whatever the suffix. Named, so that no file can start a decoder that runs programs
 # (EPS starts Ghostscript). GIF is here because GIF files are found under names ending in .png.
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
 
 MAX_PIXELS = 89_478_485
 """Most pixels of an image that is read, unless LIIF_MAX_PIXELS in the environment says otherwise: a
 file of some kilobytes can announce any number of them. The value is Pillow's (256 MB of RGB)."""
 
 # How to turn an image upright, by the value of its EXIF orientation (1: is upright).
-_UPRIGHT: Mapping[int, Transpose] = {
+UPRIGHT: Mapping[int, Transpose] = {
     2: Transpose.FLIP_LEFT_RIGHT,
     3: Transpose.ROTATE_180,
     4: Transpose.FLIP_TOP_BOTTOM,
@@ -46,7 +46,7 @@ _UPRIGHT: Mapping[int, Transpose] = {
 }
 
 # Lossless but for JPEG, which has no such mode: there the quality at which loss is hard to see.
-_WRITERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+WRITERS: Mapping[str, Writer] = {
     ".png": ("PNG", {}),
     ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
     ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
@@ -57,7 +57,7 @@ _WRITERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     ".ppm": ("PPM", {}),
 }
 
-_LARGEST = {"JPEG": 65500, "WEBP": 16383}  # pixels along a side
+LARGEST = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535, "AVIF": 16384}  # pixels along a side
 
 
 def list_images(path: Path) -> list[Path]:
@@ -74,7 +74,7 @@ def list_images(path: Path) -> list[Path]:
     place = os.path.abspath(path)
     try:
         if path.is_dir():
-            found = [Path(folder) / name for folder, names in _walk(path) for name in names]
+            found = [Path(folder) / name for folder, names in walk(path) for name in names]
         elif path.exists():
             found = [path]
         else:
@@ -88,7 +88,7 @@ def list_images(path: Path) -> list[Path]:
     return sorted(images, key=lambda file: file.relative_to(path).as_posix())
 
 
-def _walk(root: Path) -> Iterator[tuple[str, list[str]]]:
+def walk(root: Path) -> Iterator[tuple[str, list[str]]]:
     """Each folder under `root` with its visible files; a folder reached twice by links, once."""
 
     def fail(error: OSError) -> None:
@@ -119,25 +119,25 @@ def read_image(path: Path) -> Pixels:
     Raises UserError, naming the file and the reason, if it is missing, closed to the reader, not an
     image, damaged, truncated or of more than `max_pixels()`.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         image.load()
-        turn = _UPRIGHT.get(_orientation(image))
+        turn = UPRIGHT.get(orientation_of(image))
         return _to_rgb(image if turn is None else image.transpose(turn))
 
 
-def image_size(path: Path) -> tuple[int, int]:
+def image_size(path: Path, formats: Sequence[str] = FORMATS) -> tuple[int, int]:
     """(H, W) that `read_image` would return, from the file's header; raises UserError as it does.
 
     Two rare kinds must be decoded to know: turned TIFF files (some versions of Pillow turn the size
     only then) and PNG files whose metadata follow their pixels.
     """
-    with _opened(path) as image:
-        if (image.format == "TIFF" and _orientation(image) != 1) or (
+    with opened(path, formats) as image:
+        if (image.format == "TIFF" and orientation_of(image) != 1) or (
             image.format == "PNG" and _has_late_metadata(path)
         ):
             image.load()
         width, height = image.size
-        return (width, height) if _orientation(image) in (5, 6, 7, 8) else (height, width)
+        return (width, height) if orientation_of(image) in (5, 6, 7, 8) else (height, width)
 
 
 def write_image(path: Path, image: Pixels) -> None:
@@ -148,36 +148,20 @@ def write_image(path: Path, image: Pixels) -> None:
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"expected uint8 (H, W, 3), not {image.dtype} {image.shape}")
-    form, options = _format(path, (image.shape[0], image.shape[1]))
-    with _whole_or_not_at_all(path) as temporary:
+    form, options = check_format(path, (image.shape[0], image.shape[1]))
+    with whole_or_not_at_all(path) as temporary:
         Image.fromarray(image).save(temporary, form, **options)
 
 
-@contextmanager
-def image_writer(
-    path: Path, size: tuple[int, int]
-) -> Generator[Callable[[Pixels], None], None, None]:
-    """As `write_image`, for an image of `size` (H, W) that comes in strips (rows, W, 3), from top
-    to bottom: PNG goes to the file as it comes; for other formats the strips are gathered first.
-    What the format cannot hold is refused before the first of them."""
-    _format(path, size)
-    if path.suffix.lower() != ".png":
-        strips: list[Pixels] = []
-        yield strips.append
-        write_image(path, np.concatenate(strips))
-        return
-    with _whole_or_not_at_all(path) as temporary, temporary.open("wb") as file:
-        png = PngWriter(file, size)
-        yield png.write
-        png.finish()
-
-
-def _format(path: Path, size: tuple[int, int]) -> tuple[str, Mapping[str, Any]]:
-    """Pillow's name of the format that the suffix chooses, and its options."""
-    if path.suffix.lower() not in _WRITERS:
-        raise UserError(f"{path}: cannot write this format; use one of {' '.join(_WRITERS)}")
-    form, options = _WRITERS[path.suffix.lower()]
-    if max(size) > (largest := _LARGEST.get(form, 2**31 - 1)):
+def check_format(
+    path: Path, size: tuple[int, int], writers: Mapping[str, Writer] = WRITERS
+) -> Writer:
+    """Pillow's name of the format that the suffix chooses, and its options; UserError if there is
+    none or it cannot hold so many pixels along a side, (H, W)."""
+    if path.suffix.lower() not in writers:
+        raise UserError(f"{path}: cannot write this format; use one of {' '.join(writers)}")
+    form, options = writers[path.suffix.lower()]
+    if max(size) > (largest := LARGEST.get(form, 2**31 - 1)):
         raise UserError(
             f"{path}: {size[1]}×{size[0]} px is more than {form} can hold ({largest} px); use .png"
         )
@@ -185,7 +169,7 @@ def _format(path: Path, size: tuple[int, int]) -> tuple[str, Mapping[str, Any]]:
 
 
 @contextmanager
-def _whole_or_not_at_all(path: Path) -> Generator[Path, None, None]:
+def whole_or_not_at_all(path: Path) -> Generator[Path, None, None]:
     """A temporary file beside `path` that takes its place if all goes well."""
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
@@ -200,18 +184,22 @@ def _whole_or_not_at_all(path: Path) -> Generator[Path, None, None]:
 
 
 @contextmanager
-def _opened(path: Path) -> Generator[ImageFile, None, None]:
+def opened(path: Path, formats: Sequence[str] = FORMATS) -> Generator[ImageFile, None, None]:
     """The file opened by Pillow, its header read; every failure inside becomes a UserError."""
+    with readable(path), path.open("rb") as file, _identified(file, path, formats) as image:
+        check_pixels(image.size[1], image.size[0])
+        yield image
+
+
+@contextmanager
+def readable(path: Path) -> Generator[None, None, None]:
+    """Every failure to read this image becomes a UserError; so does a pipe."""
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):  # waiting at a pipe has no end
-            raise UserError(_unreadable(path, "a pipe or a device, not a file"))
-        with path.open("rb") as file, _identified(file, path) as image:
-            (width, height), limit = image.size, max_pixels()
-            if width * height > limit:
-                reason = f"{width}×{height} px are more than {limit} pixels, the limit against "
-                reason += "decompression bombs; if you trust the file, set the environment "
-                raise UserError(_unreadable(path, reason + "variable LIIF_MAX_PIXELS, e.g. to 1G"))
-            yield image
+            raise RefusedError("a pipe or a device, not a file")
+        yield
+    except RefusedError as error:
+        raise UserError(_unreadable(path, str(error))) from None
     except (UserError, MemoryError):
         raise
     except UnidentifiedImageError as error:
@@ -223,8 +211,22 @@ def _opened(path: Path) -> Generator[ImageFile, None, None]:
         raise UserError(_unreadable(path, reason)) from error
     except OSError as error:
         raise UserError(_unreadable(path, error.strerror or str(error))) from error
-    except Exception as error:  # on damaged data Pillow's decoders fail in every way there is
+    except Exception as error:  # on damaged data decoders fail in every way there is
         raise UserError(_unreadable(path, f"damaged: {error}")) from error
+
+
+class RefusedError(Exception):
+    """Why an image is not read, inside `readable`."""
+
+
+def check_pixels(height: int, width: int, frames: int = 1) -> None:
+    """Raises RefusedError for more than `max_pixels()`."""
+    if height * width * frames > (limit := max_pixels()):
+        number = f"{width}×{height}" + (f"×{frames}" if frames > 1 else "")
+        raise RefusedError(
+            f"{number} px are more than {limit} pixels, the limit against decompression bombs; if "
+            "you trust the file, set the environment variable LIIF_MAX_PIXELS, e.g. to 1G"
+        )
 
 
 def max_pixels() -> int:
@@ -240,11 +242,11 @@ def max_pixels() -> int:
     return int(number)
 
 
-def _identified(file: IO[bytes], path: Path) -> ImageFile:
+def _identified(file: IO[bytes], path: Path, formats: Sequence[str]) -> ImageFile:
     """As `PIL.Image.open`, but without its limit, which is one for the whole process."""
     Image.init()
     start = file.read(16)
-    for form in _FORMATS:
+    for form in formats:
         make, accepts = Image.OPEN[form]
         if accepts is None or accepts(start) is True:
             file.seek(0)
@@ -257,14 +259,14 @@ def _unreadable(path: Path, reason: str) -> str:
     return f"{os.path.abspath(path)}: cannot read the image: {reason}"
 
 
-def _orientation(image: ImageFile) -> int:
+def orientation_of(image: ImageFile) -> int:
     """EXIF orientation, 1 to 8; 1 (upright) if there is none or it cannot be understood."""
     try:
         # The plain method: PNG's own one decodes the whole image to look for late metadata.
         value = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
     except (SyntaxError, ValueError, TypeError, KeyError, EOFError, OSError, struct.error):
         return 1  # damaged EXIF says nothing against the pixels
-    return value if value in _UPRIGHT else 1
+    return value if value in UPRIGHT else 1
 
 
 def _has_late_metadata(path: Path) -> bool:

@@ -7,25 +7,45 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
-Pixels = npt.NDArray[np.uint8]
+Bytes = npt.NDArray[np.uint8]
+Samples = npt.NDArray[np.uint8 | np.uint16]
+
+_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by number of channels
 
 
 class PngWriter:
-    """An RGB image of 8 bits, from top to bottom, into an open binary file."""
+    """An image of 8 or 16 bits, from top to bottom, into an open binary file."""
 
-    def __init__(self, file: IO[bytes], size: tuple[int, int]) -> None:
-        """`size` is (H, W), each below 2³¹."""
+    def __init__(
+        self,
+        file: IO[bytes],
+        size: tuple[int, int],
+        channels: int = 3,
+        bits: int = 8,
+        *,
+        icc: bytes | None = None,
+        exif: bytes | None = None,
+    ) -> None:
+        """`size` is (H, W), each below 2³¹; channels: 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA;
+        `exif` begins with the byte order of its TIFF structure."""
         H, W = size
         self.file = file
         self.deflate = zlib.compressobj()
-        self.above = np.zeros((1, W, 3), np.uint8)
+        self.above = np.zeros((1, W, channels * bits // 8), np.uint8)
         file.write(b"\x89PNG\r\n\x1a\n")
-        self._chunk(b"IHDR", struct.pack(">IIBBBBB", W, H, 8, 2, 0, 0, 0))
+        head = struct.pack(">IIBBBBB", W, H, bits, _COLOUR_TYPES[channels], 0, 0, 0)
+        self._chunk(b"IHDR", head)
+        if icc:
+            self._chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc))
+        if exif:
+            self._chunk(b"eXIf", exif)
 
-    def write(self, strip: Pixels) -> None:
-        """The next rows, uint8 (rows, W, 3)."""
-        for start in range(0, len(strip), 64):  # what is in work stays in the caches
-            rows = strip[start : start + 64]
+    def write(self, strip: Samples) -> None:
+        """The next rows, uint8 or uint16 (rows, W, channels) as announced."""
+        big_endian = strip.astype(strip.dtype.newbyteorder(">"), copy=False)
+        in_bytes = np.ascontiguousarray(big_endian).view(np.uint8)
+        for start in range(0, len(in_bytes), 64):  # what is in work stays in the caches
+            rows = in_bytes[start : start + 64]
             self._chunk(b"IDAT", self.deflate.compress(_filtered(rows, self.above)))
             self.above = rows[-1:]
 
@@ -40,9 +60,10 @@ class PngWriter:
             self.file.write(struct.pack(">I", zlib.crc32(data, zlib.crc32(kind))))
 
 
-def _filtered(rows: Pixels, above: Pixels) -> bytes:
+def _filtered(rows: Bytes, above: Bytes) -> bytes:
     """Each row as its difference from its left, upper or Paeth neighbours, whichever is least in
-    sum of absolutes, the number of the filter in front (PNG, sec. 9.2 and 12.7)."""
+    sum of absolutes, the number of the filter in front (PNG, sec. 9.2 and 12.7); (rows, W, bytes of
+    a pixel)."""
     up = np.concatenate([above, rows[:-1]])
     left, corner = np.zeros_like(rows), np.zeros_like(rows)
     left[:, 1:], corner[:, 1:] = rows[:, :-1], up[:, :-1]
@@ -54,7 +75,7 @@ def _filtered(rows: Pixels, above: Pixels) -> bytes:
     return np.column_stack([numbers, differences.reshape(len(rows), -1)]).tobytes()
 
 
-def _paeth(left: Pixels, up: Pixels, corner: Pixels) -> Pixels:
+def _paeth(left: Bytes, up: Bytes, corner: Bytes) -> Bytes:
     """Of three neighbours, the one nearest to left + up - corner; ties in that order."""
     a, b, c = (part.astype(np.int16) for part in (left, up, corner))
     to_a, to_b, to_c = np.abs(b - c), np.abs(a - c), np.abs(a + b - 2 * c)

@@ -108,8 +108,9 @@ def test_the_command_line(folder, tiny_checkpoint, lr, option, text, memory):
     write_image(folder / "in.png", (picture(*lr) * 255).byte().permute(1, 2, 0).numpy())
     (folder / "out.png").write_bytes(b"old")
     use = ["--checkpoint", str(tiny_checkpoint), *given_memory]
+    to = ("--output", "out.png", "--overwrite")
     with within_limits(folder):
-        status = main(["upscale", "in.png", "out.png", *use, f"{option}={text}"])
+        status = main(["upscale", "in.png", *to, *use, f"{option}={text}"])
     assert status in (0, 1)
     if status == 0:
         assert read_image(folder / "out.png").dtype == np.uint8
