@@ -56,11 +56,14 @@ def peak_megabytes(run: Callable[[], Any], device: torch.device) -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 2**10
 
 
-def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """FLOP/s of the machine's best product of the decoder's shape (rows × 256 × 256)."""
+def matrix_rate(
+    device: torch.device, dtype: torch.dtype, several: Sequence[int] = (4096, 16384, 65536)
+) -> float:
+    """FLOP/s of the machine's best product of the decoder's shape (rows × 256 × 256), with
+    `several` numbers of rows."""
     best = 0.0
     weight = torch.randn(256, 256, device=device, dtype=dtype)
-    for rows in (4096, 16384, 65536):
+    for rows in several:
         x = torch.randn(rows, 256, device=device, dtype=dtype)
         image = x.view(1, 1, rows, 256).permute(0, 3, 1, 2)
         products: Candidates = {
@@ -107,12 +110,18 @@ def machine(device: torch.device) -> str:
 
 def report(title: str, rows: Sequence[Mapping[str, Any]], path: Path | None) -> None:
     """Print a table as Markdown, and write it as JSON."""
-    keys = list(rows[0])
-    lines = [title, "", f"| {' | '.join(keys)} |", "|" + "---|" * len(keys)]
-    lines += ["| " + " | ".join(_cell(row[key]) for key in keys) + " |" for row in rows]
-    print("\n".join(lines))  # noqa: T201
+    print(table(title, rows))  # noqa: T201
     if path is not None:
         path.write_text(json.dumps({"title": title, "rows": rows}, indent=1) + "\n")
+
+
+def table(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """As Markdown; all rows have the keys of the first."""
+    keys = list(rows[0])
+    lines = [title, "", f"| {' | '.join(keys)} |", "|" + "---|" * len(keys)]
+    return "\n".join(
+        [*lines, *("| " + " | ".join(_cell(row[key]) for key in keys) + " |" for row in rows)]
+    )
 
 
 def _cell(value: Any) -> str:  # noqa: ANN401

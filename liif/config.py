@@ -74,8 +74,9 @@ class TrainConfig(Section):
     decay: PositiveFloat = 0.5
     precision: Literal["float32", "bf16"] = "float32"
     """bf16: convolutions and matrix products in bfloat16 (autocast), weights in float32."""
-    compile: bool = False
-    """Use torch.compile for the training step."""
+    compile: bool | Literal["max-autotune"] = False
+    """Use torch.compile for the training step; max-autotune also tries its kernels' variants and
+    captures the step as CUDA graphs, which takes minutes first."""
     deterministic: bool = False
     """On a GPU: the same bits every time, with slower algorithms. On a CPU it is always so."""
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None

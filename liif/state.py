@@ -69,6 +69,8 @@ class State:
             if self.average is not None:
                 self.average.module.load_state_dict(checkpoint.weights)
                 self.average.n_averaged.fill_(saved["averaged"])
+            for group in saved["optimizer"]["param_groups"]:
+                group["fused"] = self.optimizer.defaults["fused"]  # it may come from another device
             self.optimizer.load_state_dict(saved["optimizer"])
             torch.set_rng_state(saved["generator"])
             for key in COUNTERS:
@@ -91,7 +93,9 @@ def new_state(config: TrainConfig, device: torch.device) -> State:
     average = None
     if config.ema is not None:
         average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema))
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
+    # One kernel for all weights on a GPU; on a CPU it would round otherwise.
+    fused = model.mean.is_cuda or None
+    optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=fused)
     return State(model, optimizer, average)
 
 

@@ -83,7 +83,9 @@ def train_step(
             share += loss.detach() * weight
     parameters = [p for p in model.parameters() if p.grad is not None]
     norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
-    values = team.total(share.item()), norm.item()
+    # The host waits for the device here, and only here.
+    share_of_loss, norm_of_all = torch.stack([share, norm.to(share)]).tolist()
+    values = team.total(share_of_loss), norm_of_all
     if not all(map(math.isfinite, values)):
         raise DivergedError(f"loss {values[0]}, gradient norm {values[1]}")
     if clip_gradient is not None:
@@ -96,6 +98,10 @@ def forward_of(model: SRModel, config: TrainConfig, team: Team) -> Callable[...,
     """What a step calls in place of the model: one that sums gradients over the processes, a
     compiled one, or both."""
     forward = model if team.size == 1 else DistributedDataParallel(model)
+    if config.compile == "max-autotune":
+        # Captured graphs own the gradients, which the next part of a batch would find overwritten.
+        graphs = "" if config.accumulate == 1 else "-no-cudagraphs"
+        return torch.compile(forward, mode=f"max-autotune{graphs}")
     if config.compile:
         return torch.compile(forward)
     return None if forward is model else forward

@@ -17,6 +17,7 @@ import torch
 from liif.checkpoint import save_weights, write_atomically
 from liif.config import TrainConfig
 from liif.configfile import dump_config
+from liif.data.device import OnDevice
 from liif.data.loader import batches, image_of
 from liif.data.samples import Source
 from liif.distributed import ALONE, Team
@@ -59,6 +60,7 @@ def train(
             "that all machines share"
         )
     source = config.train_data.open_source(config.data_root)
+    made = OnDevice(source, device) if config.train_data.cache == "device" else None
     valid = None if config.valid is None else Validation(config.valid, config.data_root)
     test = None if config.test is None else FinalTest(config.test, config.data_root)
     log.info("run %s on %s: %s", folder, device, describe(state, len(source)))
@@ -75,6 +77,7 @@ def train(
         share=team.share(config.batch_size),
         workers=config.workers,
         pin_memory=device.type == "cuda",
+        made=made,
     )
     record = (RunLog if team.leads else Silence)(folder, step=state.step, steps=config.steps)
 

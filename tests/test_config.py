@@ -281,7 +281,7 @@ def test_a_file_from_windows(file):
         ("train_data.sampling", "pair", "did you mean 'pairs'? valid are pairs, random-scale, si"),
         ("train_data.random-scale", "1", "unknown key; valid keys are augment, cache"),
         ("train_data.sampling", "pairs", "train_data.lr: must be given"),
-        ("train_data.cache", "disk", "must be 'none', 'memory' or 'mmap', not \"disk\""),
+        ("train_data.cache", "disk", "must be 'none', 'memory', 'mmap' or 'device', not"),
         ("train_data.scale", "[4, 1]", "must be low <= high"),
         ("train_data.scale", "[0.5, 1]", "must be greater than or equal to 1, not 0.5"),
         ("train_data.scale", "[1, 1e308]", "must be less than or equal to 1000"),

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from liif.data.samples import Sample, Source
+from liif.data.device import Draws, OnDevice
+from liif.data.samples import Draw, Sample, SizeVariedSource, Source
 from liif.errors import UserError
 
 STOPS = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGUSR1] if sys.platform != "win32" else [])
@@ -70,19 +71,35 @@ def make_sample(source: Source, seed: int, number: int) -> Sample:
     return source.sample(image_of(source, seed, number), stream(seed, number, SAMPLES))
 
 
-class Batches(Dataset["Batch | UserError"]):
+def draw_sample(source: Source, seed: int, number: int) -> Draw:
+    """The random numbers that sample `number` is made from."""
+    assert not isinstance(source, SizeVariedSource)  # OnDevice knows none
+    return source.draw(image_of(source, seed, number), stream(seed, number, SAMPLES))
+
+
+class Batches(Dataset["Batch | Draws | UserError"]):
     """Batch `step` holds samples step·batch_size … (step + 1)·batch_size - 1, or of these those
-    that are in `share`."""
+    that are in `share`; or only what they are made from."""
 
     def __init__(
-        self, source: Source, *, seed: int, batch_size: int, share: range, workers: int
+        self,
+        source: Source,
+        *,
+        seed: int,
+        batch_size: int,
+        share: range,
+        workers: int,
+        draws: bool = False,
     ) -> None:
         self.source, self.seed, self.batch_size, self.share = source, seed, batch_size, share
+        self.draws = draws
         # What each worker is at, in memory that outlives it: a sample's number + 1.
         self.at = torch.zeros(workers, dtype=torch.int64).share_memory_()
 
-    def __getitem__(self, step: int) -> "Batch | UserError":
+    def __getitem__(self, step: int) -> "Batch | Draws | UserError":
         first = step * self.batch_size
+        if self.draws:
+            return Draws.of([draw_sample(self.source, self.seed, first + i) for i in self.share])
         try:
             samples = [self._sample(first + i) for i in self.share]
         except UserError as error:  # a worker's exception would arrive as a printed traceback
@@ -113,15 +130,24 @@ def batches(
     share: range | None = None,
     workers: int = 0,
     pin_memory: bool = False,
+    made: OnDevice | None = None,
 ) -> Generator[Batch, None, None]:
     """Batches start … stop - 1, made ahead of time by `workers` processes (0: when asked for); of
-    each, all samples or those in `share`.
+    each, all samples or those in `share`. With `made` they are made there, from what the processes
+    draw.
 
     Raises:
         UserError: a file that cannot be read, wherever it was read.
     """
     share = share or range(batch_size)
-    dataset = Batches(source, seed=seed, batch_size=batch_size, share=share, workers=workers)
+    dataset = Batches(
+        source,
+        seed=seed,
+        batch_size=batch_size,
+        share=share,
+        workers=workers,
+        draws=made is not None,
+    )
     loader = DataLoader(
         dataset,
         batch_size=None,
@@ -136,7 +162,7 @@ def batches(
         for batch in loader:
             if isinstance(batch, UserError):
                 raise batch
-            yield batch
+            yield batch if made is None else Batch(*made.batch(batch))
     except BaseException as error:
         if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid"):
             reason = str(error).splitlines()[0].rstrip(".")

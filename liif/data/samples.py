@@ -37,11 +37,26 @@ class Sample(NamedTuple):
     """uint8 (Q, 3): the pixels' colours."""
 
 
+class Draw(NamedTuple):
+    """All that is random in a sample: its image, or pair; the side of the high-resolution crop; its
+    corner, or the low-resolution one's in a pair; whether rows and columns are flipped, and then
+    transposed; the queried pixels, int64 (Q,), numbered row by row in what that gives."""
+
+    image: int
+    side: int
+    top: int
+    left: int
+    rows: bool
+    cols: bool
+    transpose: bool
+    chosen: Array
+
+
 class Storage(Section):
     """How images are kept."""
 
-    cache: Literal["none", "memory", "mmap"] = "mmap"
-    """Decoded each time; decoded once into memory; or decoded once into a file that is mapped."""
+    cache: Literal["none", "memory", "mmap", "device"] = "mmap"
+    """Decoded each time; once into memory, or a mapped file; samples made on the device from it."""
     cache_dir: str | None = None
     """Where such files go; by default $LIIF_CACHE, else ~/.cache/liif."""
     skip_broken: bool = False
@@ -51,7 +66,7 @@ class Storage(Section):
         folder = None if self.cache_dir is None else Path(os.path.expanduser(self.cache_dir))
         return open_images(
             path,
-            cache=self.cache,
+            cache="mmap" if self.cache == "device" else self.cache,
             cache_dir=folder,
             skip_broken=self.skip_broken,
             progress=sys.stderr.isatty(),
@@ -166,13 +181,14 @@ class RandomScaleSource:
         """The image's file, relative to its folder."""
         return self.store.names[index]
 
+    def draw(self, index: int, rng: np.random.Generator) -> Draw:
+        side = round(self.config.patch * rng.uniform(*self.config.scale))
+        return _draw(self.config, index, self.store.sizes[index], side, side, rng)
+
     def sample(self, index: int, rng: np.random.Generator) -> Sample:
-        config, image = self.config, self.store[index]
-        side = round(config.patch * rng.uniform(*config.scale))
-        top, left = _position(image.shape, side, rng)
-        hr = image[top : top + side, left : left + side]
-        lr = pillow_bicubic(hr, (config.patch, config.patch))
-        return _query(lr, hr, config.queries, config.augment, rng)
+        draw, patch = self.draw(index, rng), self.config.patch
+        hr = self.store[index][draw.top :, draw.left :][: draw.side, : draw.side]
+        return _query(pillow_bicubic(hr, (patch, patch)), hr, draw)
 
 
 @dataclass(frozen=True)
@@ -190,14 +206,16 @@ class FixedPairsSource:
         """The high-resolution image's file, relative to its folder."""
         return self.hr.names[self.order[index][1]]
 
+    def draw(self, index: int, rng: np.random.Generator) -> Draw:
+        size, patch = self.lr.sizes[self.order[index][0]], self.config.patch
+        return _draw(self.config, index, size, patch, patch * self.scale, rng)
+
     def sample(self, index: int, rng: np.random.Generator) -> Sample:
-        config, s = self.config, self.scale
+        draw, patch, s = self.draw(index, rng), self.config.patch, self.scale
         i, j = self.order[index]
-        top, left = _position(self.lr.sizes[i], config.patch, rng)
-        bottom, right = top + config.patch, left + config.patch
-        lr = self.lr[i][top:bottom, left:right]
-        hr = self.hr[j][top * s : bottom * s, left * s : right * s]
-        return _query(lr, hr, config.queries, config.augment, rng)
+        lr = self.lr[i][draw.top :, draw.left :][:patch, :patch]
+        hr = self.hr[j][draw.top * s :, draw.left * s :][: draw.side, : draw.side]
+        return _query(lr, hr, draw)
 
 
 @dataclass(frozen=True)
@@ -223,24 +241,35 @@ class SizeVariedSource:
             lr, hr = lr[:, ::-1], np.ascontiguousarray(hr[:, ::-1])
         if self.config.resize is not None:
             hr = pillow_bicubic(hr, (self.config.resize, self.config.resize))
-        return _query(lr, hr, self.config.queries, False, rng)
+        return _asked(lr, hr, rng.choice(len(hr) ** 2, self.config.queries, replace=False))
 
 
 Source = RandomScaleSource | FixedPairsSource | SizeVariedSource
 
 
-def _position(size: tuple[int, ...], side: int, rng: np.random.Generator) -> tuple[int, int]:
-    top, left = rng.integers(0, (size[0] - side + 1, size[1] - side + 1))
-    return int(top), int(left)
+def _draw(
+    config: RandomScale | FixedPairs,
+    image: int,
+    size: tuple[int, int],
+    crop: int,
+    side: int,
+    rng: np.random.Generator,
+) -> Draw:
+    top, left = rng.integers(0, (size[0] - crop + 1, size[1] - crop + 1)).tolist()
+    rows, cols, transpose = (rng.random(3) < 0.5).tolist() if config.augment else [False] * 3
+    chosen = rng.choice(side * side, config.queries, replace=False)
+    return Draw(image, side, top, left, rows, cols, transpose, chosen)
 
 
-def _query(lr: Array, hr: Array, queries: int, augment: bool, rng: np.random.Generator) -> Sample:
-    """Flip and transpose both alike, then draw pixels of hr."""
-    if augment:
-        rows, cols, transpose = rng.random(3) < 0.5
-        lr, hr = (_flip(image, rows, cols, transpose) for image in (lr, hr))
+def _query(lr: Array, hr: Array, draw: Draw) -> Sample:
+    """Flip and transpose both alike, then ask for pixels of hr."""
+    lr, hr = (_flip(image, draw.rows, draw.cols, draw.transpose) for image in (lr, hr))
+    return _asked(lr, hr, draw.chosen)
+
+
+def _asked(lr: Array, hr: Array, chosen: Array) -> Sample:
     H, W = hr.shape[:2]
-    row, col = np.divmod(rng.choice(H * W, queries, replace=False), W)
+    row, col = np.divmod(chosen, W)
     coord = np.stack([_centres(H)[row], _centres(W)[col]], axis=-1)
     cell = np.array([2 / H, 2 / W], dtype=np.float32)
     return Sample(np.ascontiguousarray(lr), coord, cell, hr[row, col])

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from liif.geometry import Field, corners, grid_corners
+from liif.models import fused
 from liif.models.layers import Mlp, after_first
 from liif.section import Section, Widths
 
@@ -44,6 +45,8 @@ class Liif(nn.Module):
         """Of the MLP beside the code: offset (y, x) and cell (y, x)."""
         self.mlp = Mlp(width * self.kernel**2 + self.inputs, config.hidden, 3)
         self.code_channels = self.mlp.linear[0].out_features
+        self.fuse = True
+        """Decode images in one kernel where a GPU can; to be switched off for comparisons."""
 
     def prepare(self, feat: Tensor, lr: Tensor) -> Field:
         """feat (B, C, h, w) -> the first layer's share of every latent code; its other weights,
@@ -79,6 +82,8 @@ class Liif(nn.Module):
         for share, number in zip(by_cell, relative[0], strict=False):
             bias = bias + share * number
         at = grid_corners(y, x, field.size, ensemble=self.local_ensemble)
+        if self.fuse and fused.serves(field, len(y) * len(x), ensemble=self.local_ensemble):
+            return fused.decode(field, at, bias)
         along_y = at.offset_y.reshape(-1, 1).to(weight) * by_y + bias
         along_x = at.offset_x.reshape(-1, 1).to(weight) * by_x
         hidden = field.gather_grid(at.row.flatten(), at.col.flatten(), along_y, along_x)

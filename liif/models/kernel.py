@@ -1,0 +1,118 @@
+"""LIIF's decoder for a grid of pixels in one pass of a GPU, in Triton; `fused.py` calls it.
+
+A program takes a block of rows: some pixels of the grid in order, each at all of its corners. It
+gathers their codes (the first layer's share), adds the shares of the offsets, goes through all
+other layers and sums the corners by area. Rows never leave the chip. Their columns and those of a
+layer are worked on in halves where there are 256 of them: half of a layer's weights is on its way
+from the second cache, where all programs find it, while the half before it is multiplied. All sums
+are float32.
+"""
+# pyright: basic
+# ruff: noqa: ANN001, ANN202
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def _tile(matrix, row, col, WIDTH: tl.constexpr, N: tl.constexpr, K: tl.constexpr):
+    """(K, N): the transposed part at (row, col) of a matrix with rows of WIDTH."""
+    rows, cols = row + tl.arange(0, N), col + tl.arange(0, K)
+    return tl.trans(tl.load(matrix + rows[:, None] * WIDTH + cols[None, :]))
+
+
+@triton.jit
+def _first(
+    codes, code, offset_y, offset_x, by_y, by_x, bias, start,
+    STEP: tl.constexpr, K: tl.constexpr, HALF: tl.constexpr,
+):  # fmt: skip
+    """The first layer's columns start … start + HALF - 1 after their ReLU."""
+    col = start + tl.arange(0, HALF)
+    real = col < K
+    along_y = tl.load(by_y + col * STEP, mask=real, other=0).to(tl.float32)
+    along_x = tl.load(by_x + col * STEP, mask=real, other=0).to(tl.float32)
+    constant = tl.load(bias + col, mask=real, other=0).to(tl.float32)
+    share = tl.load(codes + code[:, None] * K + col[None, :], mask=real[None, :], other=0)
+    hidden = share.to(tl.float32) + constant[None, :]
+    hidden += offset_y[:, None] * along_y[None, :] + offset_x[:, None] * along_x[None, :]
+    return tl.maximum(hidden, 0).to(codes.dtype.element_ty)
+
+
+@triton.jit
+def _last(
+    rows, weight, start, WIDTH: tl.constexpr, HALF: tl.constexpr, TF32: tl.constexpr
+):  # fmt: skip
+    """rows times columns start … start + HALF - 1 of the last layer's weights, (3, WIDTH), filled
+    up to the 16 that a product needs."""
+    channel, col = tl.arange(0, 16), start + tl.arange(0, HALF)
+    real = (channel < 3)[:, None] & (col < WIDTH)[None, :]
+    tile = tl.load(weight + channel[:, None] * WIDTH + col[None, :], mask=real, other=0)
+    return tl.dot(rows, tl.trans(tile), input_precision=TF32)
+
+
+@triton.jit(
+    do_not_specialize=["R", "W", "pixels", "h", "w", "top", "left", "image_step", "row_step"]
+)
+def decode(
+    rgb, codes, row, col, offset_y, offset_x, area, by_y, by_x, bias,
+    hidden_weight, hidden_bias, last_weight, last_bias,
+    R, W, pixels, h, w, top, left, image_step, row_step,
+    STEP: tl.constexpr, K: tl.constexpr, P: tl.constexpr, LAYERS: tl.constexpr,
+    LAST: tl.constexpr, SIDES: tl.constexpr, ROWS: tl.constexpr, STAGES: tl.constexpr,
+    TF32: tl.constexpr,
+) -> None:  # fmt: skip
+    """Writes rgb, float32 (B, R, W, 3) of `pixels` = B·R·W pixels.
+
+    codes (B, h, w, K), `image_step` and `row_step` codes apart, is a window at (top, left).
+    row and offset_y (SIDES, R), col and offset_x (SIDES, W) and area (SIDES, R, SIDES, W) are
+    `GridCorners`. by_y and by_x, K numbers STEP apart, and bias (K,) are the first layer's rest;
+    hidden_weight (LAYERS, P, P) and hidden_bias (LAYERS, P), filled up with zeros, the hidden
+    layers, last_weight (3, LAST) and last_bias (3,) the last. A program takes ROWS rows.
+    """
+    HALF: tl.constexpr = P if P < 256 else P // 2
+    CORNERS: tl.constexpr = SIDES * SIDES
+    PIXELS: tl.constexpr = ROWS // CORNERS
+    first = tl.program_id(0) * PIXELS
+    number = tl.arange(0, ROWS)
+    corner = number % CORNERS
+    pixel = tl.minimum(first + number // CORNERS, pixels - 1)
+    c, line = pixel % W, pixel // W
+    at_y = corner // SIDES * R + line % R
+    at_x = corner % SIDES * W + c
+    y = tl.minimum(tl.maximum(tl.load(row + at_y) - top, 0), h - 1)
+    x = tl.minimum(tl.maximum(tl.load(col + at_x) - left, 0), w - 1)
+    code = (line // R).to(tl.int64) * image_step + y * row_step + x
+    dy, dx = tl.load(offset_y + at_y), tl.load(offset_x + at_x)
+    weight = tl.load(area + (at_y * SIDES + corner % SIDES) * W + c)
+
+    h0 = _first(codes, code, dy, dx, by_y, by_x, bias, 0, STEP, K, HALF)
+    h1 = h0
+    if HALF < P:
+        h1 = _first(codes, code, dy, dx, by_y, by_x, bias, HALF, STEP, K, HALF)
+    new = h0
+    for i in tl.range(LAYERS * (P // HALF), num_stages=STAGES):  # pyright: ignore
+        # Step i makes columns i·HALF … of all layers' outputs, put side by side.
+        start = tl.load(hidden_bias + i * HALF + tl.arange(0, HALF)).to(tl.float32)
+        out = tl.broadcast_to(start[None, :], (ROWS, HALF))
+        tile = _tile(hidden_weight, i * HALF, 0, P, HALF, HALF)
+        out = tl.dot(h0, tile, acc=out, input_precision=TF32)
+        if HALF < P:
+            tile = _tile(hidden_weight, i * HALF, HALF, P, HALF, HALF)
+            out = tl.dot(h1, tile, acc=out, input_precision=TF32)
+            out = tl.maximum(out, 0).to(h0.dtype)
+            is_second = i % 2 == 1  # the layer is complete
+            h0, h1 = tl.where(is_second, new, h0), tl.where(is_second, out, h1)
+            new = out
+        else:
+            h0 = tl.maximum(out, 0).to(h0.dtype)
+    parts = _last(h0, last_weight, 0, LAST, HALF, TF32)
+    if HALF < P:
+        parts += _last(h1, last_weight, HALF, LAST, HALF, TF32)
+
+    channel = tl.arange(0, 16)
+    constant = tl.load(last_bias + channel, mask=channel < 3, other=0).to(tl.float32)
+    parts = (parts + constant[None, :]) * weight[:, None]
+    total = tl.sum(tl.reshape(parts, (PIXELS, CORNERS, 16)), axis=1)
+    done = first + tl.arange(0, PIXELS)
+    wanted = (done < pixels)[:, None] & (channel < 3)[None, :]
+    tl.store(rgb + done[:, None] * 3 + channel[None, :], total, mask=wanted)
