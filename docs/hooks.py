@@ -24,7 +24,12 @@ if TYPE_CHECKING:
     from mkdocs.structure.files import Files
 
 ROOT = Path(__file__).parent.parent
-ELSEWHERE = ("datasets/README.md", "benchmarks/README.md", "results/README.md")
+ELSEWHERE = (
+    "datasets/README.md",
+    "benchmarks/README.md",
+    "results/README.md",
+    "liif/weights/README.md",
+)
 """Pages that are at the same place in the site as in the project, with what they show and link."""
 
 

@@ -84,7 +84,7 @@ class TrainConfig(Section):
     clip_gradient: PositiveFloat | None = None
     """Largest norm of the gradient over all parameters."""
     init: str | None = None
-    """A checkpoint to take the first weights from, for fine-tuning."""
+    """A checkpoint to take the first weights from, a file or a name; for fine-tuning."""
     workers: Annotated[int, Field(ge=0, le=1024)] = 2
     """Processes that make samples."""
     stall_minutes: PositiveFloat = 30

@@ -67,8 +67,10 @@ MODELS = (
         title="light LIIF: EDSR of 16 blocks, 48 channels, and a decoder of 3 layers, 128 wide",
         model=_config({"name": "edsr-baseline", "width": 48}, 128, 3),
         file="edsr-light.safetensors",
-        licence="BSD-3-Clause, as this package",
-        data="photographs; clean pictures reduced by bicubic, x1 to x4",
+        licence="BSD-3-Clause, as this package; BSDS500 is for research and education",
+        data="50 photographs of 2040 px and the 400 training images of BSDS500; clean pictures "
+        "reduced by bicubic, x1 to x4",
+        scores="Set5 (luma) x2 37.31, x3 33.51, x4 31.30 dB",
         is_shipped=True,
     ),
     Pretrained(

@@ -8,11 +8,12 @@ from typing import Any, cast
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from liif.checkpoint import load, read_checkpoint, save_checkpoint
+from liif.checkpoint import read_checkpoint, save_checkpoint
 from liif.config import TrainConfig
 from liif.errors import UserError
 from liif.models.build import build_model
 from liif.models.sr import SRModel
+from liif.pretrained import load
 
 FREE_TO_CHANGE = {
     "data_root", "steps", "accumulate", "workers", "stall_minutes", "log_every", "save_every",

@@ -30,8 +30,8 @@ SMALLEST = 32
 BLOCK = {torch.float32: 32, torch.bfloat16: 64}
 """Side of the squares of pixels decoded at a time, one to a core: enough for the matrix products,
 little enough for the caches and the C library to keep the memory."""
-BLOCK_GPU = 256
-"""The same on a GPU, one at a time on all of it; not measured yet."""
+BLOCK_GPU = 512
+"""The same on a GPU, one at a time on all of it; not measured yet. Its largest tensors: 1 GB."""
 
 log = logging.getLogger("liif")
 

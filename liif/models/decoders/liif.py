@@ -28,7 +28,7 @@ class LiifConfig(Section):
 
 
 class Liif(nn.Module):
-    """s = f(z*, x - v*, cell), with f an MLP on [unfolded code, offset (y, x), cell (y, x)].
+    """`s = f(z*, x - v*, cell)`, with f an MLP on [unfolded code, offset (y, x), cell (y, x)].
 
     The first layer is linear, so its share of the unfolded code is one 3×3 convolution (1×1 without
     unfolding) over the feature map, done once per image in `prepare`; a query gathers its output
