@@ -1,6 +1,7 @@
 """Shared fixtures: where the development data is, small models, small photographs."""
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,10 @@ from liif.checkpoint import save_checkpoint
 from liif.cli import main
 from liif.data.images import write_image
 from liif.models.build import ModelConfig, build_model
+
+# A shell without job control starts what it sends to the background deaf to Ctrl-C, and so would be
+# the processes that are interrupted here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Small models are faster on one thread, and many times so on a busy machine.
 torch.set_num_threads(1)
