@@ -76,7 +76,7 @@ class State:
             torch.set_rng_state(saved["generator"])
             for key in COUNTERS:
                 setattr(self, key, _like(getattr(self, key), saved[key]))
-        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise UserError(f"{path}: the state of its run is damaged ({error!r})") from None
 
 
