@@ -4,12 +4,13 @@ python benchmarks/gpu.py [--out FOLDER] [--device cpu --quick]
 
 First whether the fast ways are right, then how fast they are, beside the published formulation in
 the same run. A part that fails, or finds no time, says so in its table and the others go on; files
-are written after every part.
+are written after every part. The exit status is 1 if a part failed or a check was not passed.
 """
 
 import argparse
 import copy
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +37,7 @@ PARTS: dict[str, Callable[[Setting], list[Row]]] = {
 }
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--out", type=Path, default=Path(), help="folder of gpu.md and gpu.json")
@@ -80,7 +81,9 @@ def main() -> None:
         found["seconds"] = round(time.perf_counter() - begin, 1)
         (options.out / "gpu.md").write_text("\n\n".join(texts) + "\n")
         (options.out / "gpu.json").write_text(json.dumps(found, indent=1) + "\n")
+    rows = [row for part in found["parts"].values() for row in part]
+    return int(any(row.get("right") == "NO" or row[""].startswith("failed") for row in rows))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -293,15 +293,20 @@ def test_an_elastic_restart_goes_on_exactly(project):
         assert torch.equal(ours[key], value)
 
 
+def output_after(process, name, number):
+    """All that is said by the processes of a run that is sent a signal when ten steps are done."""
+    try:
+        wait_for_step(name, 10)
+        os.kill(process.pid, number)
+        return process.communicate(timeout=60)[0]
+    finally:
+        process.kill()
+
+
 @pytest.mark.timeout(200)
 def test_sigterm_to_all_saves_and_ends(project):
     process = torchrun(ROOT / TRAIN[0], *TRAIN[1:], "--name", "t", "--set", "steps=100000")
-    try:
-        wait_for_step("t", 10)
-        os.kill(process.pid, signal.SIGTERM)
-        out, _ = process.communicate(timeout=60)
-    finally:
-        process.kill()
+    out = output_after(process, "t", signal.SIGTERM)
     assert out.count("stopped and saved in runs/t/last.pt") == 1
     step = read_checkpoint(Path("runs/t/last.pt")).training["step"]
     assert step == lines("t")[-1]["step"] >= 10
@@ -351,12 +356,7 @@ def test_the_slurm_recipe_saves_queues_again_and_goes_on(project):
         )
 
     job = submit(100000)
-    try:
-        wait_for_step("c", 10)
-        os.kill(job.pid, signal.SIGUSR1)
-        out, _ = job.communicate(timeout=60)
-    finally:
-        job.kill()
+    out = output_after(job, "c", signal.SIGUSR1)
     assert job.returncode == 0 and "stopped and saved" in out
     assert (project / "queue").read_text() == "scontrol requeue 7\n"
     saved = read_checkpoint(Path("runs/c/last.pt")).training["step"]

@@ -41,6 +41,29 @@ def test_everything_runs_and_says_what_it_left_out(tmp_path):
     assert {row["steps/s"] for row in parts["Training, compiled"]} == {"skipped: no CUDA device"}
 
 
+@pytest.mark.parametrize(
+    ("rows", "status"),
+    [
+        ([{"": "all well", "right": "yes"}, {"": "no GPU", "right": "skipped"}], 0),
+        ([{"": "one well", "right": "yes"}, {"": "one not", "right": "NO"}], 1),
+        (None, 1),
+    ],
+)
+def test_what_is_not_right_is_in_the_exit_status(tmp_path, monkeypatch, rows, status):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import gpu
+
+    def part(of):
+        if rows is None:
+            raise RuntimeError("no such kernel")
+        return rows
+
+    monkeypatch.setattr(gpu, "PARTS", {"Right?": part})
+    arguments = ["gpu.py", "--device", "cpu", "--quick", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert gpu.main() == status
+
+
 @pytest.fixture
 def floor(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
