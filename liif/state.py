@@ -13,6 +13,7 @@ from liif.config import TrainConfig
 from liif.errors import UserError
 from liif.models.build import build_model
 from liif.models.sr import SRModel
+from liif.optimizer import Muon
 from liif.pretrained import load
 
 FREE_TO_CHANGE = {
@@ -46,6 +47,14 @@ class State:
     def judged(self) -> SRModel:
         """The model to validate, test and use: the averaged one if there is one."""
         return self.model if self.average is None else cast(SRModel, self.average.module)
+
+    def follow(self, decay: float | None) -> None:
+        """Let the average follow the weights of the step just done: closely at first, or the random
+        start would be seen in it for the first thousands of steps."""
+        if self.average is not None and decay is not None:
+            decay = min(decay, (1 + self.step) / (10 + self.step))
+            self.average.multi_avg_fn = get_ema_multi_avg_fn(decay)
+            self.average.update_parameters(self.model)
 
     def save(self, path: Path, config: TrainConfig) -> None:
         training: dict[str, Any] = {
@@ -91,12 +100,14 @@ def new_state(config: TrainConfig, device: torch.device) -> State:
             reason = " ".join(str(error).split())[:400]
             raise UserError(f"init: {config.init} does not fit the model: {reason}") from None
     model.to(device).train()
-    average = None
-    if config.ema is not None:
-        average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema))
+    average = None if config.ema is None else AveragedModel(model)
     # One kernel for all weights on a GPU; on a CPU it would round otherwise.
     fused = model.mean.is_cuda or None
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=fused)
+    if config.optimizer == "muon":
+        bf16 = config.precision == "bf16"
+        optimizer = Muon(model, lr=config.learning_rate, bf16=bf16, fused=fused)
+    else:
+        optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=fused)
     return State(model, optimizer, average)
 
 

@@ -134,8 +134,7 @@ def train(
                 if team.leads and isinstance(error, DivergedError):
                     _write_samples(folder / "diverged.json", source, config, state.step)
                 raise UserError(_failed(state.step, error, folder)) from None
-            if state.average is not None:
-                state.average.update_parameters(state.model)
+            state.follow(config.ema)
             state.step += 1
             meter.count(values, waited)
             if sys.__stderr__ is not None:  # sys.stderr may be something that is no file

@@ -51,7 +51,7 @@ models.layers models.parallel
 metrics anyimage
 geometry
 configfile
-distributed files
+distributed files optimizer
 section errors
 """
 """From top to bottom; a file imports only from lines below its own."""
