@@ -76,16 +76,11 @@ class Liif(nn.Module):
     def query_grid(self, field: Field, y: Tensor, x: Tensor, cell: Tensor) -> Tensor:
         """Colours (B, R, W, 3) of rows y (R,) and columns x (W,) with one cell (1, 2); all corners
         at once."""
-        (weight, bias), *rest = field.layers
-        by_y, by_x, *by_cell = weight.unbind(1)
+        weight, bias = field.layers[0]
         relative = (cell * cell.new_tensor(field.size)).to(weight)
-        for share, number in zip(by_cell, relative[0], strict=False):
+        for share, number in zip(weight.unbind(1)[2:], relative[0], strict=False):
             bias = bias + share * number
         at = grid_corners(y, x, field.size, ensemble=self.local_ensemble)
         if self.fuse and fused.serves(field, len(y) * len(x), ensemble=self.local_ensemble):
             return fused.decode(field, at, bias)
-        along_y = at.offset_y.reshape(-1, 1).to(weight) * by_y + bias
-        along_x = at.offset_x.reshape(-1, 1).to(weight) * by_x
-        hidden = field.gather_grid(at.row.flatten(), at.col.flatten(), along_y, along_x)
-        parts = after_first(hidden, rest).view(-1, *at.weight.shape, 3)
-        return (parts * at.weight[..., None]).sum(dim=1).sum(dim=2)
+        return fused.plain(field, at, bias)
