@@ -32,7 +32,7 @@ PARTS: dict[str, Callable[[Setting], list[Row]]] = {
     "Decoding": decoding,
     "The kernel's work, cut in several ways": cuts,
     "Data": samples,
-    "Training": lambda of: training(of, "published", "float32", "bf16"),
+    "Training": lambda of: training(of, "published", "float32", "bf16", "bf16, Muon"),
     "Training, compiled": lambda of: training(of, "bf16 compiled", "bf16 max-autotune"),
 }
 

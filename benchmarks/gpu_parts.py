@@ -29,6 +29,7 @@ from liif.geometry import grid_corners, pixel_centres
 from liif.metrics import Protocol, psnr
 from liif.models import fused, reference
 from liif.models.sr import Precision, SRModel
+from liif.optimizer import Muon
 from liif.step import train_step
 
 SHARED = Path(os.environ.get("LIIF_SHARED", Path(__file__).parents[2] / "shared"))
@@ -236,7 +237,9 @@ def training(of: Setting, *names: str) -> list[Row]:
             row["steps/s"] = "skipped: out of time" if gpu else NO_GPU
             continue
         model, supply = copy.deepcopy(of.plain).train(), _endless(source, of, made)
-        optimizer = torch.optim.Adam(model.parameters(), fused=gpu or None)
+        optimizer: torch.optim.Optimizer = torch.optim.Adam(model.parameters(), fused=gpu or None)
+        if "Muon" in name:
+            optimizer = Muon(model, 1e-3, bf16="bf16" in name, fused=gpu or None)
         forward: Callable[..., Tensor] = partial(_published, model)
         if name != "published":
             forward = model
