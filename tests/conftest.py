@@ -7,10 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
+from faulty_server import faulty_server
+from pictures import save_noise
 
 from liif.checkpoint import save_checkpoint
 from liif.cli import main
-from liif.data.images import write_image
+from liif.data import mapped
+from liif.data.images import read_image, write_image
 from liif.models.build import ModelConfig, build_model
 
 # A shell without job control starts what it sends to the background deaf to Ctrl-C, and so would be
@@ -44,12 +48,60 @@ def texture(height, width, seed=0):
 
 
 @pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """An empty folder, where the test then is, and no data elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LIIF_DATA", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
 def photos(tmp_path) -> Path:
     """A folder of three small pictures: a.png 60×40, b.png 50×44, c.png 48×48."""
     folder = tmp_path / "photos"
     for seed, (name, height, width) in enumerate([("a", 40, 60), ("b", 44, 50), ("c", 48, 48)]):
         write_image(folder / f"{name}.png", texture(height, width, seed))
     return folder
+
+
+@pytest.fixture(scope="session")
+def learnable(tmp_path_factory) -> Path:
+    """A folder of six small pictures with something to learn in them."""
+    folder = tmp_path_factory.mktemp("photos")
+    y, x = np.mgrid[0:64, 0:80]
+    for i in range(6):
+        waves = [np.sin(x / (2 + i + c)) * np.cos(y / (3 + c)) for c in range(3)]
+        write_image(folder / f"{i}.png", (np.stack(waves, -1) * 100 + 128).astype(np.uint8))
+    return folder
+
+
+@pytest.fixture
+def noise_folder(tmp_path) -> Path:
+    """Three images of different sizes, as pictures.EXPECTED; the i-th has seed i."""
+    root = tmp_path / "photos"
+    save_noise(root / "a.png", 6, 8, 0)
+    save_noise(root / "b.png", 9, 5, 1)
+    save_noise(root / "sub" / "c.png", 4, 4, 2)
+    return root
+
+
+@pytest.fixture
+def cache_dir(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("LIIF_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def decoded(monkeypatch) -> list[str]:
+    """Names of the files decoded for a cache so far."""
+    names = []
+
+    def read(path):
+        names.append(path.name)
+        return read_image(path)
+
+    monkeypatch.setattr(mapped, "read_image", read)
+    return names
 
 
 TINY = {
@@ -91,3 +143,83 @@ def refused(cli):
         return err[err.index("error: ") :]
 
     return run
+
+
+def config_file(name, **values):
+    """A configuration in the folder of the test."""
+    Path(name).write_text(yaml.safe_dump(values))
+    return Path(name)
+
+
+@pytest.fixture
+def yaml_file(folder):
+    """Writes a configuration and gives its relative name, as a user would type it."""
+
+    def write(text, name="c.yaml"):
+        path = Path(name)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return write
+
+
+@pytest.fixture
+def scoring(photos, tiny_checkpoint, folder) -> Path:
+    """A configuration for `liif test`, of `photos`, at x2."""
+    return config_file(
+        "t.yaml",
+        data_root=str(folder), set="mine", hr="photos", scale=2, protocol="benchmark",
+        checkpoint=str(tiny_checkpoint),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def training(photos, folder) -> Path:
+    """A configuration for `liif train`, of `photos`, of two steps."""
+    data = {"sampling": "random-scale", "images": "photos", "cache": "none", "patch": 8}
+    return config_file(
+        "r.yaml",
+        data_root=str(folder), model=TINY, train_data={**data, "queries": 16},
+        steps=2, batch_size=2, workers=0,
+    )  # fmt: skip
+
+
+TABLE = """\
+title: Ours & theirs
+source: Somebody 2020
+sets: {mine: {config: ../mine.yaml}, faces: {config: ../faces.yaml, scales: [2]}}
+scales: [2, 3]
+rows:
+  - {name: Bicubic, published: {mine: [20.5, null]}}
+  - {name: Any scale, config: any, trained: [1, 2], published: {mine: [30, 29.25]}}
+  - {name: Fixed, config: "fixed-x{scale}", source: Another 2021}
+  - {name: Then Lanczos, config: any, lanczos_from: 2}
+"""
+
+
+@pytest.fixture
+def table(folder, photos, tiny_checkpoint) -> Path:
+    """A folder with TABLE, of two sets, whose rows `any` and `fixed-x2` have configurations."""
+    faces = folder / "faces"
+    write_image(faces / "f.png", texture(24, 24))
+    files = {
+        "configs/tables/t.yaml": TABLE,
+        "configs/mine.yaml": f"set: mine\nhr: {photos}\nprotocol: benchmark\n",
+        "configs/faces.yaml": f"set: faces\nhr: {faces}\nprotocol: none\n",
+        "configs/any.yaml": "",
+        "configs/fixed-x2.yaml": "",
+    }
+    for name, text in files.items():
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(text)
+    Path("runs/any").mkdir(parents=True)
+    Path("runs/any/last.pt").write_bytes(tiny_checkpoint.read_bytes())
+    return folder
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A server of downloads that can be told to fail: see faulty_server.Handler."""
+    monkeypatch.setenv("no_proxy", "*")
+    with faulty_server() as server:
+        yield server

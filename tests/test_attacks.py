@@ -339,6 +339,6 @@ def test_the_source_loads_nothing_that_could_run(path):
         if name == "torch.load":
             assert keywords["weights_only"] == "True"
         if name in ("yaml.load", "yaml.load_all"):
-            assert keywords["Loader"] == "_Loader"  # a SafeLoader, as test_config.py knows
+            assert keywords["Loader"] == "_Loader"  # a SafeLoader, as test_config_mistakes.py knows
         if name in ("np.load", "numpy.load"):
             assert keywords.get("allow_pickle", "False") == "False"

@@ -1,30 +1,19 @@
 """`liif data check`: folders present, missing, incomplete or damaged; what is usable."""
 
+import functools
 from pathlib import Path
 
 import pytest
 import yaml
 from conftest import TINY, texture
 
-from liif import cli
-from liif.commands import data as command
 from liif.data.images import write_image
 
 
 @pytest.fixture
-def check(monkeypatch, tmp_path, capsys):
-    """`liif data check …` in an empty folder: (status, lines of standard output, error)."""
-    monkeypatch.setitem(cli.COMMANDS, "data", command)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("LIIF_DATA", raising=False)
-
-    def check(*arguments):
-        status = cli.main(["data", "check", *arguments])
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return status, out, err
-
-    return check
+def check(cli, folder):
+    """`liif data check …` in an empty folder: (status, standard output, error)."""
+    return functools.partial(cli, "data", "check")
 
 
 def config(name, **values):
@@ -180,10 +169,10 @@ def test_configurations_that_are_wrong(check, set5):
     assert "none.yaml: no such configuration file" in wrong
 
 
-def test_no_configurations(check):
+def test_no_configurations(check, cli):
     status, _, err = check()
     assert status == 1 and err.startswith("error: configs/: no configurations here; name some")
-    assert cli.main(["data"]) == 1 and cli.main(["data", "chekc"]) == 1
+    assert cli("data")[0] == 1 and cli("data", "chekc")[0] == 1
 
 
 def test_all_shipped_configurations_are_known(check):

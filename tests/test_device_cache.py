@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import TINY, texture
-from test_samples import fixed_pairs, positions, random_scale, size_varied
+from test_samples import positions, random_scale
+from test_samples_pairs import fixed_pairs, size_varied
 
 from liif.config import TrainConfig
 from liif.data.device import BITS, OnDevice, Pixels, pillow_weights

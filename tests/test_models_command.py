@@ -13,8 +13,7 @@ from liif.commands import models
 from liif.data.images import write_image
 from liif.pretrained import MODELS
 
-server, weights = test_pretrained.server, test_pretrained.weights
-folder, offer = test_pretrained.folder, test_pretrained.offer
+weights, folder, offer = test_pretrained.weights, test_pretrained.folder, test_pretrained.offer
 
 
 def test_the_list_says_what_there_is_and_where(cli, folder):

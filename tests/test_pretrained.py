@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import test_download
 import torch
 from conftest import ROOT, TINY
 
@@ -19,7 +18,6 @@ from liif.errors import UserError
 from liif.models.build import ModelConfig, build_model
 from liif.pretrained import MODELS, chosen, find, get, models_folder
 
-server = test_download.server
 CONFIG = ModelConfig.model_validate(TINY)
 KNOWN = pretrained.Pretrained(
     name="tiny", title="", model=CONFIG, file="tiny.safetensors", licence="", data="", by_hand="ask"

@@ -1,0 +1,31 @@
+"""`liif train`: a run that can be tested; names and starting points that are none."""
+
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.usefixtures("folder")
+
+
+def test_train_then_test(cli, refused, training, scoring):
+    status, _, err = cli("train", "--config", training)
+    assert status == 0 and "done: runs/r/last.pt" in err and "step 2/2: loss " in err
+    status, out, _ = cli("test", "--config", scoring, "--set", "checkpoint=runs/r/last.pt")
+    assert status == 0 and "mean mine x2" in out
+    never = refused("train", "--config", training, "--resume", "never")
+    assert "runs/r: holds a run already" in never
+    assert "steps: 2" in Path("runs/r/config.yaml").read_text()
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", ".", "/abs", "x" * 300])
+def test_names_of_runs_that_are_none(refused, training, name):
+    assert name in refused("train", "--config", training, "--name", name)
+
+
+def test_starting_points_that_are_none(refused, training, tiny_checkpoint):
+    train = ("train", "--config", training)
+    assert "no.pt: no such checkpoint file" in refused(*train, "--resume", "no.pt")
+    assert "no.pt: no such checkpoint file" in refused(*train, "--set", "init=no.pt")
+    assert "holds weights only" in refused(*train, "--resume", tiny_checkpoint)
+    wider = refused(*train, "--set", f"init={tiny_checkpoint}", "--set", "model.encoder.width=9")
+    assert "does not fit the model" in wider
