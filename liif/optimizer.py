@@ -8,6 +8,9 @@ from torch import Tensor, nn
 
 COLOURS = 3
 
+HIDDEN = 1
+"""Which group of parameters Muon moves; Adam has the one before it."""
+
 Q = (3.4445, -4.7750, 2.0315)
 """The odd polynomial that takes singular values between 0 and 1 near 1 (Jordan et al. 2024)."""
 
@@ -41,7 +44,7 @@ class Muon(torch.optim.Adam):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:
         """One update of all parameters that have a gradient; hidden weights lose theirs."""
-        rate, weights = self.param_groups[1]["lr"], self.param_groups[1]["params"]
+        rate, weights = self.param_groups[HIDDEN]["lr"], self.param_groups[HIDDEN]["params"]
         alike: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
         for weight in weights:
             if weight.grad is not None:

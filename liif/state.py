@@ -13,7 +13,7 @@ from liif.config import TrainConfig
 from liif.errors import UserError
 from liif.models.build import build_model
 from liif.models.sr import SRModel
-from liif.optimizer import Muon
+from liif.optimizer import HIDDEN, Muon
 from liif.pretrained import load
 
 FREE_TO_CHANGE = {
@@ -79,9 +79,7 @@ class State:
             if self.average is not None:
                 self.average.module.load_state_dict(checkpoint.weights)
                 self.average.n_averaged.fill_(saved["averaged"])
-            for group in saved["optimizer"]["param_groups"]:
-                group["fused"] = self.optimizer.defaults["fused"]  # it may come from another device
-            self.optimizer.load_state_dict(saved["optimizer"])
+            _restore_optimizer(self.optimizer, saved["optimizer"])
             torch.set_rng_state(saved["generator"])
             for key in COUNTERS:
                 setattr(self, key, _like(getattr(self, key), saved[key]))
@@ -109,6 +107,22 @@ def new_state(config: TrainConfig, device: torch.device) -> State:
     else:
         optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=fused)
     return State(model, optimizer, average)
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
+    """What is remembered of the weights is the run's; how to go on from there is ours, which may be
+    on another device. The rate is set at every step."""
+    for group, ours in zip(saved["param_groups"], optimizer.param_groups, strict=True):
+        group.update({key: ours[key] for key in ours.keys() - {"params", "lr"}})
+    optimizer.load_state_dict(saved)
+    for i, group in enumerate(optimizer.param_groups):
+        by_muon = isinstance(optimizer, Muon) and i == HIDDEN
+        averages = ("exp_avg",) if by_muon else ("exp_avg", "exp_avg_sq")
+        for weight in group["params"]:
+            found = {key: part.shape for key, part in optimizer.state.get(weight, {}).items()}
+            # Nothing before the first step.
+            if found and found != {"step": (), **dict.fromkeys(averages, weight.shape)}:
+                raise ValueError("the optimizer remembers other weights")
 
 
 def _check_same_run(path: Path, saved: dict[str, Any], config: TrainConfig) -> None:

@@ -42,10 +42,20 @@ def ours(model=TINY, weights=WEIGHTS, **more):
     return {"format": FORMAT, "model": model, "weights": weights, **more}
 
 
-def training():
-    state = new_state(CONFIG, torch.device("cpu"))
+def stepped(state):
+    """After one more update by gradients of zeros."""
+    for parameter in state.model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    for group in state.optimizer.param_groups:
+        group["lr"] = 1e-3
+    state.optimizer.step()
+    return state
+
+
+def training(config=CONFIG):
+    state = stepped(new_state(config, torch.device("cpu")))
     return {
-        "config": CONFIG.model_dump(mode="json"),
+        "config": config.model_dump(mode="json"),
         "optimizer": state.optimizer.state_dict(),
         "generator": torch.get_rng_state(),
         "step": 3, "validated": 0, "best": 1.0, "window": [0.0, 0.0, 0.0], "seconds": 1.0,
@@ -195,20 +205,33 @@ def test_invented_official_models(folder, args, spec):
     check(folder, saved(official({**ARGS, **args} if isinstance(args, dict) else args, spec)))
 
 
+MEMORY = st.dictionaries(
+    st.sampled_from(["step", "exp_avg", "exp_avg_sq", "x"]), VALUES, max_size=2
+)
+
+
 @many
 @given(
-    parts=st.dictionaries(st.sampled_from(sorted(training())), VALUES, min_size=1, max_size=2),
+    kind=st.sampled_from([CONFIG, CONFIG.model_copy(update={"optimizer": "muon"})]),
+    parts=st.dictionaries(st.sampled_from(sorted(training())), VALUES, max_size=2),
     group=st.dictionaries(st.sampled_from(["lr", "betas", "params", "eps"]), VALUES, max_size=2),
+    weight=st.sampled_from([0, -1]),
+    memory=MEMORY,
+    forgotten=st.sampled_from(["", "step", "exp_avg", "exp_avg_sq"]),
 )
-def test_invented_states_of_runs(folder, parts, group):
-    saved_state = training()
+def test_invented_states_of_runs(folder, kind, parts, group, weight, memory, forgotten):
+    saved_state = training(kind)
     saved_state["optimizer"]["param_groups"][0].update(group)
+    remembered = [*saved_state["optimizer"]["state"].values()][weight]
+    remembered.update(memory)
+    remembered.pop(forgotten, None)
     path = folder / "x.pt"
     path.write_bytes(saved(ours(training={**saved_state, **parts})))
-    state = new_state(CONFIG, torch.device("cpu"))
+    state = new_state(kind, torch.device("cpu"))
     with within_limits(folder):
         try:
-            state.restore(path, CONFIG)
+            state.restore(path, kind)
         except UserError:
             return
+    stepped(state)  # what is taken can be gone on with
     assert os.listdir(folder) == ["x.pt"]
