@@ -65,8 +65,8 @@ class TrainConfig(Section):
     accumulate: PositiveInt = 1
     """Parts that a process works through its share of a batch in, for less memory."""
     optimizer: Literal["adam", "muon"] = "adam"
-    """muon: the weights of hidden layers move by orthogonalised momentum, the rest by Adam; about
-    twice as fast by the step."""
+    """muon: the weights of hidden layers move by orthogonalised momentum, the rest by Adam; as good
+    in half the steps (results/README.md)."""
     learning_rate: PositiveFloat = 1e-4
     schedule: Literal["milestones", "cosine"] = "milestones"
     """How the learning rate falls: at `milestones`, or along a cosine to nothing at the end."""
