@@ -16,13 +16,14 @@ run() { # NAME STEPS BATCH RATE [--set KEY=VALUE ...]
 milestones=(--set 'milestones=[6000, 8000, 9200, 10400, 11200]')
 cosine=(--set schedule=cosine --set warm_up=150 --set precision=bf16)
 run milestones 12000 8 1e-3 "${milestones[@]}"
-run milestones-faster 12000 8 2e-3 "${milestones[@]}"
+run milestones-faster 12000 8 2e-3 "${milestones[@]}" --set precision=bf16
 run adam-whole 12000 8 2e-3 "${cosine[@]}" --set ema=0.998
 run adam-half 6000 16 2e-3 "${cosine[@]}" --set ema=0.998
 run adam-quarter 3000 32 2e-3 "${cosine[@]}" --set ema=0.995
 run muon-half 6000 16 2e-3 "${cosine[@]}" --set ema=0.998 --set optimizer=muon
-run muon-third 4000 16 2e-3 "${cosine[@]}" --set ema=0.998 --set optimizer=muon
+run muon-quarter-faster 3000 32 4e-3 "${cosine[@]}" --set ema=0.995 --set optimizer=muon
+run muon-two-thirds 4000 16 2e-3 "${cosine[@]}" --set ema=0.998 --set optimizer=muon
 run muon-quarter 3000 32 2e-3 "${cosine[@]}" --set ema=0.995 --set optimizer=muon
-run muon-half-of-both 6000 8 2e-3 "${cosine[@]}" --set ema=0.998 --set optimizer=muon
+run muon-half-of-samples 6000 8 2e-3 "${cosine[@]}" --set ema=0.998 --set optimizer=muon
 liif plot curves runs/milestones runs/adam-half runs/adam-quarter runs/muon-half runs/muon-quarter \
     --out results/schedules.png
