@@ -1,4 +1,5 @@
 """Muon for the weights of hidden layers, Adam for everything else."""
+# pyright: reportPrivateUsage=false, reportPrivateImportUsage=false
 
 from collections.abc import Callable
 from typing import Any
@@ -45,21 +46,20 @@ class Muon(torch.optim.Adam):
     def step(self, closure: Callable[[], Any] | None = None) -> None:
         """One update of all parameters that have a gradient; hidden weights lose theirs."""
         rate, weights = self.param_groups[HIDDEN]["lr"], self.param_groups[HIDDEN]["params"]
-        alike: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
+        alike: dict[torch.Size, list[Tensor]] = {}
         for weight in weights:
             if weight.grad is not None:
-                alike.setdefault(weight.shape, []).append((weight, weight.grad.flatten(1)))
-        for shape, pairs in alike.items():
-            group = [weight for weight, _ in pairs]
-            gradient = torch.stack([gradient for _, gradient in pairs])
-            average = torch.stack([self._average(weight).flatten(1) for weight in group])
-            average.lerp_(gradient, 1 - self.momentum)
+                alike.setdefault(weight.shape, []).append(weight)
+        for shape, group in alike.items():
+            gradients = [weight.grad for weight in group if weight.grad is not None]
+            averages = [self._average(weight) for weight in group]
+            torch._foreach_lerp_(averages, gradients, 1 - self.momentum)
             # Nesterov's: as if one more step had been averaged.
-            update = orthogonal(gradient.lerp(average, self.momentum), self.dtype)
-            size = 0.2 * max(update.shape[1:]) ** 0.5
-            for i, weight in enumerate(group):
-                self._average(weight).copy_(average[i].view(shape))
-                weight.sub_(update[i].view(shape), alpha=rate * size)
+            ahead = torch._foreach_lerp(gradients, averages, self.momentum)
+            moves = orthogonal(torch.stack([each.flatten(1) for each in ahead]), self.dtype)
+            size = 0.2 * max(moves.shape[1:]) ** 0.5
+            torch._foreach_add_(group, [move.view(shape) for move in moves], alpha=-rate * size)
+            for weight in group:
                 weight.grad = None  # nothing is left for Adam to do
         super().step(closure)
 
