@@ -11,15 +11,10 @@ for file in "$root"/photos/train/*; do
     for copy in 1 2 3 4 5 6; do ln -sf "$file" "runs/light-data/photo-$copy-$(basename "$file")"; done
 done
 for file in "$root"/bsds400/*; do ln -sf "$file" "runs/light-data/bsds-$(basename "$file")"; done
-train() { # NAME [--set KEY=VALUE ...]
-    OMP_NUM_THREADS=1 python scripts/train.py --config configs/edsr-light.yaml --device cpu --name "$1" \
-        --set "train_data.images=$PWD/runs/light-data" --set "valid.images=$root/photos/valid" \
-        --set 'valid.scales=[2, 4]' --set valid.every=4000 --set valid.limit=5 \
-        --set workers=0 --set log_every=200 --set save_every=1000 "${@:2}"
-}
-# With Adam first; then on from its weights with Muon.
-train edsr-light-adam --set optimizer=adam --set learning_rate=7e-4 --set steps=48000
-train edsr-light --set init=runs/edsr-light-adam/last.safetensors
+OMP_NUM_THREADS=1 python scripts/train.py --config configs/edsr-light.yaml --device cpu \
+    --set "train_data.images=$PWD/runs/light-data" --set "valid.images=$root/photos/valid" \
+    --set 'valid.scales=[2, 4]' --set valid.every=4000 --set valid.limit=5 \
+    --set workers=0 --set log_every=200 --set save_every=1000
 for table in light light-photos; do
     liif tables --table $table --checkpoint edsr-light=runs/edsr-light/last.pt --checkpoint edsr-liif=edsr-liif
 done
