@@ -66,7 +66,7 @@ class TrainConfig(Section):
     """Parts that a process works through its share of a batch in, for less memory."""
     optimizer: Literal["adam", "muon"] = "adam"
     """muon: the weights of hidden layers move by orthogonalised momentum, the rest by Adam; as good
-    in half the steps (results/README.md)."""
+    in fewer steps where it was measured (results/README.md)."""
     learning_rate: PositiveFloat = 1e-4
     schedule: Literal["milestones", "cosine"] = "milestones"
     """How the learning rate falls: at `milestones`, or along a cosine to nothing at the end."""

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What made the table and the curves of "Schedules" in README.md: small trainings on the same photographs, one
-# after the other, five to twelve minutes each on one core. Expects photographs in photos/train and photos/valid
+# after the other, four to fourteen minutes each on one core. Expects photographs in photos/train and photos/valid
 # under the data root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -25,5 +25,7 @@ run muon-quarter-faster 3000 32 4e-3 "${cosine[@]}" --set ema=0.995 --set optimi
 run muon-two-thirds 4000 16 2e-3 "${cosine[@]}" --set ema=0.998 --set optimizer=muon
 run muon-quarter 3000 32 2e-3 "${cosine[@]}" --set ema=0.995 --set optimizer=muon
 run muon-half-of-samples 6000 8 2e-3 "${cosine[@]}" --set ema=0.998 --set optimizer=muon
+run adam-twice-the-samples 24000 8 2e-3 "${cosine[@]}" --set ema=0.998
+run muon-twice-the-samples 24000 8 2e-3 "${cosine[@]}" --set ema=0.998 --set optimizer=muon
 liif plot curves runs/milestones runs/adam-half runs/adam-quarter runs/muon-half runs/muon-quarter \
     --out results/schedules.png
