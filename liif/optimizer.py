@@ -20,8 +20,8 @@ class Muon(torch.optim.Adam):
     """Momentum made orthogonal (Jordan et al., Muon, 2024) moves the weights of convolutions and
     linear layers, each a matrix of (out, in × kernel). What reads or writes colours, biases and
     all else is left to Adam. An update's elements are as large as Adam's are (Liu et al., Muon is
-    scalable for LLM training, 2025, sec. 2.2), so that one learning rate does for both. It magnifies
-    rounding: losses on several processes follow those of one less closely than with Adam.
+    scalable for LLM training, 2025, sec. 2.2), so that one learning rate does for both. It
+    magnifies rounding: losses on several processes follow those of one less closely than Adam's.
 
     PyTorch's own takes matrices one by one, with a hundred small kernels each on a GPU; here those
     of one shape go together. tests/test_optimizer.py compares the two.
