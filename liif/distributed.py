@@ -96,9 +96,10 @@ def joined(device: torch.device) -> Generator[Team, None, None]:
         yield Team(device=device)
         return
     store, rank, size = next(dist.rendezvous("env://"))  # pyright: ignore[reportPrivateImportUsage]
+    store = dist.PrefixStore(_attempt(), store)  # pyright: ignore[reportPrivateImportUsage]
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
-        store=dist.PrefixStore("run", store),  # pyright: ignore[reportPrivateImportUsage]
+        store=store,
         rank=rank,
         world_size=size,
         timeout=PATIENCE,
@@ -114,6 +115,14 @@ def joined(device: torch.device) -> Generator[Team, None, None]:
         raise _told_once(store, message) from error
     finally:
         dist.destroy_process_group()
+
+
+def _attempt() -> str:
+    """What to keep addresses under. On one machine torchrun's store outlives a restart, and the
+    processes would find the addresses of those before them. Machines count restarts each for
+    themselves, but get a new store from their rendezvous."""
+    alone = os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]
+    return f"run{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0) if alone else 0}"
 
 
 def _told_once(store: Any, message: str) -> BaseException:  # noqa: ANN401
