@@ -82,7 +82,8 @@ def main() -> int:
         (options.out / "gpu.md").write_text("\n\n".join(texts) + "\n")
         (options.out / "gpu.json").write_text(json.dumps(found, indent=1) + "\n")
     rows = [row for part in found["parts"].values() for row in part]
-    return int(any(row.get("right") == "NO" or row[""].startswith("failed") for row in rows))
+    said = [str(value) for row in rows for value in row.values()]
+    return int(any(each == "NO" or each.startswith("failed") for each in said))
 
 
 if __name__ == "__main__":

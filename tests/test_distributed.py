@@ -20,7 +20,7 @@ from liif.config import TrainConfig
 from liif.configfile import load_config
 from liif.data.images import read_image, write_image
 from liif.data.loader import batches
-from liif.distributed import ALONE, Team
+from liif.distributed import ALONE, Team, _attempt
 from liif.models.build import ModelConfig, build_model
 from liif.step import train_step
 
@@ -291,6 +291,19 @@ def test_an_elastic_restart_goes_on_exactly(project):
     ours = read_checkpoint(Path("runs/killed/last.pt")).weights
     for key, value in read_checkpoint(Path("runs/calm/last.pt")).weights.items():
         assert torch.equal(ours[key], value)
+
+
+def test_addresses_of_before_a_restart_are_not_met(monkeypatch):
+    """Neither are those of other machines missed, which may have counted other restarts."""
+
+    def kept_under(local, world, restarts):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", local)
+        monkeypatch.setenv("WORLD_SIZE", world)
+        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", restarts)
+        return _attempt()
+
+    assert kept_under("2", "2", "0") != kept_under("2", "2", "1")
+    assert kept_under("2", "4", "0") == kept_under("2", "4", "1")
 
 
 def output_after(process, name, number):

@@ -46,6 +46,7 @@ def test_everything_runs_and_says_what_it_left_out(tmp_path):
     [
         ([{"": "all well", "right": "yes"}, {"": "no GPU", "right": "skipped"}], 0),
         ([{"": "one well", "right": "yes"}, {"": "one not", "right": "NO"}], 1),
+        ([{"": "float32", "steps/s": 2.5}, {"": "bf16", "steps/s": "failed: no such type"}], 1),
         (None, 1),
     ],
 )

@@ -64,7 +64,7 @@ def serves(field: Field, pixels: int, *, ensemble: bool) -> bool:
 def _runs(
     device: torch.device, dtype: torch.dtype, widths: tuple[int, ...], inputs: int, ensemble: bool
 ) -> bool:
-    """Tried once, on a few pixels: no compiler, or one that errs, must spoil an image."""
+    """Tried once, on a few pixels: a compiler that is missing or errs must not spoil an image."""
     if (launch := launch_for(device, dtype)) is None:
         return False
     generator = torch.Generator().manual_seed(0)
