@@ -189,6 +189,8 @@ def _job(picture: Input, where: Output, asked: Asked) -> Job:
     h, w = photo_size(picture.path)
     _, _, height, width = asked.window((h, w), str(picture.path))
     size = asked.target((h, w))
-    target = where.of(picture, (size[0] / height, size[1] / width), size)
+    # As it was typed; what rounded sides make of it is no name for a file.
+    scale = asked.scale or (size[0] / height, size[1] / width)
+    target = where.of(picture, scale, size)
     check_format(target, size, TARGETS)
     return Job(picture, target, size)

@@ -60,6 +60,13 @@ def test_beside_by_default_and_done_ones_are_no_inputs(up):
     assert "a-x2,3.5-x2.png" in sizes() and "a-x2.png: 16×12 px" in err
 
 
+def test_a_name_tells_the_scale_as_it_was_typed(up):
+    """Not what rounded sides make of it: 30 for 8 and 22 for 6."""
+    picture("a.png")
+    assert up("a.png", "--scale", "3.7")[0] == 0
+    assert sizes()["a-x3.7.png"] == (30, 22)
+
+
 def test_the_second_path_is_the_result_if_nothing_is_there(up):
     picture("a.png")
     assert up("a.png", "new/b.png", "--scale", "2")[0] == 0
