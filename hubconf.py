@@ -1,9 +1,9 @@
 """For torch.hub: torch.hub.load("OWNER/liif", "edsr_light"), or a folder with source="local"."""
 
+from liif.hub.catalog import find as _find
+from liif.hub.pretrained import load as _load
 from liif.models.build import build_model as _build_model
-from liif.models.sr import SRModel as _SRModel
-from liif.pretrained import find as _find
-from liif.pretrained import load as _load
+from liif.models.model import SRModel as _SRModel
 
 dependencies = ["torch", "numpy", "PIL", "pydantic", "safetensors", "tensorboard", "tqdm"]
 

@@ -16,10 +16,10 @@ import torch
 from measure import arguments, interleaved, report
 
 from liif.data.cache import open_images
-from liif.data.images import list_images, read_image, write_image
 from liif.data.loader import make_sample
-from liif.data.samples import RandomScale, RandomScaleSource
-from liif.evaluate import to_image
+from liif.data.random_scale import RandomScale, RandomScaleSource
+from liif.images.convert import to_image
+from liif.images.rgb8 import list_images, read_image, write_image
 
 
 class Pickled:

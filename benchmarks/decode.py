@@ -17,9 +17,10 @@ from measure import (
     report,
 )
 
-from liif.checkpoint import load
-from liif.metrics import Protocol, psnr
+from liif.evaluation.metrics import psnr
+from liif.evaluation.protocols import ScoreProtocol
 from liif.models import reference
+from liif.models.checkpoint import load_checkpoint
 
 EDSR_FLOP = 2 * 9 * (3 * 64 + 33 * 64 * 64)  # per low-resolution pixel
 FOLD_FLOP = 2 * 9 * 64 * 256
@@ -34,7 +35,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=4.0)
     options = parser.parse_args()
     device = torch.device(options.device)
-    model = load(options.checkpoint) if options.checkpoint else paper_model().eval()
+    model = load_checkpoint(options.checkpoint) if options.checkpoint else paper_model().eval()
     model.to(device)
     lr = picture(options.image, options.side).to(device)
     side = round(options.side * options.scale)
@@ -49,7 +50,7 @@ def main() -> None:
     seconds = interleaved(candidates, options.rounds, device)
     rates = {False: matrix_rate(device, torch.float32), True: matrix_rate(device, torch.bfloat16)}
     flop = (EDSR_FLOP + FOLD_FLOP) * options.side**2 + MLP_FLOP * side**2
-    whole = Protocol(luma=False, border=(0, 0))
+    whole = ScoreProtocol(luma=False, border=(0, 0))
     published = outputs["published"]
     rows = [
         {

@@ -14,20 +14,21 @@ from typing import Any
 import torch
 from measure import arguments, machine, report, synchronise
 
-from liif.checkpoint import load
 from liif.commands.device import keep_freed_memory
-from liif.config import TestConfig
-from liif.configfile import load_config
+from liif.core.config_file import load_config
 from liif.data.pairs import open_pairs
 from liif.data.paths import data_path
-from liif.evaluate import Means, scores
-from liif.metrics import protocol
-from liif.validation import mean
+from liif.evaluation.config import TestConfig
+from liif.evaluation.evaluate import evaluate
+from liif.evaluation.protocols import get_protocol
+from liif.inference.predict import InferenceOptions
+from liif.models.checkpoint import load_checkpoint
+from liif.training.validation import mean
 
 WAYS = {
-    "published": Means(engine="reference"),
-    "ours float32": Means(),
-    "ours bf16": Means(precision="bf16"),
+    "published": InferenceOptions(engine="reference"),
+    "ours float32": InferenceOptions(),
+    "ours bf16": InferenceOptions(precision="bf16"),
 }
 
 
@@ -64,12 +65,12 @@ def main() -> None:
 
 
 def test(
-    checkpoint: Path, device: torch.device, config: TestConfig, way: Means
+    checkpoint: Path, device: torch.device, config: TestConfig, way: InferenceOptions
 ) -> tuple[float, int, float]:
     """Seconds, images and mean PSNR."""
     if way.engine == "fast":
         keep_freed_memory(device)
-    model = load(checkpoint, device)
+    model = load_checkpoint(checkpoint, device)
     lr = config.published_lr
     start = time.perf_counter()
     pairs = open_pairs(
@@ -77,7 +78,9 @@ def test(
         scale=config.scale,
         lr=None if lr is None else data_path(config.data_root, lr),
     )
-    psnrs = [s.psnr for s in scores(model, pairs, protocol(config.protocol, config.scale), way)]
+    psnrs = [
+        s.psnr for s in evaluate(model, pairs, get_protocol(config.protocol, config.scale), way)
+    ]
     synchronise(device)
     return time.perf_counter() - start, len(psnrs), mean(psnrs)
 

@@ -13,7 +13,7 @@ from measure import paper_model
 from torch import nn
 
 from liif.models.decoders.liif import Liif
-from liif.models.sr import SRModel
+from liif.models.model import SRModel
 
 ADAM = 7 * 4
 """Bytes an update moves per parameter, in float32: weight, gradient and two means read, all but the

@@ -20,8 +20,8 @@ import torch
 from gpu_parts import SHARED, Row, Setting, checks, cuts, decoding, samples, training
 from measure import machine, matrix_rate, paper_model, table
 
-from liif.checkpoint import load
 from liif.models.build import ModelConfig, build_model
+from liif.models.checkpoint import load_checkpoint
 
 TINY = {
     "encoder": {"name": "edsr-baseline", "blocks": 1, "width": 8},
@@ -50,7 +50,7 @@ def main() -> int:
     official = options.checkpoint or SHARED / "weights" / "edsr-baseline-liif.pth"
     trained = official.is_file() and not options.quick
     model = build_model(ModelConfig.model_validate(TINY)) if options.quick else paper_model()
-    model = (load(official) if trained else model).to(device).eval()
+    model = (load_checkpoint(official) if trained else model).to(device).eval()
     plain = copy.deepcopy(model)
     plain.decoder.fuse = False  # pyright: ignore[reportAttributeAccessIssue]
     kinds = {"float32": torch.float32, "bf16": torch.bfloat16}

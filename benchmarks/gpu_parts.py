@@ -20,17 +20,19 @@ from measure import (
 )
 from torch import Tensor
 
-from liif.checkpoint import load
 from liif.data.cache import ImageStore
-from liif.data.device import OnDevice
+from liif.data.gpu import DeviceSampler
 from liif.data.loader import Batch, batches, draw_sample
-from liif.data.samples import RandomScale, RandomScaleSource
-from liif.geometry import grid_corners, pixel_centres
-from liif.metrics import Protocol, psnr
-from liif.models import fused, reference
-from liif.models.sr import Precision, SRModel
-from liif.optimizer import Muon
-from liif.step import train_step
+from liif.data.random_scale import RandomScale, RandomScaleSource
+from liif.evaluation.metrics import psnr
+from liif.evaluation.protocols import ScoreProtocol
+from liif.models import reference
+from liif.models.checkpoint import load_checkpoint
+from liif.models.geometry import grid_corners, pixel_centres
+from liif.models.kernels import fused
+from liif.models.model import Precision, SRModel
+from liif.training.optimizers import Muon
+from liif.training.step import train_step
 
 SHARED = Path(os.environ.get("LIIF_SHARED", Path(__file__).parents[2] / "shared"))
 NO_GPU = "skipped: no CUDA device"
@@ -101,7 +103,7 @@ def _checks(of: Setting) -> list[Row]:
             found = _apart(of.model.upscale(lr, size, clamp=False, precision=precision), expected)
         row(f"kernel, plain decoder, {precision}", found, most)
     if of.trained:
-        whole = Protocol(luma=False, border=(0, 0))
+        whole = ScoreProtocol(luma=False, border=(0, 0))
         target = picture(None, size[0]).to(of.device)
         scores = [psnr(image.clamp(0, 1), target, whole) for image in (plain, half)]
         row("bf16, float32: PSNR in dB", abs(scores[0] - scores[1]), 0.01)
@@ -109,7 +111,7 @@ def _checks(of: Setting) -> list[Row]:
     row("golden outputs", _golden(of, golden) if golden.is_file() else "skipped: none here", 1e-4)
     source = of.source()
     four = partial(batches, source, seed=0, batch_size=4, start=0, stop=3)
-    pairs = zip(four(made=OnDevice(source, of.device)), four(), strict=True)
+    pairs = zip(four(device_sampler=DeviceSampler(source, of.device)), four(), strict=True)
     parts = [(a.cpu(), b) for one, other in pairs for a, b in zip(one, other, strict=True)]
     row("samples, device and host", max(_apart(a.double(), b.double()) for a, b in parts), 0)
     return rows
@@ -120,7 +122,7 @@ def _apart(a: Tensor, b: Tensor) -> float:
 
 
 def _golden(of: Setting, path: Path) -> float:
-    model = load(SHARED / "weights" / "edsr-baseline-liif.pth").to(of.device)
+    model = load_checkpoint(SHARED / "weights" / "edsr-baseline-liif.pth").to(of.device)
     data, worst = np.load(path), 0.0
     lr = torch.from_numpy(data["lr"]).permute(2, 0, 1).to(of.device) / 255
     for name in data.files:
@@ -192,7 +194,7 @@ def cuts(of: Setting) -> list[Row]:
 def samples(of: Setting) -> list[Row]:
     """Training samples a second: what the host draws, what the device makes of it, and both."""
     source, count = of.source(), 4 * of.batch * of.rounds
-    made = OnDevice(source, of.device)
+    made = DeviceSampler(source, of.device)
     start = time.perf_counter()
     for number in range(count):
         draw_sample(source, 0, number)
@@ -204,8 +206,10 @@ def samples(of: Setting) -> list[Row]:
     return rows
 
 
-def _endless(source: RandomScaleSource, of: Setting, made: OnDevice | None) -> Iterator[Batch]:
-    for batch in batches(source, seed=0, batch_size=of.batch, start=0, stop=10**9, made=made):
+def _endless(source: RandomScaleSource, of: Setting, made: DeviceSampler | None) -> Iterator[Batch]:
+    for batch in batches(
+        source, seed=0, batch_size=of.batch, start=0, stop=10**9, device_sampler=made
+    ):
         yield batch.to(of.device)
 
 
@@ -224,7 +228,7 @@ def _each(run: Callable[[], Any], of: Setting) -> float:
 def training(of: Setting, *names: str) -> list[Row]:
     """Whole steps, data and all, done in the ways of these names."""
     source = of.source()
-    made, gpu = OnDevice(source, of.device), of.device.type == "cuda"
+    made, gpu = DeviceSampler(source, of.device), of.device.type == "cuda"
     pixels = of.batch * 48**2
     flop, moved = step_flop(of.model, pixels, pixels), step_bytes(of.model, pixels, pixels)
     rows: list[Row] = []

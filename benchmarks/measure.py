@@ -12,11 +12,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from liif.data.images import read_image
-from liif.data.resize import pillow_bicubic
-from liif.evaluate import to_tensor
+from liif.images.convert import to_tensor
+from liif.images.resize import pillow_bicubic
+from liif.images.rgb8 import read_image
 from liif.models.build import ModelConfig, build_model
-from liif.models.sr import SRModel
+from liif.models.model import SRModel
 
 Candidates = Mapping[str, Callable[[], Any]]
 

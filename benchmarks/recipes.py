@@ -10,11 +10,11 @@ import torch
 from measure import arguments, interleaved, machine, report
 
 from liif.commands.device import keep_freed_memory
-from liif.config import TrainConfig
-from liif.configfile import load_config
+from liif.core.config_file import load_config
 from liif.data.loader import Batch
 from liif.models.build import build_model
-from liif.step import train_step
+from liif.training.config import TrainConfig
+from liif.training.step import train_step
 
 
 def main() -> None:

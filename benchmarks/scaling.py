@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from measure import arguments, machine, paper_model, peak_megabytes, picture, report, synchronise
 
-from liif.checkpoint import load
-from liif.models.sr import Precision, SRModel
+from liif.models.checkpoint import load_checkpoint
+from liif.models.model import Precision, SRModel
 
 OUTPUTS = (0.25, 1, 4, 16, 64)
 """Megapixels of the result, from an input of 256 × 256."""
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="write a plot there")
     options = parser.parse_args()
     device = torch.device(options.device)
-    model = load(options.checkpoint) if options.checkpoint else paper_model().eval()
+    model = load_checkpoint(options.checkpoint) if options.checkpoint else paper_model().eval()
     model.to(device)
     precision: Precision = options.precision
     run(model, picture(None, 64)[None].to(device), 128, precision)  # warm-up

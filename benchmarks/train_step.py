@@ -11,7 +11,7 @@ from measure import arguments, interleaved, machine, paper_model, peak_megabytes
 from liif.commands.device import keep_freed_memory
 from liif.data.loader import Batch
 from liif.models import reference
-from liif.step import train_step
+from liif.training.step import train_step
 
 
 def main() -> None:

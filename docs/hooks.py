@@ -15,9 +15,10 @@ from pydantic import BeforeValidator, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from liif.cli import _parser
-from liif.config import TestConfig, TrainConfig
+from liif.core.section import Section
+from liif.evaluation.config import TestConfig
 from liif.models.build import DECODERS, ENCODERS
-from liif.section import Section
+from liif.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -56,7 +57,7 @@ def modules(package: str) -> str:
         if path.stat().st_size:
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
             options = "show_root_heading: false, show_root_toc_entry: false"
-            if name == "liif.models.sr":  # SRModel has a page
+            if name == "liif.models.model":  # SRModel has a page
                 options += ", members: [Encoder, Decoder]"
             text += f"\n## {name}\n\n::: {name}\n    options: {{{options}}}\n"
     return text

@@ -27,9 +27,9 @@ from liif.commands import (
     upscale,
     view,
 )
-from liif.distributed import rank_of_environment
-from liif.errors import UserError
-from liif.runlog import shows_progress
+from liif.core.environment import rank_of_environment
+from liif.core.errors import UserError
+from liif.core.progress import shows_progress
 
 COMMANDS = {
     "train": train,

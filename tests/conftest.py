@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from faulty_server import faulty_server
-from pictures import save_noise
+from helpers.faulty_server import faulty_server
+from helpers.pictures import save_noise
 
-from liif.checkpoint import save_checkpoint
 from liif.cli import main
 from liif.data import mapped
-from liif.data.images import read_image, write_image
+from liif.images.rgb8 import read_image, write_image
 from liif.models.build import ModelConfig, build_model
+from liif.models.checkpoint import save_checkpoint
 
 # A shell without job control starts what it sends to the background deaf to Ctrl-C, and so would be
 # the processes that are interrupted here.

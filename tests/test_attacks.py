@@ -17,14 +17,14 @@ import yaml
 from conftest import TINY, texture
 from fuzz.cases import confine, within_limits
 
-from liif.checkpoint import FORMAT, load, read_checkpoint, save_checkpoint
-from liif.config import TrainConfig
-from liif.configfile import load_config
-from liif.data.images import read_image, write_image
-from liif.errors import UserError
+from liif.core.config_file import load_config
+from liif.core.errors import UserError
+from liif.data.unpack import unpack
+from liif.images.rgb8 import read_image, write_image
 from liif.models.build import ModelConfig, build_model
-from liif.state import new_state
-from liif.unpack import unpack
+from liif.models.checkpoint import FORMAT, load_checkpoint, read_checkpoint, save_checkpoint
+from liif.training.config import TrainConfig
+from liif.training.state import new_state
 
 pytestmark = pytest.mark.timeout(0)  # `within_limits` has a shorter one
 
@@ -69,7 +69,7 @@ def test_code_in_a_checkpoint(name, save):
     for content in (Command(), {"format": FORMAT, "model": Command()}, [Command()]):
         with Path(name).open("wb") as file:
             save(content, file)
-        assert name in refusal(load, name)
+        assert name in refusal(load_checkpoint, name)
         assert os.listdir() == [name]
 
 
@@ -115,7 +115,7 @@ def described(model):
 )  # fmt: skip
 def test_hostile_safetensors(arguments):
     write_safetensors(*arguments)
-    assert "x.safetensors: " in refusal(load, "x.safetensors")
+    assert "x.safetensors: " in refusal(load_checkpoint, "x.safetensors")
 
 
 def laughing(value="ha"):
@@ -150,7 +150,7 @@ SHAPE = WEIGHTS[NAME].shape
 )  # fmt: skip
 def test_hostile_contents(content):
     torch.save(content, "x.pt")
-    assert len(refusal(load, "x.pt")) < 1000
+    assert len(refusal(load_checkpoint, "x.pt")) < 1000
 
 
 def test_a_laughing_state_of_a_run():
@@ -304,7 +304,7 @@ def test_a_link_in_the_place_of_a_temporary_file_is_not_followed():
     Path("mine").write_text("mine")
     Path(f".x.pt.{os.getpid()}.tmp").symlink_to("mine")
     save_checkpoint(Path("x.pt"), MODEL, WEIGHTS)
-    assert Path("mine").read_text() == "mine" and load("x.pt")
+    assert Path("mine").read_text() == "mine" and load_checkpoint("x.pt")
     write_image(Path("x.png"), texture(2, 3))
     assert sorted(os.listdir()) == ["mine", "x.png", "x.pt"]
 

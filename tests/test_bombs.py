@@ -14,9 +14,9 @@ from conftest import texture
 from fuzz.cases import confine, within_limits
 from PIL import Image
 
+from liif.core.errors import UserError
 from liif.data.cache import open_images
-from liif.data.images import MAX_PIXELS, image_size, max_pixels, read_image, write_image
-from liif.errors import UserError
+from liif.images.rgb8 import MAX_PIXELS, image_size, max_pixels, read_image, write_image
 
 pytestmark = pytest.mark.timeout(0)  # `within_limits` has a shorter one
 

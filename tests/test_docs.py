@@ -17,10 +17,11 @@ from conftest import ROOT
 import liif.models.build
 from liif.cli import COMMANDS as COMMANDS_THERE_ARE
 from liif.cli import _parser
-from liif.config import TestConfig, TrainConfig
 from liif.data.loader import Batch
-from liif.geometry import cell_of, grid_coord, pixel_centres
-from liif.step import train_step
+from liif.evaluation.config import TestConfig
+from liif.models.geometry import cell_of, grid_coord, pixel_centres
+from liif.training.config import TrainConfig
+from liif.training.step import train_step
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)

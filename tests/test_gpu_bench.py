@@ -10,11 +10,12 @@ import torch
 from conftest import TINY, texture
 from torch.utils.flop_counter import FlopCounterMode
 
-from liif.config import TrainConfig
-from liif.data.images import write_image
+from liif.images.rgb8 import write_image
 from liif.models.build import ModelConfig, build_model
-from liif.state import new_state
-from liif.step import forward_of, l1_loss
+from liif.training.config import TrainConfig
+from liif.training.losses import l1_loss
+from liif.training.state import new_state
+from liif.training.step import forward_of
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 CPU = torch.device("cpu")
@@ -138,7 +139,7 @@ def test_what_the_compiler_is_told(tmp_path, monkeypatch, compile_, accumulate, 
     """Captured graphs would overwrite the gradients that several parts add up."""
     told = []
     monkeypatch.setattr(torch, "compile", lambda _, mode=None: told.append(mode))
-    from liif.distributed import ALONE
+    from liif.core.distributed import ALONE
 
     settings = config(tmp_path, compile=compile_, accumulate=accumulate)
     forward_of(new_state(settings, CPU).model, settings, ALONE)

@@ -1,4 +1,4 @@
-"""Draws the figures of concepts.md: python docs/figures/draw.py
+"""CropSpecs the figures of concepts.md: python docs/figures/draw.py
 
 Coordinates, offsets and weights in them are computed by liif/geometry.py.
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from svg import Figure
 
-from liif.geometry import corners, nearest, pixel_centres
+from liif.models.geometry import corners, nearest, pixel_centres
 
 HERE = Path(__file__).parent
 

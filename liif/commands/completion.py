@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from liif.errors import UserError
+from liif.core.errors import UserError
 
 SUMMARY = "Print a completion script for your shell."
 EXAMPLE = "bash > ~/.local/share/bash-completion/completions/liif"

@@ -4,10 +4,10 @@ import argparse
 import logging
 from pathlib import Path
 
-from liif.checkpoint import read_checkpoint, save_checkpoint, save_weights
 from liif.commands.options import check_target, checkpoint_input
-from liif.errors import UserError
-from liif.pretrained import chosen
+from liif.core.errors import UserError
+from liif.hub.pretrained import resolve_checkpoint
+from liif.models.checkpoint import read_checkpoint, save_checkpoint, save_weights
 
 SUMMARY = "Write the weights of a checkpoint, ours or an official one, as .safetensors or .pt."
 EXAMPLE = "edsr-baseline-liif.pth edsr-baseline-liif.safetensors"
@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     if options.output.exists():
         raise UserError(f"{options.output}: exists already; choose another name")
     check_target(options.output)
-    checkpoint = read_checkpoint(chosen(options.checkpoint))
+    checkpoint = read_checkpoint(resolve_checkpoint(options.checkpoint))
     save(options.output, checkpoint.model, checkpoint.weights)
     log.info("wrote %s", options.output)
     return 0

@@ -8,16 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from tqdm import tqdm
-
-from liif.config import TestConfig, TrainConfig
-from liif.configfile import load_config
-from liif.data.images import image_size, list_images, read_image
+from liif.core.config_file import load_config
+from liif.core.errors import UserError
+from liif.core.progress import progress_bar
+from liif.data.catalog import find_folder
 from liif.data.pairs import open_pairs
 from liif.data.paths import data_path
-from liif.data.sources import find_folder
-from liif.errors import UserError
-from liif.runlog import shows_progress
+from liif.evaluation.config import TestConfig
+from liif.images.rgb8 import image_size, list_images, read_image
+from liif.training.config import TrainConfig
 
 SUMMARY = "Check that the data of configurations is there and whole."
 EXAMPLE = "check configs/edsr-liif.yaml"
@@ -145,7 +144,7 @@ def _broken(files: list[Path], deep: bool) -> list[str]:
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         found = pool.map(complaint, files)
-        bar = tqdm(found, total=len(files), unit="image", disable=not shows_progress(), leave=False)
+        bar = progress_bar(found, total=len(files), unit="image", leave=False)
         return [line for line in bar if line is not None]
 
 

@@ -6,17 +6,17 @@ import platform
 
 import torch
 
-from liif.distributed import local_rank
-from liif.errors import UserError
+from liif.core.environment import local_rank
+from liif.core.errors import UserError
 
 
 def device_argument(parser: argparse.ArgumentParser) -> None:
-    """--device, for `chosen_device`."""
+    """--device, for `select_device`."""
     text = "auto (CUDA if there is one), cpu, cuda or cuda:N"
     parser.add_argument("--device", default="auto", help=text)
 
 
-def chosen_device(name: str) -> torch.device:
+def select_device(name: str) -> torch.device:
     """The device of that name. Raises UserError if there is none."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"

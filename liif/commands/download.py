@@ -4,12 +4,13 @@ import argparse
 import logging
 from pathlib import Path
 
-from liif.data.images import list_images
+from liif.core.download import fetch
+from liif.core.errors import UserError
+from liif.core.files import check_room, format_bytes
+from liif.data.catalog import DATA_SETS, DataSet, Part, select
 from liif.data.paths import data_path
-from liif.data.sources import DATA_SETS, DataSet, Part, select
-from liif.download import fetch
-from liif.errors import UserError
-from liif.unpack import check_room, format_bytes, unpack
+from liif.data.unpack import unpack
+from liif.images.rgb8 import list_images
 
 SUMMARY = "Fetch a data set."
 EXAMPLE = "div2k"

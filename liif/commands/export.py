@@ -4,10 +4,10 @@ import argparse
 import logging
 from pathlib import Path
 
-from liif.checkpoint import read_checkpoint
 from liif.commands.options import check_target, checkpoint_input
-from liif.export import FORMATS, export
-from liif.pretrained import chosen
+from liif.hub.export import FORMATS, export
+from liif.hub.pretrained import resolve_checkpoint
+from liif.models.checkpoint import read_checkpoint
 
 SUMMARY = "Write a model as two graphs, encoder and decoder, for other programs (ONNX, PyTorch)."
 EXAMPLE = "edsr-light --format onnx --out exported"
@@ -25,7 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     check_target(options.out / "model.json")
-    checkpoint = read_checkpoint(chosen(options.checkpoint))
+    checkpoint = read_checkpoint(resolve_checkpoint(options.checkpoint))
     for file in export(checkpoint, options.out, options.format):
         log.info("wrote %s", file)
     return 0

@@ -3,9 +3,10 @@
 import argparse
 from hashlib import sha256
 
-from liif.errors import UserError
-from liif.pretrained import DEFAULT, MODELS, Pretrained, get
-from liif.unpack import format_bytes
+from liif.core.errors import UserError
+from liif.core.files import format_bytes
+from liif.hub.catalog import DEFAULT, MODELS, Pretrained
+from liif.hub.pretrained import get
 
 SUMMARY = "List the trained models that have names, or fetch one."
 EXAMPLE = "get edsr-liif"

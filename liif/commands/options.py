@@ -6,8 +6,8 @@ import re
 import tempfile
 from pathlib import Path
 
-from liif.errors import UserError
-from liif.evaluate import Means
+from liif.core.errors import UserError
+from liif.inference.predict import InferenceOptions
 
 CHECKPOINT = (
     "a model: a name that `liif models` lists, a run's last.pt, a .safetensors or an official .pth"
@@ -22,18 +22,18 @@ def config_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def checkpoint_argument(parser: argparse.ArgumentParser, default: str) -> None:
-    """--checkpoint, for `pretrained.chosen`; what is used without it."""
+    """--checkpoint, for `pretrained.resolve_checkpoint`; what is used without it."""
     text = f"{CHECKPOINT} (default: {default})"
     parser.add_argument("--checkpoint", type=Path, metavar="NAME|FILE", help=text)
 
 
 def checkpoint_input(parser: argparse.ArgumentParser) -> None:
-    """A positional checkpoint, for `pretrained.chosen`."""
+    """A positional checkpoint, for `pretrained.resolve_checkpoint`."""
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help=CHECKPOINT)
 
 
-def means_arguments(parser: argparse.ArgumentParser) -> None:
-    """By what means a model enlarges, for `chosen_means`."""
+def inference_arguments(parser: argparse.ArgumentParser) -> None:
+    """By what means a model enlarges, for `inference_options`."""
     text = "bf16 is several times as fast where the machine has units for it (loss < 0.01 dB)"
     parser.add_argument("--precision", choices=("float32", "bf16"), default="float32", help=text)
     text = "reference: the published formulation, plain and slow"
@@ -50,17 +50,19 @@ def means_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def scoring_arguments(parser: argparse.ArgumentParser) -> None:
-    """--round, for `chosen_means`."""
+    """--round, for `inference_options`."""
     text = "round results to 8 bit before scoring"
     parser.add_argument("--round", action="store_true", help=text)
 
 
-def chosen_means(options: argparse.Namespace) -> Means:
+def inference_options(options: argparse.Namespace) -> InferenceOptions:
     """Raises UserError for options that do not go together."""
     if options.engine == "reference" and (options.precision != "float32" or options.memory):
         raise UserError("--engine reference knows neither --precision nor --memory")
-    chosen = {field: getattr(options, field) for field in Means._fields if field in options}
-    return Means(**chosen)
+    chosen = {
+        field: getattr(options, field) for field in InferenceOptions._fields if field in options
+    }
+    return InferenceOptions(**chosen)
 
 
 def check_target(file: Path) -> None:

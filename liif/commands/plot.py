@@ -1,4 +1,4 @@
-"""`liif plot`: what is to be drawn, read and made; `liif.plot` draws it."""
+"""`liif plot`: what is to be drawn, read and made; `liif.figures.plot` draws it."""
 
 import argparse
 import logging
@@ -7,19 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
-from liif.checkpoint import write_atomically
-from liif.commands.device import chosen_device, device_argument
-from liif.commands.options import check_target, chosen_means, means_arguments
-from liif.crops import Box, Row, Scene, enlarged
-from liif.data.images import image_size, read_image
+from liif.commands.device import device_argument, select_device
+from liif.commands.options import check_target, inference_arguments, inference_options
+from liif.core.errors import UserError
+from liif.core.progress import progress_bar
 from liif.data.pairs import reduced_size
-from liif.errors import UserError
-from liif.plot import SUFFIXES, crops_figure, curves_figure, rendered, scores_figure, styled
-from liif.pretrained import load
-from liif.results import METRICS, model_name, over, read_points, read_run, shortest
-from liif.runlog import shows_progress
+from liif.evaluation.results import METRICS, model_name, over, read_points, read_run, shortest
+from liif.figures.crops import Box, Row, Scene, enlarged
+from liif.figures.plot import SUFFIXES, crops_figure, curves_figure, rendered, scores_figure, styled
+from liif.hub.pretrained import load
+from liif.images.rgb8 import image_size, read_image
+from liif.models.checkpoint import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,7 +68,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     text = "models, files or names that `liif models` lists, and what they are called in the figure"
     sub.add_argument("--checkpoint", nargs="+", required=True, metavar="[NAME=]FILE", help=text)
     device_argument(sub)
-    means_arguments(sub)
+    inference_arguments(sub)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -109,13 +108,13 @@ def _curves(options: argparse.Namespace) -> "Figure":
 
 
 def _crops(options: argparse.Namespace) -> "Figure":
-    by = chosen_means(options)
+    by = inference_options(options)
     scenes = list(zip(options.image, _boxes(options), strict=True))
     files = _named(options.checkpoint)
-    device = chosen_device(options.device)
+    device = select_device(options.device)
     models = {name: load(file, device) for name, file in files.items()}
     total = len(scenes) * len(options.scales)
-    bar = tqdm(total=total, unit="row", dynamic_ncols=True, disable=not shows_progress())
+    bar = progress_bar(total=total, unit="row")
 
     def rows(image: np.ndarray, box: Box, path: Path) -> Iterator[Row]:
         for scale in options.scales:

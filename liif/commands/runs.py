@@ -12,11 +12,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from liif.config import TrainConfig
-from liif.configfile import load_config
-from liif.errors import UserError
-from liif.record import read_record
-from liif.resume import is_occupied
+from liif.core.config_file import load_config
+from liif.core.errors import UserError
+from liif.training.config import TrainConfig
+from liif.training.record import read_record
+from liif.training.resume import is_occupied
 
 SUMMARY = "List the runs, their state and how to go on."
 EXAMPLE = "runs/edsr-liif"

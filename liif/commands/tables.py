@@ -5,20 +5,24 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
-from liif.checkpoint import write_atomically
-from liif.commands.device import chosen_device, device_argument, keep_freed_memory, machine
-from liif.commands.options import check_target, chosen_means, means_arguments, scoring_arguments
-from liif.configfile import load_config
-from liif.distributed import joined
-from liif.errors import UserError
-from liif.lpips import lpips_score
-from liif.pretrained import chosen, find
-from liif.report import as_csv, as_json, as_latex, as_markdown, entries
-from liif.runlog import shows_progress
-from liif.tableconfig import Cell, TableConfig, find_checkpoints, table_cells
-from liif.tables import Bench, Job
+from liif.commands.device import device_argument, keep_freed_memory, machine, select_device
+from liif.commands.options import (
+    check_target,
+    inference_arguments,
+    inference_options,
+    scoring_arguments,
+)
+from liif.core.config_file import load_config
+from liif.core.distributed import joined
+from liif.core.errors import UserError
+from liif.core.progress import progress_bar
+from liif.evaluation.perceptual import lpips_score
+from liif.evaluation.report import as_csv, as_json, as_latex, as_markdown, entries
+from liif.evaluation.table_config import Cell, TableConfig, find_checkpoints, table_cells
+from liif.evaluation.tables import Bench, Job
+from liif.hub.catalog import find
+from liif.hub.pretrained import resolve_checkpoint
+from liif.models.checkpoint import write_atomically
 
 SUMMARY = "Measure a table of the paper and set it beside the published numbers."
 EXAMPLE = "--table benchmark --sets set5,set14"
@@ -48,7 +52,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--lpips", action="store_true", help='LPIPS, too; needs pip install "liif[metrics]"')
     add("--list", action="store_true", help="only list the rows' configurations and checkpoints")
     device_argument(parser)
-    means_arguments(parser)
+    inference_arguments(parser)
     scoring_arguments(parser)
 
 
@@ -68,11 +72,11 @@ def run(options: argparse.Namespace) -> int:
         for config, cell in {cell.config: cell for cell in cells if cell.config}.items():
             print(f"{config}\t{cell.checkpoint or 'missing'}")
         return 0
-    device = chosen_device(options.device)
+    device = select_device(options.device)
     keep_freed_memory(device)
     check_target(options.out / f"{file.stem}.md")
     perceptual = lpips_score(device) if options.lpips else None
-    kept, by = options.out / "measurements", chosen_means(options)
+    kept, by = options.out / "measurements", inference_options(options)
     with joined(device) as team:
         bench = Bench(kept, device, machine(device), by, perceptual, team)
         jobs = bench.plan(cells, needed=sets)
@@ -106,7 +110,7 @@ def _write(folder: Path, name: str, table: TableConfig, cells: Sequence[Cell]) -
 def _measure(bench: Bench, jobs: Sequence[Job]) -> None:
     total, known = sum(len(job.pairs) for job in jobs), sum(len(job.cell.records) for job in jobs)
     log.info("%d images to measure, %d known already", total, known)
-    bar = tqdm(total=total, unit="image", dynamic_ncols=True, disable=not shows_progress())
+    bar = progress_bar(total=total, unit="image")
     with bar:
         for job in jobs:
             if not len(job.pairs):
@@ -149,4 +153,4 @@ def _assignment(text: str) -> tuple[str, Path]:
         raise UserError(f"--checkpoint {text}: must be CONFIG=FILE, e.g. edsr-liif=weights.pth")
     if not Path(path).is_file() and find(path) is None:
         raise UserError(f"--checkpoint {text}: no such file, nor a name that `liif models` lists")
-    return name, chosen(path)
+    return name, resolve_checkpoint(path)

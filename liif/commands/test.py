@@ -8,30 +8,29 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
-from liif.checkpoint import write_atomically
-from liif.commands.device import chosen_device, device_argument, keep_freed_memory
+from liif.commands.device import device_argument, keep_freed_memory, select_device
 from liif.commands.options import (
     check_target,
     checkpoint_argument,
-    chosen_means,
     config_arguments,
-    means_arguments,
+    inference_arguments,
+    inference_options,
     scoring_arguments,
 )
-from liif.config import TestConfig
-from liif.configfile import load_config
-from liif.data.images import write_image
+from liif.core.config_file import load_config
+from liif.core.distributed import joined
+from liif.core.errors import UserError
+from liif.core.progress import progress_bar
 from liif.data.pairs import open_pairs
 from liif.data.paths import data_path
-from liif.distributed import joined
-from liif.errors import UserError
-from liif.evaluate import Score, shared_scores, to_image
-from liif.metrics import protocol
-from liif.pretrained import load
-from liif.runlog import shows_progress
-from liif.validation import mean
+from liif.evaluation.config import TestConfig
+from liif.evaluation.evaluate import Score, evaluate_distributed
+from liif.evaluation.protocols import get_protocol
+from liif.hub.pretrained import load
+from liif.images.convert import to_image
+from liif.images.rgb8 import write_image
+from liif.models.checkpoint import write_atomically
+from liif.training.validation import mean
 
 SUMMARY = "Score a model on a set of images."
 EXAMPLE = "--config configs/test-set5-x2.yaml"
@@ -45,7 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     config_arguments(parser)
     device_argument(parser)
     checkpoint_argument(parser, "the configuration's")
-    means_arguments(parser)
+    inference_arguments(parser)
     scoring_arguments(parser)
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the scores there")
     parser.add_argument("--save-images", type=Path, metavar="DIR", help="write the results there")
@@ -54,9 +53,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     config = load_config(TestConfig, options.config, options.set)
     checkpoint = options.checkpoint or _configured_checkpoint(config, options.config)
-    device = chosen_device(options.device)
+    device = select_device(options.device)
     keep_freed_memory(device)
-    by = chosen_means(options)
+    by = inference_options(options)
     if options.out:
         check_target(options.out)
     if options.save_images:
@@ -68,13 +67,13 @@ def run(options: argparse.Namespace) -> int:
         scale=config.scale,
         lr=None if lr is None else data_path(config.data_root, lr),
     )
-    how = protocol(config.protocol, config.scale)
+    protocol = get_protocol(config.protocol, config.scale)
     started = time.perf_counter()
     with joined(device) as team:
         found: list[Score] = []
-        bar = tqdm(total=len(pairs), unit="image", dynamic_ncols=True, disable=not shows_progress())
+        bar = progress_bar(total=len(pairs), unit="image")
         with bar:
-            for score in shared_scores(team, model, pairs, how, by):
+            for score in evaluate_distributed(team, model, pairs, protocol, by):
                 if options.save_images and score.sr is not None:
                     write_image(options.save_images / f"{score.name}.png", to_image(score.sr))
                 found.append(score._replace(pair=None, sr=None))

@@ -10,15 +10,15 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 
-from liif.commands.device import chosen_device, device_argument, keep_freed_memory
+from liif.commands.device import device_argument, keep_freed_memory, select_device
 from liif.commands.options import config_arguments
-from liif.config import TrainConfig
-from liif.configfile import load_config
+from liif.core.config_file import load_config
+from liif.core.distributed import Team, joined
+from liif.core.errors import UserError
 from liif.data.loader import STOPS
-from liif.distributed import Team, joined
-from liif.errors import UserError
-from liif.resume import occupied
-from liif.train import train
+from liif.training.config import TrainConfig
+from liif.training.loop import train
+from liif.training.resume import occupied
 
 SUMMARY = "Train a model."
 EXAMPLE = "--config configs/edsr-liif.yaml"
@@ -35,7 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    device = chosen_device(options.device)
+    device = select_device(options.device)
     keep_freed_memory(device)
     with joined(device) as team:
         return _run(options, team)

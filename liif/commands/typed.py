@@ -2,8 +2,8 @@
 
 import argparse
 
-from liif.crops import Box
-from liif.geometry import Size, Window
+from liif.core.sizes import Size, Window
+from liif.figures.crops import Box
 
 
 def scale(text: str) -> tuple[float, float]:

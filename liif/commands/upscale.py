@@ -11,11 +11,22 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from liif.commands.device import chosen_device, device_argument
-from liif.commands.options import check_target, checkpoint_argument, chosen_means, means_arguments
+from liif.commands.device import device_argument, select_device
+from liif.commands.options import (
+    check_target,
+    checkpoint_argument,
+    inference_arguments,
+    inference_options,
+)
 from liif.commands.typed import box, crop, scale, side, size
-from liif.compare import comparison
-from liif.data.formats import (
+from liif.core.distributed import Team, joined
+from liif.core.errors import UserError
+from liif.core.progress import progress_bar
+from liif.core.sizes import OutputSpec
+from liif.figures.compare import comparison
+from liif.hub.catalog import DEFAULT
+from liif.hub.pretrained import load
+from liif.images.formats import (
     TARGETS,
     Layout,
     holds_animation,
@@ -23,17 +34,13 @@ from liif.data.formats import (
     write_animation,
     write_photo,
 )
-from liif.data.images import write_image
-from liif.data.photo import Photo, photo_size, read_photo
-from liif.data.png import Samples
-from liif.distributed import Team, joined
-from liif.enlarge import Asked, enlarged
-from liif.errors import UserError
-from liif.evaluate import Means
-from liif.models.sr import SRModel
-from liif.naming import BESIDE, FIELDS, Input, Job, Plan, inputs, output, plan
-from liif.pretrained import DEFAULT, load
-from liif.runlog import shows_progress
+from liif.images.naming import BESIDE, FIELDS, Input, Job, Plan, inputs, output, plan
+from liif.images.photo import Photo, photo_size, read_photo
+from liif.images.png import Samples
+from liif.images.rgb8 import write_image
+from liif.inference.enlarge import enlarged
+from liif.inference.predict import InferenceOptions
+from liif.models.model import SRModel
 
 SUMMARY = "Enlarge pictures to any size."
 EXAMPLE = "photo.jpg large.png --scale 3.7"
@@ -65,7 +72,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--crop", type=crop, metavar="X,Y,W,H", help=text)
     text = "bits per channel (default: the picture's own where the format holds them)"
     parser.add_argument("--bits", type=int, choices=(8, 16), help=text)
-    means_arguments(parser)
+    inference_arguments(parser)
     text = "write a picture of parts of the input beside bicubic and the model; without --output "
     text += "nothing else is written"
     parser.add_argument("--compare", type=Path, metavar="FILE.png", help=text)
@@ -78,8 +85,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    by, asked = chosen_means(options), _asked(options)
-    device = chosen_device(options.device)
+    by, asked = inference_options(options), _asked(options)
+    device = select_device(options.device)
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is damaged is told in our words
     with joined(device) as team:
         paths, place = _paths(options)
@@ -114,7 +121,7 @@ def _paths(options: argparse.Namespace) -> tuple[list[Path], str | None]:
     return (paths, None) if glob.has_magic(names[1]) else (paths[:1], names[1])
 
 
-def _asked(options: argparse.Namespace) -> Asked:
+def _asked(options: argparse.Namespace) -> OutputSpec:
     size, width, height = options.size, options.width, options.height
     given = [options.scale, size, width, height]
     if sum(each is not None for each in given) != 1 and not (
@@ -128,7 +135,7 @@ def _asked(options: argparse.Namespace) -> Asked:
     if options.reference and given == [None] * 4:
         size = photo_size(options.reference)
     height, width = size or (height, width)
-    return Asked(options.scale, height, width, options.crop)
+    return OutputSpec(options.scale, height, width, options.crop)
 
 
 def _possible(planned: Plan) -> Plan:
@@ -144,14 +151,17 @@ def _possible(planned: Plan) -> Plan:
 
 
 def _do_all(
-    team: Team, model: SRModel, jobs: Sequence[Job], asked: Asked, bits: int | None, by: Means
+    team: Team,
+    model: SRModel,
+    jobs: Sequence[Job],
+    asked: OutputSpec,
+    bits: int | None,
+    by: InferenceOptions,
 ) -> list[str]:
     """What went wrong."""
     failures: list[str] = []
     total = sum(job.size[0] * job.size[1] for job in jobs)
-    with tqdm(
-        total=total, unit="px", unit_scale=True, dynamic_ncols=True, disable=not shows_progress()
-    ) as bar:
+    with progress_bar(total=total, unit="px", unit_scale=True) as bar:
         for job in jobs:
             try:
                 _do(team, model, job, asked, bits, by, bar)
@@ -163,7 +173,13 @@ def _do_all(
 
 
 def _do(
-    team: Team, model: SRModel, job: Job, asked: Asked, bits: int | None, by: Means, bar: Bar
+    team: Team,
+    model: SRModel,
+    job: Job,
+    asked: OutputSpec,
+    bits: int | None,
+    by: InferenceOptions,
+    bar: Bar,
 ) -> None:
     """Enlarge one picture, or all frames of an animation. Raises UserError."""
     frames = _agreed(team, job.picture.path)
@@ -232,8 +248,8 @@ def _compare(
     options: argparse.Namespace,
     pictures: Sequence[Input],
     model: SRModel,
-    asked: Asked,
-    by: Means,
+    asked: OutputSpec,
+    by: InferenceOptions,
     team: Team,
 ) -> None:
     if len(pictures) != 1:

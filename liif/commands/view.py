@@ -8,11 +8,12 @@ from pathlib import Path
 
 import torch
 
-from liif.commands.device import chosen_device, device_argument, keep_freed_memory
+from liif.commands.device import device_argument, keep_freed_memory, select_device
 from liif.commands.options import CHECKPOINT
-from liif.errors import UserError
-from liif.models.sr import Precision, SRModel
-from liif.pretrained import DEFAULT, chosen, load
+from liif.core.errors import UserError
+from liif.hub.catalog import DEFAULT
+from liif.hub.pretrained import load, resolve_checkpoint
+from liif.models.model import Precision, SRModel
 
 SUMMARY = "Look at a picture at any scale, in the browser."
 EXAMPLE = "photo.jpg"
@@ -42,8 +43,8 @@ def run(options: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         needed = f"the viewer needs {error.name}: pip install 'liif[view]'"
         raise UserError(needed) from None
-    checkpoints = [chosen(name) for name in options.checkpoint or [None]]
-    device = chosen_device(options.device)
+    checkpoints = [resolve_checkpoint(name) for name in options.checkpoint or [None]]
+    device = select_device(options.device)
     precision: Precision = options.precision or _fastest(device)
     picture = read_picture(options.input, options.input.name)
     listener = _listener(options.port)

@@ -13,18 +13,18 @@ from typing import Literal
 
 import numpy as np
 
-from liif.data.images import Pixels, image_size, read_image
+from liif.core.errors import UserError
+from liif.core.sizes import Size
 from liif.data.mapped import (
-    Size,
+    ImageFiles,
     Skipped,
-    Source,
     broken_error,
     each_good,
     find_source,
     num_bytes,
     open_cache,
 )
-from liif.errors import UserError
+from liif.images.rgb8 import Pixels, image_size, read_image
 
 logger = logging.getLogger("liif")
 
@@ -119,7 +119,7 @@ def open_images(
     return store
 
 
-def _open_in_memory(source: Source, skip_broken: bool, progress: bool) -> ImageStore:
+def _open_in_memory(source: ImageFiles, skip_broken: bool, progress: bool) -> ImageStore:
     skipped: Skipped = []
     images = dict(each_good(read_image, source, skipped, skip_broken, progress))
     for image in images.values():
@@ -128,7 +128,7 @@ def _open_in_memory(source: Source, skip_broken: bool, progress: bool) -> ImageS
     return ImageStore([source.names[i] for i in images], sizes, skipped, list(images.values()))
 
 
-def _open_files(source: Source, skip_broken: bool, progress: bool) -> ImageStore:
+def _open_files(source: ImageFiles, skip_broken: bool, progress: bool) -> ImageStore:
     def decoded_size(path: Path) -> Size:
         return _size(read_image(path))
 

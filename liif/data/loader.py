@@ -16,9 +16,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from liif.data.device import Draws, OnDevice
-from liif.data.samples import Draw, Sample, SizeVariedSource, Source
-from liif.errors import UserError
+from liif.core.errors import UserError
+from liif.data.gpu import CropSpecs, DeviceSampler
+from liif.data.samplers import SampleSource
+from liif.data.samples import CropSpec, Sample
+from liif.data.size_varied import SizeVariedSource
 
 STOPS = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGUSR1] if sys.platform != "win32" else [])
 """Signals that ask a training to save and stop."""
@@ -60,30 +62,30 @@ def order_of_pass(seed: int, number: int, images: int) -> np.ndarray:
     return stream(seed, number, ORDERS).permutation(images)
 
 
-def image_of(source: Source, seed: int, number: int) -> int:
+def image_of(source: SampleSource, seed: int, number: int) -> int:
     """Which image sample `number` of the endless sequence is cut from."""
     turn, position = divmod(number, len(source))
     return int(order_of_pass(seed, turn, len(source))[position])
 
 
-def make_sample(source: Source, seed: int, number: int) -> Sample:
+def make_sample(source: SampleSource, seed: int, number: int) -> Sample:
     """Sample `number` of the endless sequence."""
     return source.sample(image_of(source, seed, number), stream(seed, number, SAMPLES))
 
 
-def draw_sample(source: Source, seed: int, number: int) -> Draw:
+def draw_sample(source: SampleSource, seed: int, number: int) -> CropSpec:
     """The random numbers that sample `number` is made from."""
-    assert not isinstance(source, SizeVariedSource)  # OnDevice knows none
+    assert not isinstance(source, SizeVariedSource)  # DeviceSampler knows none
     return source.draw(image_of(source, seed, number), stream(seed, number, SAMPLES))
 
 
-class Batches(Dataset["Batch | Draws | UserError"]):
+class Batches(Dataset["Batch | CropSpecs | UserError"]):
     """Batch `step` holds samples step·batch_size … (step + 1)·batch_size - 1, or of these those
     that are in `share`; or only what they are made from."""
 
     def __init__(
         self,
-        source: Source,
+        source: SampleSource,
         *,
         seed: int,
         batch_size: int,
@@ -96,10 +98,12 @@ class Batches(Dataset["Batch | Draws | UserError"]):
         # What each worker is at, in memory that outlives it: a sample's number + 1.
         self.at = torch.zeros(workers, dtype=torch.int64).share_memory_()
 
-    def __getitem__(self, step: int) -> "Batch | Draws | UserError":
+    def __getitem__(self, step: int) -> "Batch | CropSpecs | UserError":
         first = step * self.batch_size
         if self.draws:
-            return Draws.of([draw_sample(self.source, self.seed, first + i) for i in self.share])
+            return CropSpecs.of(
+                [draw_sample(self.source, self.seed, first + i) for i in self.share]
+            )
         try:
             samples = [self._sample(first + i) for i in self.share]
         except UserError as error:  # a worker's exception would arrive as a printed traceback
@@ -121,7 +125,7 @@ class Batches(Dataset["Batch | Draws | UserError"]):
 
 
 def batches(
-    source: Source,
+    source: SampleSource,
     *,
     seed: int,
     batch_size: int,
@@ -130,11 +134,11 @@ def batches(
     share: range | None = None,
     workers: int = 0,
     pin_memory: bool = False,
-    made: OnDevice | None = None,
+    device_sampler: DeviceSampler | None = None,
 ) -> Generator[Batch, None, None]:
     """Batches start … stop - 1, made ahead of time by `workers` processes (0: when asked for); of
-    each, all samples or those in `share`. With `made` they are made there, from what the processes
-    draw.
+    each, all samples or those in `share`. With `device_sampler` the processes only draw the random
+    numbers, and the samples are made on the device.
 
     Raises:
         UserError: a file that cannot be read, wherever it was read.
@@ -146,7 +150,7 @@ def batches(
         batch_size=batch_size,
         share=share,
         workers=workers,
-        draws=made is not None,
+        draws=device_sampler is not None,
     )
     loader = DataLoader(
         dataset,
@@ -162,7 +166,7 @@ def batches(
         for batch in loader:
             if isinstance(batch, UserError):
                 raise batch
-            yield batch if made is None else Batch(*made.batch(batch))
+            yield batch if device_sampler is None else Batch(*device_sampler.batch(batch))
     except BaseException as error:
         if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid"):
             reason = str(error).splitlines()[0].rstrip(".")

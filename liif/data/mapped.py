@@ -21,22 +21,22 @@ from typing import NamedTuple, TypeVar
 
 from tqdm import tqdm
 
-from liif.data.images import image_size, list_images, read_image
-from liif.errors import UserError
+from liif.core.errors import UserError
+from liif.core.sizes import Size
+from liif.images.rgb8 import image_size, list_images, read_image
 
 if sys.platform != "win32":
     import fcntl
 
 logger = logging.getLogger("liif")
 T = TypeVar("T")
-Size = tuple[int, int]  # (H, W)
 Skipped = list[tuple[str, str]]  # (name, reason)
 
 _FORMAT = 1  # raise it when the files change, or what `read_image` makes of an image
 _THREADS = min(8, os.cpu_count() or 1)  # Pillow decodes outside Python's lock
 
 
-class Source(NamedTuple):
+class ImageFiles(NamedTuple):
     """The image files under `path`, a folder or one file, with their relative POSIX names."""
 
     path: Path
@@ -52,15 +52,15 @@ class Index(NamedTuple):
     skipped: Skipped
 
 
-def find_source(path: Path) -> Source:
+def find_source(path: Path) -> ImageFiles:
     """The images under a folder, or a single one; raises UserError as `list_images` does."""
     files = list_images(path)
     root = path if path.is_dir() else path.parent
-    return Source(path, files, [file.relative_to(root).as_posix() for file in files])
+    return ImageFiles(path, files, [file.relative_to(root).as_posix() for file in files])
 
 
 def open_cache(
-    source: Source, cache_dir: Path | None, *, skip_broken: bool, progress: bool
+    source: ImageFiles, cache_dir: Path | None, *, skip_broken: bool, progress: bool
 ) -> tuple[Path, Index]:
     """The file of pixels of `source`, built if there is none yet, and its index.
 
@@ -90,7 +90,7 @@ def open_cache(
 
 def each_good(
     read: Callable[[Path], T],
-    source: Source,
+    source: ImageFiles,
     skipped: Skipped,
     skip_broken: bool,
     progress: bool = False,
@@ -129,7 +129,7 @@ def broken_error(reasons: list[str]) -> UserError:
 
 
 def _rebuild(
-    target: Path, source: Source, skip_broken: bool, progress: bool, is_locked: bool
+    target: Path, source: ImageFiles, skip_broken: bool, progress: bool, is_locked: bool
 ) -> Index:
     """Make the cache `target`; remove what it supersedes and, if locked, what dead builds left."""
     siblings = f"{target.name.split('-')[0]}-*"
@@ -155,7 +155,7 @@ def _rebuild(
     return index
 
 
-def _build(folder: Path, source: Source, skip_broken: bool, progress: bool) -> Index:
+def _build(folder: Path, source: ImageFiles, skip_broken: bool, progress: bool) -> Index:
     """Decode all images into `folder`, in parallel but written one by one."""
     headers = _in_order(image_size, source.files)
     needed = sum(num_bytes(size) for size in headers if not isinstance(size, UserError))
@@ -174,7 +174,7 @@ def _build(folder: Path, source: Source, skip_broken: bool, progress: bool) -> I
     return index
 
 
-def _read_index(folder: Path, source: Source) -> Index | None:
+def _read_index(folder: Path, source: ImageFiles) -> Index | None:
     """The index of a cache; None if there is none, it is damaged, or it could be more complete."""
     try:
         content = json.loads((folder / "index.json").read_text(encoding="utf-8"))
@@ -231,7 +231,7 @@ def _lock(path: Path) -> Generator[bool, None, None]:
         yield is_locked
 
 
-def _fingerprint(source: Source) -> str:
+def _fingerprint(source: ImageFiles) -> str:
     """Changes when a file is added, removed, renamed or rewritten."""
     stats = [file.stat() for file in source.files]
     rows = [(n, s.st_size, s.st_mtime_ns) for n, s in zip(source.names, stats, strict=True)]

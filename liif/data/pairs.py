@@ -15,13 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from liif.data.images import image_size, list_images, read_image
-from liif.data.resize import pillow_bicubic
-from liif.errors import UserError
+from liif.core.errors import UserError
+from liif.core.sizes import Scale, Size
+from liif.images.resize import pillow_bicubic
+from liif.images.rgb8 import image_size, list_images, read_image
 
 Array = np.ndarray
-Scale = tuple[float, float]
-Size = tuple[int, int]
 
 
 class Pair(NamedTuple):

@@ -5,13 +5,13 @@ from typing import Annotated, Union
 import torch
 from pydantic import Field
 
+from liif.core.section import Section
 from liif.models.decoders.liif import LiifConfig
 from liif.models.decoders.metasr import MetaSrConfig
 from liif.models.decoders.upsampler import UpsamplerConfig
 from liif.models.encoders.edsr import EdsrConfig
 from liif.models.encoders.rdn import RdnConfig
-from liif.models.sr import SRModel
-from liif.section import Section
+from liif.models.model import SRModel
 
 ENCODERS = {"edsr-baseline": EdsrConfig, "rdn": RdnConfig}
 DECODERS = {"liif": LiifConfig, "metasr": MetaSrConfig, "upsampler": UpsamplerConfig}

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from liif.models.decoders.liif import Liif
-from liif.models.sr import SRModel
+from liif.models.model import SRModel
 
 CHUNK = 30_000
 

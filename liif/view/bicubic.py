@@ -5,8 +5,8 @@ import math
 import numpy as np
 from PIL import Image
 
-from liif.data.images import Pixels
-from liif.geometry import Size, Window
+from liif.core.sizes import Size, Window
+from liif.images.rgb8 import Pixels
 
 
 def bicubic(image: Pixels, window: Window, size: Size, rows: Size) -> Pixels:

@@ -4,8 +4,8 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
-from liif.data.images import Pixels, read_image
-from liif.geometry import Size
+from liif.core.sizes import Size
+from liif.images.rgb8 import Pixels, read_image
 from liif.view.cache import Cache
 
 OPEN = 2**29

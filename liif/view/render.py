@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import NamedTuple
 
-from liif.data.images import Pixels
-from liif.evaluate import to_image, to_tensor
-from liif.geometry import Field, Grid, Size, Window, borders
-from liif.models.sr import Precision, SRModel
+from liif.core.sizes import Size, Window, borders
+from liif.images.convert import to_image, to_tensor
+from liif.images.rgb8 import Pixels
+from liif.models.field import Field
+from liif.models.geometry import Grid
+from liif.models.model import Precision, SRModel
 from liif.view.bicubic import bicubic
 from liif.view.cache import Cache
 from liif.view.pictures import Picture
@@ -126,7 +128,7 @@ class Renderer:
     def _encoded(self, picture: Picture, model: SRModel, region: Region) -> Field:
         y, x = _with_halo(region, picture.size, model.halo)
         lr = to_tensor(picture.pixels[slice(*y), slice(*x)])[None].to(model.mean)
-        return model.encoded(lr, precision=self._precision).placed((y[0], x[0]), picture.size)
+        return model.encoded(lr, precision=self._precision).at_origin((y[0], x[0]), picture.size)
 
 
 def outward(band: Size, start: int, rows: Callable[[], int]) -> Iterator[Size]:

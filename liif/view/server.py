@@ -23,9 +23,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from liif.data.images import Pixels
-from liif.errors import UserError
-from liif.geometry import Window
+from liif.core.errors import UserError
+from liif.core.sizes import Window
+from liif.images.rgb8 import Pixels
 from liif.view.guard import Guard
 from liif.view.pictures import Picture, Pictures, read_picture
 from liif.view.render import BICUBIC, Renderer, View

@@ -14,11 +14,13 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["PIL", "yaml", "liif.data.images", "liif.configfile"]):
-    from liif.config import TrainConfig
-    from liif.configfile import load_config
-    from liif.data.images import read_image
-    from liif.errors import UserError
+with atheris.instrument_imports(
+    include=["PIL", "yaml", "liif.images.rgb8", "liif.core.config_file"]
+):
+    from liif.core.config_file import load_config
+    from liif.core.errors import UserError
+    from liif.images.rgb8 import read_image
+    from liif.training.config import TrainConfig
 
 WHAT = {"images": read_image, "configs": lambda path: load_config(TrainConfig, path)}
 

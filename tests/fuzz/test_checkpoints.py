@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fuzz.cases import confine, damaged, many, within_limits
-from liif.checkpoint import FORMAT, read_checkpoint
-from liif.config import TrainConfig
-from liif.errors import UserError
+from liif.core.errors import UserError
 from liif.models.build import ModelConfig, build_model
-from liif.state import new_state
+from liif.models.checkpoint import FORMAT, read_checkpoint
+from liif.training.config import TrainConfig
+from liif.training.state import new_state
 
 pytestmark = [
     pytest.mark.timeout(0),  # cases have their own

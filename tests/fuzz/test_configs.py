@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fuzz.cases import confine, damaged, many, within_limits
-from liif.config import TestConfig, TrainConfig
-from liif.configfile import dump_config, load_config
-from liif.errors import UserError
-from liif.tableconfig import TableConfig
+from liif.core.config_file import dump_config, load_config
+from liif.core.errors import UserError
+from liif.evaluation.config import TestConfig
+from liif.evaluation.table_config import TableConfig
+from liif.training.config import TrainConfig
 
 pytestmark = pytest.mark.timeout(0)  # cases have their own
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fuzz.cases import confine, damaged, many, within_limits
-from liif.data.images import SUFFIXES, image_size, read_image
-from liif.errors import UserError
+from liif.core.errors import UserError
+from liif.images.rgb8 import SUFFIXES, image_size, read_image
 
 pytestmark = [
     pytest.mark.timeout(0),  # cases have their own

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fuzz.cases import confine, many, within_limits
-from liif.checkpoint import load
 from liif.cli import main
-from liif.data.images import read_image, write_image
+from liif.images.rgb8 import read_image, write_image
 from liif.models.build import ModelConfig, build_model
+from liif.models.checkpoint import load_checkpoint
 
 pytestmark = pytest.mark.timeout(0)  # cases have their own
 
@@ -126,5 +126,5 @@ def is_number(text):
 
 
 def test_the_smallest_picture_at_the_largest_scale(tiny_checkpoint):
-    result = load(tiny_checkpoint).upscale(picture(1, 1), scale=30)
+    result = load_checkpoint(tiny_checkpoint).upscale(picture(1, 1), scale=30)
     assert result.shape == (3, 30, 30) and result.isfinite().all()

@@ -7,10 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from liif.geometry import Field, corners, grid_corners
-from liif.models import fused
+from liif.core.section import Section, Widths
+from liif.models.field import Field
+from liif.models.geometry import corners, grid_corners
+from liif.models.kernels import fused
 from liif.models.layers import Mlp, after_first
-from liif.section import Section, Widths
 
 
 class LiifConfig(Section):
@@ -81,6 +82,6 @@ class Liif(nn.Module):
         for share, number in zip(weight.unbind(1)[2:], relative[0], strict=False):
             bias = bias + share * number
         at = grid_corners(y, x, field.size, ensemble=self.local_ensemble)
-        if self.fuse and fused.serves(field, len(y) * len(x), ensemble=self.local_ensemble):
+        if self.fuse and fused.is_supported(field, len(y) * len(x), ensemble=self.local_ensemble):
             return fused.decode(field, at, bias)
         return fused.plain(field, at, bias)

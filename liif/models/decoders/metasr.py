@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from liif.geometry import EDGE, Field, nearest
+from liif.core.section import Section, Width
+from liif.models.field import Field
+from liif.models.geometry import EDGE, nearest
 from liif.models.layers import Mlp
-from liif.section import Section, Width
 
 
 class MetaSrConfig(Section):

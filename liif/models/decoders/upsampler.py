@@ -5,9 +5,10 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from liif.geometry import Field, nearest
+from liif.core.section import Section, Width
+from liif.models.field import Field
+from liif.models.geometry import nearest
 from liif.models.layers import conv
-from liif.section import Section, Width
 
 STAGES = {2: [2], 3: [3], 4: [2, 2], 8: [2, 2, 2]}
 """Factors of the pixel shuffles that make up a scale."""

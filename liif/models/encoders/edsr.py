@@ -6,8 +6,8 @@ from typing import Literal
 from pydantic import PositiveFloat
 from torch import Tensor, nn
 
+from liif.core.section import Section, Width
 from liif.models.layers import ResBlock, conv
-from liif.section import Section, Width
 
 
 class EdsrConfig(Section):

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from liif.core.section import Section, Width
 from liif.models.layers import conv
-from liif.section import Section, Width
 
 CONFIGURATIONS = {"A": (20, 6, 32), "B": (16, 8, 64)}
 """D blocks of C convolutions with growth rate G (Zhang et al. 2018, sec. 5)."""

@@ -1,0 +1,113 @@
+"""Files written whole or not at all, whatever happens meanwhile: kill, full disk, power cut."""
+
+import glob
+import os
+import shutil
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from liif.core.errors import UserError
+
+
+def write_atomically(path: Path, data: bytes | memoryview, keep: Path | None = None) -> None:
+    """Write a whole file or nothing: a temporary file in the same folder, flushed, read back and
+    compared, then renamed. What was there before is named `keep`, or goes.
+
+    Raises:
+        UserError: it could not be written; what was there before is intact.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(path)
+        temporary.unlink(missing_ok=True)  # what a process of this number left, or a link elsewhere
+        with temporary.open("xb+") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+            if not _holds(file, data):
+                raise OSError("it does not read back as it was written; check the disk")
+        if keep is not None:
+            _link(path, keep)
+        temporary.replace(path)
+        _flush_folder(path.parent)
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written: {error.strerror or error}. "
+            "What was there before is unchanged; make room or choose another folder."
+        ) from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def _holds(file: IO[bytes], data: bytes | memoryview) -> bool:
+    """Whether a file is these bytes and no more."""
+    if sys.platform == "linux":  # from the disk, not from the memory that the system still has
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    file.seek(0)
+    part = 2**20
+    same = all(file.read(part) == bytes(data[i : i + part]) for i in range(0, len(data), part))
+    return same and not file.read(1)
+
+
+def _link(path: Path, other: Path) -> None:
+    """A second name for a file, in place of what had it; not on disks that know no such links."""
+    name = other.with_name(f".{other.name}.{os.getpid()}.tmp")
+    with suppress(OSError):
+        _remove_stale(other)
+        name.unlink(missing_ok=True)
+        name.hardlink_to(path)
+        name.replace(other)
+        name.unlink(missing_ok=True)  # left where both were one file already
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a rename survive a power cut; not every system lets a folder be flushed."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove the temporary files of processes that were killed while they wrote this file."""
+    for stale in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        number = stale.suffixes[-2][1:]
+        with suppress(OSError):
+            if number.isdecimal() and not _is_alive(int(number)):
+                stale.unlink()
+
+
+def _is_alive(process: int) -> bool:
+    if sys.platform == "win32":  # where asking so would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def check_room(folder: Path, needed: int) -> None:
+    """Raises UserError if fewer bytes are free on the disk of a folder."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f"{folder}: not enough room: {format_bytes(needed)} needed, {format_bytes(free)} free; "
+            "make room or choose another folder"
+        )
+
+
+def format_bytes(n: int) -> str:
+    """As people write it: 3.53 GB."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n >= size:
+            return f"{n / size:.3g} {unit}"
+    return f"{n} bytes"

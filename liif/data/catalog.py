@@ -1,0 +1,175 @@
+"""Where the data sets come from, as data: archives, their checksums, and what they unpack to."""
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from liif.core.errors import UserError
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is fetched in one piece."""
+
+    name: str
+    """`liif download NAME` fetches every part that is called so, or NAME-…."""
+    folders: dict[str, int]
+    """What proves that it is there: folders under the data root, the images in each."""
+    urls: tuple[str, ...] = ()
+    """Mirrors of one archive, to be tried in this order; none: see the set's `instructions`."""
+    into: str = ""
+    """The folder under the data root that the archive is unpacked in."""
+    size: int | None = None
+    """Of the archive, in bytes, where it is recorded."""
+    checksum: str | None = None
+    """Of the archive, md5:… or sha256:…."""
+    also: tuple[str, ...] = ()
+    """Other names of it."""
+
+    def is_called(self, name: str) -> bool:
+        return f"{self.name}-".startswith(f"{name}-") or name in self.also
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A published set of images."""
+
+    name: str
+    title: str
+    terms: str
+    """The publishers' terms, as far as we know them."""
+    parts: tuple[Part, ...]
+    instructions: str
+    """How to get it where the archives fail, or where there are none."""
+
+
+def select(names: list[str]) -> list[tuple[DataSet, list[Part]]]:
+    """The parts that are called by these names, in any case of letters, set by set.
+
+    Raises UserError for a name that is none.
+    """
+    names = [name.lower().replace("_", "-") for name in names]
+    for name in names:
+        if not any(part.is_called(name) for each in DATA_SETS for part in each.parts):
+            known = [
+                n for each in DATA_SETS for part in each.parts for n in (part.name, *part.also)
+            ]
+            sets = [each.name for each in DATA_SETS]
+            listed = ", ".join(dict.fromkeys([*sets, *known]))
+            raise UserError(f"{name}: no such data set; there are {listed}")
+    chosen = [
+        (each, [part for part in each.parts if any(part.is_called(name) for name in names)])
+        for each in DATA_SETS
+    ]
+    return [(each, parts) for each, parts in chosen if parts]
+
+
+def find_folder(path: str) -> tuple[Part, int | None] | None:
+    """The part that a path under the data root belongs to, and how many images should be there,
+    which is not known (None) of what lies inside a folder. None for paths of no part."""
+    place = PurePosixPath(path)
+    for part in (part for each in DATA_SETS for part in each.parts):
+        for folder, images in part.folders.items():
+            if place.is_relative_to(folder):
+                return part, images if place == PurePosixPath(folder) else None
+    return None
+
+
+# A copy that is not the authors', at one fixed version: its files have the sums recorded below.
+_DIV2K_MIRRORS = (
+    "https://data.vision.ee.ethz.ch/cvl/DIV2K/",
+    "https://huggingface.co/datasets/goodfellowliu/DIV2K/resolve/"
+    "d8a7b7e82add5be32adb51d9442b7932b1739e89/",
+)
+
+
+# Archive DIV2K_….zip, images, bytes, checksum.
+_DIV2K_ARCHIVES = """\
+train_HR 800 3530603713 sha256:9d0b9c463f6e35b6c62cc6a930ee2224f670b34c1df841a57670f9acf0f6c335
+train_LR_bicubic_X2 800 925390592 sha256:a53a424317575838dadce4bcd97cf7b744d6855f43740ed5f0245af3cf4bd850
+train_LR_bicubic_X3 800 427847282 md5:ad80b9fe40c049a07a8a6c51bfab3b6d
+train_LR_bicubic_X4 800 246914039 md5:76c43ec4155851901ebbe8339846d93d
+valid_HR 100 448993893 sha256:20dd31fd84d777bc1cf5d6b7654a3f569c0aec74458ae094122ad1d0489900fc
+valid_LR_bicubic_X2 100 117763600 sha256:60eed9875c697df51204aa579e2a699e1d5215095788a097ff54dd17e2664d57
+valid_LR_bicubic_X3 100 54513392 md5:18b1d310f9f88c13618c287927b29898
+valid_LR_bicubic_X4 100 ? md5:21962de700c8d368c6ff83314480eff0
+"""  # noqa: E501
+
+
+def _div2k(file: str, images: str, size: str, checksum: str) -> Part:
+    kind, _, scale = file.partition("_bicubic_")  # …_LR_bicubic_X2.zip holds …_LR_bicubic/X2/
+    folder = f"DIV2K/DIV2K_{kind}_bicubic/{scale}" if scale else f"DIV2K/DIV2K_{kind}"
+    return Part(
+        name="-".join(["div2k", *f"{kind}_{scale}".lower().strip("_").split("_")]),
+        folders={folder: int(images)},
+        urls=tuple(f"{mirror}DIV2K_{file}.zip" for mirror in _DIV2K_MIRRORS),
+        into="DIV2K",
+        size=None if size == "?" else int(size),
+        checksum=checksum,
+    )
+
+
+DIV2K = DataSet(
+    name="div2k",
+    title="DIV2K",
+    terms="academic research only; the photographs belong to their owners",
+    parts=tuple(_div2k(*line.split()) for line in _DIV2K_ARCHIVES.splitlines()),
+    instructions="""\
+Try again later: the server is slow at times. Or get the archive from elsewhere and give its
+folder's address with --from URL (the checksum is held against it), or unpack it by hand; the
+layout is in datasets/README.md.""",
+)
+
+BENCHMARK = DataSet(
+    name="benchmark",
+    title="Set5, Set14, B100, Urban100",
+    terms="Set5, Set14: none stated; B100: non-commercial research and education; Urban100: "
+    "photographs from Flickr",
+    parts=(
+        Part(
+            name="benchmark",
+            folders={
+                f"benchmark/{name}/{kind}": images
+                for name, images in (("Set5", 5), ("Set14", 14), ("B100", 100), ("Urban100", 100))
+                for kind in ("HR", "LR_bicubic/X2", "LR_bicubic/X3", "LR_bicubic/X4")
+            },
+            urls=("https://cv.snu.ac.kr/research/EDSR/benchmark.tar",),
+            checksum="md5:4ace41d33c2384b97e6b320cd0afd6ba",
+            also=("set5", "set14", "b100", "urban100"),
+        ),
+    ),
+    instructions="""\
+That server has been down for long times. Instead:
+1. Get the high-resolution images from a copy, for example
+   https://huggingface.co/datasets/eugenesiow/Set5 (and …/Set14, …/BSD100, …/Urban100),
+   and put them into benchmark/Set5/HR (benchmark/Set14/HR, benchmark/B100/HR, …) under the data
+   root.
+2. Make the low-resolution ones with the lines of Python in datasets/README.md, "Set5, Set14,
+   B100, Urban100"; for Set5, Set14 and B100 they come out as published, bit for bit.
+3. liif data check""",
+)
+
+CELEBAHQ = DataSet(
+    name="celebahq",
+    title="CelebA-HQ, 256, 128, 64 and 32 px",
+    terms="non-commercial research only; no copies may be passed on",
+    parts=(
+        Part(
+            name="celebahq",
+            folders={
+                f"CelebAHQ/{side}/{split}": images
+                for side in (256, 128, 64, 32)
+                for split, images in (("train", 25000), ("test", 5000))
+            },
+        ),
+    ),
+    instructions="""\
+The archive that the LIIF authors used is gone and no official copy of it is known. Instead:
+1. Get CelebAMask-HQ (3 GB, the same 30,000 faces as JPEG files) by hand from
+   https://github.com/switchablenorms/CelebAMask-HQ and unpack it; or rebuild the originals with
+   https://github.com/tkarras/progressive_growing_of_gans.
+2. Make CelebAHQ/256, 128, 64 and 32 under the data root, train and test in each, with the lines
+   of Python in datasets/README.md, "CelebA-HQ".
+3. liif data check""",
+)
+
+DATA_SETS = (DIV2K, BENCHMARK, CELEBAHQ)

@@ -1,0 +1,63 @@
+"""PSNR and SSIM, and the published ways of taking them.
+
+Images are (3, H, W) float in [0, 1]; they are not rounded to 8 bit.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from liif.evaluation.protocols import ScoreProtocol
+
+LUMA = (65.738, 129.057, 25.064)
+"""ITU-R BT.601 luma of RGB in [0, 1], in units of 1/256."""
+
+
+def luma(image: Tensor) -> Tensor:
+    """(3, H, W) -> (1, H, W), without the constant 16/256 that no difference sees."""
+    weights = image.new_tensor(LUMA).view(3, 1, 1) / 256
+    return (image * weights).sum(dim=0, keepdim=True)
+
+
+def psnr(sr: Tensor, hr: Tensor, protocol: ScoreProtocol) -> float:
+    """Peak signal-to-noise ratio in dB, peak 1; infinite where the images are equal."""
+    difference = sr - hr
+    if protocol.luma:
+        difference = luma(difference)
+    error = protocol.crop(difference).square().mean().item()
+    return -10 * math.log10(error) if error > 0 else math.inf
+
+
+def ssim(sr: Tensor, hr: Tensor, protocol: ScoreProtocol) -> float:
+    """Mean structural similarity (Wang, Bovik, Sheikh, Simoncelli 2004): Gaussian window of 11 px,
+    sigma 1.5, whole windows only; RGB is the mean of its channels. NaN below 11 px."""
+    if protocol.luma:
+        sr, hr = luma(sr) + 16 / 256, luma(hr) + 16 / 256
+    sr, hr = protocol.crop(sr), protocol.crop(hr)
+    if min(sr.shape[-2:]) < 11:
+        return math.nan
+    # One channel at a time, in double precision: the variances are small differences.
+    channels = [_ssim_channel(a.double(), b.double()) for a, b in zip(sr, hr, strict=True)]
+    return sum(channels) / len(channels)
+
+
+def _ssim_channel(a: Tensor, b: Tensor) -> float:
+    """SSIM of (H, W)."""
+    mean_a, mean_b = _window_mean(a), _window_mean(b)
+    var_a = _window_mean(a * a) - mean_a * mean_a
+    var_b = _window_mean(b * b) - mean_b * mean_b
+    covariance = _window_mean(a * b) - mean_a * mean_b
+    c1, c2 = 0.01**2, 0.03**2
+    top = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
+    return (top / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))).mean().item()
+
+
+def _window_mean(x: Tensor) -> Tensor:
+    """Gaussian mean around every pixel of (H, W) whose window lies inside."""
+    at = torch.arange(-5, 6, device=x.device, dtype=x.dtype)
+    kernel = torch.exp(-at.square() / (2 * 1.5**2))
+    kernel = kernel / kernel.sum()
+    rows = F.conv2d(x[None, None], kernel.view(1, 1, 11, 1))
+    return F.conv2d(rows, kernel.view(1, 1, 1, 11))[0, 0]

@@ -1,0 +1,118 @@
+"""The trained models that have names: what they are, where they come from."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from liif.models.build import ModelConfig
+
+DEFAULT = "edsr-light"
+
+
+SHIPPED = Path(__file__).parent / "weights"
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A trained model that can be asked for by name."""
+
+    name: str
+    title: str
+    model: ModelConfig
+    file: str
+    """Its name, in the package or in the folder of fetched models."""
+    licence: str
+    data: str
+    """What it was trained on."""
+    scores: str = "not recorded"
+    """Measured with this package unless it says otherwise."""
+    is_shipped: bool = False
+    urls: tuple[str, ...] = ()
+    """Mirrors, tried in this order. None where there is no checksum to hold a file against."""
+    size: int | None = None
+    checksum: str | None = None
+    """sha256:…"""
+    by_hand: str = ""
+    """How to get it where there are no mirrors, or where they fail."""
+    also: tuple[str, ...] = ()
+    """Other names of it."""
+
+    @property
+    def path(self) -> Path:
+        """Where it is, or would be."""
+        return (SHIPPED if self.is_shipped else models_folder()) / self.file
+
+
+def _config(encoder: dict[str, object], hidden: int, layers: int) -> ModelConfig:
+    decoder = {"name": "liif", "hidden": [hidden] * layers}
+    return ModelConfig.model_validate({"encoder": encoder, "decoder": decoder})
+
+
+_OFFICIAL = "BSD-3-Clause (github.com/yinboc/liif); DIV2K is for academic research only"
+
+
+_DIV2K = "DIV2K, 800 photographs; clean pictures reduced by bicubic, x1 to x4"
+
+
+MODELS = (
+    Pretrained(
+        name="edsr-light",
+        title="light LIIF: EDSR of 16 blocks, 48 channels, and a decoder of 3 layers, 128 wide",
+        model=_config({"name": "edsr-baseline", "width": 48}, 128, 3),
+        file="edsr-light.safetensors",
+        licence="BSD-3-Clause, as this package; BSDS500 is for research and education",
+        data="50 photographs of 2040 px and the 400 training images of BSDS500; clean pictures "
+        "reduced by bicubic, x1 to x4",
+        scores="Set5 (luma) x2 37.31, x3 33.51, x4 31.30 dB",
+        is_shipped=True,
+    ),
+    Pretrained(
+        name="edsr-liif",
+        title="the authors' EDSR-baseline-LIIF: 16 blocks, 64 channels; 4 layers, 256 wide",
+        model=_config({"name": "edsr-baseline"}, 256, 4),
+        file="edsr-baseline-liif.pth",
+        licence=_OFFICIAL,
+        data=_DIV2K,
+        scores="Set5 (luma) x2 37.99, x3 34.40, x4 32.24 dB",
+        # The links of the authors' README, as direct downloads.
+        urls=(
+            "https://www.dropbox.com/s/6f402wcn4v83w2v/edsr-baseline-liif.pth?dl=1",
+            "https://drive.usercontent.google.com/download"
+            "?id=1wBHSrgPLOHL_QVhPAIAcDC30KSJLf67x&export=download&confirm=t",
+        ),
+        size=18_890_445,
+        checksum="sha256:1cf77e16f33ee17bd04049f497eaea1e06f25585dbb1919e4c7cd1d9d4d23d57",
+        by_hand="its links are in the README of https://github.com/yinboc/liif",
+        also=("edsr-baseline-liif",),
+    ),
+    Pretrained(
+        name="rdn-liif",
+        title="the authors' RDN-LIIF: RDN of 16 blocks, 64 channels; 4 layers, 256 wide",
+        model=_config({"name": "rdn"}, 256, 4),
+        file="rdn-liif.pth",
+        licence=_OFFICIAL,
+        data=_DIV2K,
+        scores="Set5 (luma) x2 38.17, x3 34.68, x4 32.50 dB, as published, not measured here",
+        by_hand="its checksum is not known to us, so nothing is fetched unasked; the authors' "
+        "links to it (256 MB) are in the README of https://github.com/yinboc/liif",
+    ),
+)
+
+
+def models_folder() -> Path:
+    """Of fetched models: $LIIF_MODELS, else liif/models under $XDG_DATA_HOME or ~/.local/share."""
+    if own := os.environ.get("LIIF_MODELS"):
+        return Path(os.path.expanduser(own))
+    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(os.path.expanduser(data), "liif", "models")
+
+
+def find(name: str) -> Pretrained | None:
+    """The model of that name, if there is one."""
+    name = name.lower().replace("_", "-")
+    return next((each for each in MODELS if name in (each.name, *each.also)), None)
+
+
+def names() -> str:
+    """All names, for messages."""
+    return ", ".join(each.name for each in MODELS)

@@ -1,0 +1,177 @@
+"""A trained model as two graphs that other programs run without this package.
+
+    encoder   image (1, 3, h, w) float32 in [0, 1], of any height and width -> codes (1, h, w, K)
+    decoder   codes, coord (Q, 2), cell (1, 2) -> rgb (Q, 3), not clamped, of any number of points
+
+Coordinates and cells are those of the package: (y, x), pixel i of n at -1 + (2i+1)/n, the cell
+(2/H, 2/W). Normalisation is inside. The graphs hold standard operators only, so the decoder spells
+out what `Liif.query` leaves to a CPU's own products.
+"""
+
+import io
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from liif.core.errors import UserError
+from liif.core.files import write_atomically
+from liif.models.checkpoint import Checkpoint
+from liif.models.decoders.liif import Liif
+from liif.models.decoders.upsampler import Upsampler
+from liif.models.field import Field
+from liif.models.geometry import corners
+from liif.models.model import SRModel
+
+FORMAT = "liif-export/1"
+
+
+class ExportedEncoder(nn.Module):
+    """Image (1, 3, h, w) -> what the decoder gathers from."""
+
+    def __init__(self, model: SRModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.model.encode(image).codes
+
+
+class ExportedDecoder(nn.Module):
+    """Codes and points -> colours in image units."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, model: SRModel) -> None:
+        super().__init__()
+        self.decoder = model.decoder
+        self.register_buffer("mean", model.mean.clone())
+        self.register_buffer("std", model.std.clone())
+
+    def forward(self, codes: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
+        field = Field(codes, size=(codes.shape[1], codes.shape[2]))
+        decoder = self.decoder
+        if isinstance(decoder, Liif):
+            rgb = _plain_query(decoder, field, coord[None], cell)
+        else:
+            rgb = decoder.query(field, coord[None], cell[None])
+        return (rgb * self.std + self.mean)[0]
+
+
+def _plain_query(decoder: Liif, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
+    """Liif.query by linear layers and ReLU alone: (1, Q, 2) and (1, 2) -> (1, Q, 3)."""
+    y, x = coord.unbind(-1)
+    relative = [(cell[:, i : i + 1] * field.size[i]).expand_as(y) for i in (0, 1)]
+    first = decoder.mlp.linear[0]
+    weight = first.weight[:, -decoder.inputs :]
+    rgb = torch.zeros_like(coord[..., :1])
+    for corner in corners(y, x, field.size, ensemble=decoder.local_ensemble):
+        inputs = [corner.offset_y, corner.offset_x, *relative][: decoder.inputs]
+        share = F.linear(torch.stack(inputs, dim=-1), weight, first.bias)
+        hidden = field.gather(corner.row, corner.col) + share
+        rgb = rgb + decoder.mlp.layers[1:](hidden) * corner.weight[..., None]
+    return rgb
+
+
+class Graph(NamedTuple):
+    """One of the two, and what its inputs and its output are called."""
+
+    program: ExportedProgram
+    inputs: tuple[str, ...]
+    output: str
+
+
+def graphs(model: SRModel) -> dict[str, Graph]:
+    """The two graphs of a model, with every size left open that may differ.
+
+    Raises:
+        UserError: a network for one scale, which has no continuous decoder.
+    """
+    if isinstance(model.decoder, Upsampler):
+        raise UserError("a network for one scale has no decoder to export; LIIF and MetaSR do")
+    model = model.cpu().eval()
+    # Sides and points differ from one another, or they would be taken for the same unknown.
+    image = torch.zeros(1, 3, 6, 7)
+    with torch.no_grad():
+        codes = model.encode(image).codes
+    encoder, decoder = ExportedEncoder(model).eval(), ExportedDecoder(model).eval()
+    sides = {"image": {2: Dim.DYNAMIC, 3: Dim.DYNAMIC}}
+    points = {"codes": {1: Dim.DYNAMIC, 2: Dim.DYNAMIC}, "coord": {0: Dim.DYNAMIC}, "cell": None}
+    asked = codes, torch.zeros(5, 2), torch.ones(1, 2)
+    return {
+        "encoder": Graph(
+            torch.export.export(encoder, (image,), dynamic_shapes=sides), tuple(sides), "codes"
+        ),
+        "decoder": Graph(
+            torch.export.export(decoder, asked, dynamic_shapes=points), tuple(points), "rgb"
+        ),
+    }
+
+
+def _as_onnx(graph: Graph) -> bytes:
+    try:
+        import onnx  # noqa: F401  # pyright: ignore[reportUnusedImport]
+        import onnxscript  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    except ModuleNotFoundError:
+        raise UserError('--format onnx needs onnx: pip install "liif[export]"') from None
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)  # it tells what it does not optimise
+    program = torch.onnx.export(
+        graph.program,
+        dynamo=True,
+        input_names=list(graph.inputs),
+        output_names=[graph.output],
+        optimize=False,  # it takes the smallest area of the local ensemble, 1e-9, for nothing
+        verbose=False,
+    )
+    assert program is not None
+    return program.model_proto.SerializeToString()
+
+
+def _as_pt2(graph: Graph) -> bytes:
+    buffer = io.BytesIO()
+    torch.export.save(graph.program, buffer)
+    return buffer.getvalue()
+
+
+FORMATS: dict[str, tuple[str, Callable[[Graph], bytes]]] = {
+    "onnx": (".onnx", _as_onnx),
+    "torch": (".pt2", _as_pt2),
+}
+"""The ending of a graph's file, and what is in it."""
+
+
+def export(checkpoint: Checkpoint, folder: Path, kind: str) -> list[Path]:
+    """Write encoder, decoder and model.json, which names them, describes the model, and holds the
+    `halo`: how many low-resolution pixels around a tile its result depends on.
+
+    Args:
+        checkpoint: of LIIF or MetaSR.
+        folder: where they go; files of these names are replaced.
+        kind: one of FORMATS.
+
+    Raises:
+        UserError: a network for one scale; no onnx; not to be written.
+    """
+    suffix, content = FORMATS[kind]
+    model = checkpoint.build()
+    halo = model.halo
+    files = {folder / f"{name}{suffix}": content(g) for name, g in graphs(model).items()}
+    encoder, decoder = (file.name for file in files)
+    about = {
+        "format": FORMAT,
+        "encoder": encoder,
+        "decoder": decoder,
+        "halo": halo,
+        "model": checkpoint.model.model_dump(mode="json"),
+    }
+    files[folder / "model.json"] = (json.dumps(about, indent=1) + "\n").encode()
+    for file, data in files.items():
+        write_atomically(file, data)
+    return list(files)

@@ -1,0 +1,196 @@
+"""Models in the layout of the Hugging Face Hub: config.json, model.safetensors and a model card.
+
+    from liif.hub import HubModel, hub_model
+
+    hub_model("runs/my-liif/last.pt", data="my photographs").save_pretrained("my-liif")
+    model = HubModel.from_pretrained("my-liif")  # a folder, or USER/NAME on the Hub
+
+Weights are read from safetensors only, whatever else a repository holds: nothing of it is executed.
+model.safetensors is also a checkpoint like any other, for `--checkpoint` and `liif.load`.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+
+from liif.core.errors import UserError
+from liif.core.section import Section
+from liif.hub.catalog import DEFAULT, find
+from liif.hub.pretrained import resolve_checkpoint
+from liif.models.build import ModelConfig
+from liif.models.checkpoint import read_checkpoint, save_weights
+from liif.models.model import SRModel
+
+try:
+    from huggingface_hub import ModelCard, ModelCardData, PyTorchModelHubMixin, hf_hub_download
+except ModuleNotFoundError as error:
+    raise ImportError('liif.hub needs huggingface_hub: pip install "liif[hub]"') from error
+
+FILE = "model.safetensors"
+UNKNOWN = "not stated"
+Text = Annotated[str, Field(max_length=2000)]
+
+
+class About(Section):
+    """What a model card tells beside the architecture."""
+
+    title: Text = "a local implicit image function"
+    data: Text = UNKNOWN
+    """What it was trained on."""
+    scores: Text = UNKNOWN
+    licence: Text = UNKNOWN
+
+
+class _HubConfig(ModelConfig):
+    """config.json."""
+
+    about: About = About()
+
+
+class HubModel(SRModel, PyTorchModelHubMixin):
+    """An SRModel with `save_pretrained`, `from_pretrained` and `push_to_hub`."""
+
+    def __init__(
+        self,
+        encoder: dict[str, Any],
+        decoder: dict[str, Any],
+        about: dict[str, Any] | None = None,
+    ) -> None:
+        """Untrained, from what config.json holds: two parts of ModelConfig, and About."""
+        config = _HubConfig.model_validate(
+            {"encoder": encoder, "decoder": decoder, "about": about or {}}
+        )
+        trunk = config.encoder.build()
+        super().__init__(trunk, config.decoder.build(trunk.width))
+        self.config = ModelConfig(encoder=config.encoder, decoder=config.decoder)
+        self.about = config.about
+        self._hub_mixin_config = config.model_dump(mode="json")
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        save_weights(save_directory / FILE, self.config, self.state_dict())
+
+    @classmethod
+    def from_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride]
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        **options: Any,  # noqa: ANN401
+    ) -> "HubModel":
+        """The model of a folder or of a repository on the Hub, in evaluation mode.
+
+        Args:
+            pretrained_model_name_or_path: a folder that there is, else USER/NAME.
+            options: `revision`, `token`, `cache_dir`, `local_files_only` and `force_download` of
+                huggingface_hub, whose errors for what cannot be fetched are its own; and
+                `map_location`, a device.
+
+        Raises:
+            UserError: not a model of ours in that layout.
+        """
+        try:
+            return super().from_pretrained(pretrained_model_name_or_path, **options)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise UserError(
+                f"{pretrained_model_name_or_path}: no model of ours in the Hub's layout: {reason}"
+            ) from None
+
+    @classmethod
+    def _from_pretrained(
+        cls,
+        *,
+        model_id: str,
+        map_location: str = "cpu",
+        **options: Any,  # noqa: ANN401
+    ) -> "HubModel":
+        config = {key: options.pop(key, {}) for key in ("encoder", "decoder", "about")}
+        file = Path(model_id, FILE)
+        if not Path(model_id).is_dir():
+            options.pop("strict", None)
+            file = Path(hf_hub_download(model_id, FILE, **options))
+        checkpoint = read_checkpoint(file)
+        try:
+            stated = _HubConfig.model_validate(config)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))[:100]
+            raise ValueError(f"config.json: {where}: {first['msg']}") from None
+        if checkpoint.model != ModelConfig(encoder=stated.encoder, decoder=stated.decoder):
+            raise ValueError(f"config.json describes another model than {FILE} holds")
+        model = cls(**stated.model_dump(mode="json"))
+        model.load_state_dict(checkpoint.weights)
+        return model.eval().to(map_location)
+
+    def generate_model_card(self, **told: str) -> ModelCard:  # pyright: ignore
+        """The README.md of a repository; `told` goes before what `about` holds, by its names."""
+        about = About(**{**self.about.model_dump(), **told})
+        is_bsd = about.licence.startswith("BSD-3-Clause")
+        facts = ModelCardData(
+            library_name="liif",
+            license="bsd-3-clause" if is_bsd else None,
+            pipeline_tag="image-to-image",
+            tags=["super-resolution", "implicit-neural-representation", "pytorch_model_hub_mixin"],
+        )
+        parts = [f"- {part}: `{getattr(self.config, part)}`" for part in ("encoder", "decoder")]
+        count = sum(p.numel() for p in self.parameters())
+        return ModelCard(
+            CARD.format(facts=facts.to_yaml(), parts="\n".join(parts), count=count, about=about)
+        )
+
+
+CARD = """---
+{facts}
+---
+# Super-resolution of any scale: {about.title}
+
+A local implicit image function (Chen, Liu, Wang: *Learning Continuous Image Representation with
+Local Implicit Image Function*, CVPR 2021, [arXiv 2012.09161](https://arxiv.org/abs/2012.09161)) for
+the package `liif`.
+
+```python
+from liif.hub import HubModel
+
+model = HubModel.from_pretrained("USER/NAME")
+large = model.upscale(image, scale=3.7)  # a PIL image, a NumPy array or a tensor; any scale
+```
+
+## Architecture
+{parts}
+- {count:,} weights, float32
+
+## Training data
+{about.data}
+
+## Scores
+{about.scores}
+
+## Limits
+It restores what its training pictures had lost when they were reduced. One that has seen clean
+pictures reduced by bicubic enlarges noise and JPEG artefacts with the rest. Detail that the small
+picture does not hold is a guess: nothing that it draws is evidence of what was there. Beyond the
+scales of its training the result becomes smooth rather than detailed.
+
+## Licence
+{about.licence}
+"""
+
+
+def hub_model(name_or_path: str | Path | None = None, **about: str) -> HubModel:
+    """A checkpoint, or a model by its name, as one for the Hub.
+
+    Args:
+        name_or_path: as of `liif.load`.
+        about: `title`, `data`, `scores`, `licence` for the model card; known of named models.
+
+    Raises:
+        UserError: no such model or file, as `liif.load`.
+    """
+    path = resolve_checkpoint(name_or_path)
+    checkpoint = read_checkpoint(path)
+    named = find(DEFAULT if name_or_path is None else str(name_or_path))
+    if named is not None and named.path == path:
+        known = {key: getattr(named, key) for key in About.model_fields}
+        about = {**known, **about}
+    model = HubModel(**checkpoint.model.model_dump(mode="json"), about=about)
+    model.load_state_dict(checkpoint.weights)
+    return model.eval()

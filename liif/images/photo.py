@@ -1,0 +1,285 @@
+"""Photographs as people have them: any depth, transparency, profile, EXIF, animations.
+
+Unlike `images.read_image`, which makes 8-bit RGB of everything for training and tests, nothing that
+a file holds is lost here that another file could hold. H W is the size of the upright picture.
+"""
+
+import io
+import logging
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+from PIL import ExifTags, Image, ImageCms
+from PIL.ImageFile import ImageFile
+
+from liif.images import rgb8 as images
+from liif.images.png import Samples
+from liif.images.rgb8 import RefusedError, check_pixels, opened, orientation_of, readable
+from liif.images.tiff import deep, deep_samples, is_tiff
+
+Image.init()
+FORMATS = (*images.FORMATS, *(("AVIF",) if "AVIF" in Image.OPEN else ()))
+SUFFIXES = (*images.SUFFIXES, ".gif", ".apng", *((".avif",) if "AVIF" in FORMATS else ()))
+ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
+"""Formats of which all frames are read; of others, as TIFF and MPO, the first picture."""
+
+LITTLE = sys.byteorder == "little"
+
+# Tags about the picture, not about how it was stored: these are kept.
+_KEPT = {
+    *(270, 271, 272, 282, 283, 296, 305, 306, 315, 18246, 18249, 33432),
+    *range(40091, 40096), ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo,
+}  # fmt: skip
+
+# How an ImageDescription begins that is written by scientific software and tells sizes.
+_SIZES = ('{"shape"', "<?xml", "ImageJ=")
+
+log = logging.getLogger("liif")
+
+
+class Photo(NamedTuple):
+    """One picture, upright."""
+
+    colour: Samples
+    """(H, W, 1 or 3), gray or RGB, uint8 or uint16, not multiplied by alpha."""
+    alpha: Samples | None = None
+    """(H, W) of the same type; None if all is opaque."""
+    icc: bytes | None = None
+    """Colour profile, of the same number of channels."""
+    exif: Image.Exif | None = None
+    """Without what the picture's new size or position would make untrue."""
+    frames: int = 1
+    """How many there are in the file; 1 for still pictures."""
+    duration: float = 0
+    """For how long this one is shown, in milliseconds."""
+    loop: int | None = None
+    """How often all are shown, 0 for ever; None if nothing is said."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.colour.shape[0], self.colour.shape[1]
+
+    @property
+    def bits(self) -> int:
+        return 8 * self.colour.itemsize
+
+
+def photo_size(path: Path) -> tuple[int, int]:
+    """(H, W) of the upright picture; UserError as `read_photo`, as far as the header tells."""
+    with readable(path):
+        if is_tiff(path):
+            with tifffile.TiffFile(path) as file:
+                if (page := deep(file)) is not None:
+                    turned = _orientation(_exif_of(path)) in (5, 6, 7, 8)
+                    return (page.size[1], page.size[0]) if turned else page.size
+    return images.image_size(path, FORMATS)
+
+
+def read_photo(path: Path) -> Iterator[Photo]:
+    """The picture, or the frames of an animation one after the other.
+
+    - EXIF orientation is applied.
+    - 16 bits stay 16 bits; 32-bit integers are taken for 16 bits if they all fit, else refused, as
+      floats are. TIFF of 16 bits that is stored in a rare way needs the package imagecodecs, or is
+      read as 8 bit, with a word in the log.
+    - Palettes, YCbCr and LAB become RGB; CMYK, too, by its own profile if there is one.
+    - Alpha, a transparent colour of the palette and a key colour become `alpha`.
+    - Of several pages the first is read, with a word in the log.
+
+    Raises UserError, naming the file and the reason, if it is missing, closed to the reader, not an
+    image, damaged, truncated or of more than `max_pixels()`, all frames of an animation together.
+    """
+    with readable(path):
+        page = _deep_tiff(path) if is_tiff(path) else None
+    if page is not None:
+        yield page
+        return
+    with opened(path, FORMATS) as image:
+        count = int(getattr(image, "n_frames", 1))
+        is_animated = image.format in ANIMATED and count > 1
+        if is_animated:
+            check_pixels(image.size[1], image.size[0], count)
+        elif count > 1 and image.format != "MPO":
+            log.warning("%s: %d pages; only the first is read", path, count)
+        first = 1 if is_animated and image.info.get("default_image") else 0
+        for i in range(first, count if is_animated else 1):
+            if i:
+                image.seek(i)
+            image.load()
+            photo = _photo(image, path, is_frame=is_animated)
+            if is_animated:
+                photo = photo._replace(
+                    frames=count - first,
+                    duration=float(image.info.get("duration") or 0),
+                    loop=image.info.get("loop"),
+                )
+            yield photo
+
+
+def _photo(image: ImageFile, path: Path, *, is_frame: bool) -> Photo:
+    exif = Image.Exif()
+    with suppress(Exception):  # damaged EXIF says nothing against the pixels
+        exif = image.getexif()
+    samples = None if is_frame else _deep_samples(image, path)
+    icc = image.info.get("icc_profile")
+    if samples is None:
+        if image.format == "TIFF" and max(_bits_of(image)) > 8 and image.mode[0] != "I":
+            log.warning("%s: of its 16 bits 8 are read; try pip install imagecodecs", path)
+        turn = images.UPRIGHT.get(orientation_of(image))
+        upright = image if turn is None else image.transpose(turn)
+        samples = _samples(_plain(upright, icc, force_rgb=is_frame))
+        if image.mode == "CMYK":
+            icc = None
+    else:
+        samples = _turned(samples, orientation_of(image))
+    colours = 1 if samples.shape[2] < 3 else 3
+    colour, alpha = samples[..., :colours], None
+    if samples.shape[2] > colours:
+        alpha = samples[..., colours]
+    elif samples.dtype == np.uint16 and (key := image.info.get("transparency")) is not None:
+        alpha = np.where((colour == np.uint16(key)).all(axis=2), 0, 65535).astype(np.uint16)
+    return _finished(colour, alpha, icc, exif)
+
+
+def _finished(colour: Samples, alpha: Samples | None, icc: bytes | None, exif: Image.Exif) -> Photo:
+    if alpha is not None and (alpha == np.iinfo(alpha.dtype).max).all():
+        alpha = None
+    space = b"GRAY" if colour.shape[2] == 1 else b"RGB "
+    return Photo(
+        np.ascontiguousarray(colour),
+        None if alpha is None else np.ascontiguousarray(alpha),
+        icc if icc and icc[16:20] == space else None,
+        _kept(exif),
+    )
+
+
+def _plain(image: Image.Image, icc: bytes | None, *, force_rgb: bool) -> Image.Image:
+    """Any decoded image as one of mode L, LA, RGB, RGBA or of 16 or 32 bits."""
+    if image.mode == "F":
+        raise RefusedError("floating-point pixels have no known range; save it as 8 or 16 bit")
+    if image.mode.startswith("I"):
+        return image
+    if image.mode == "La":
+        image = image.convert("LA")
+    if image.mode == "CMYK" and icc:
+        with suppress(ImageCms.PyCMSError, OSError):
+            source, srgb = ImageCms.ImageCmsProfile(io.BytesIO(icc)), ImageCms.createProfile("sRGB")
+            converted = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB")
+            assert converted is not None
+            return converted
+    gray = image.mode in ("1", "L", "LA") and not force_rgb
+    alpha = "A" if image.has_transparency_data else ""
+    return image.convert(("L" if gray else "RGB") + alpha)
+
+
+def _samples(image: Image.Image) -> Samples:
+    """(H, W, channels) of a plain image."""
+    array = np.asarray(image)
+    if image.mode.startswith("I"):
+        if array.min() < 0 or array.max() > 65535:
+            raise RefusedError("32-bit pixels beyond the 16-bit range; save it as 8 or 16 bit")
+        array = array.astype(np.uint16)
+    return array.reshape(*array.shape[:2], -1)
+
+
+def _deep_samples(image: ImageFile, path: Path) -> npt.NDArray[np.uint16] | None:
+    """uint16 (H, W, channels) of what has 16 bits per sample and is decoded to 8 by Pillow, which
+    takes the high byte of each; None for all others.
+
+    Decoded again with the order of bytes reversed, the low bytes come out. (torchvision's decoder
+    reads 16 bits, but is to be removed from it.)
+    """
+    with opened(path, FORMATS) as again:
+        raw, swapped = _raw_mode(again), {"B": "L", "L": "B", "N": "B" if LITTLE else "L"}
+        if not raw:
+            return None
+        is_gray = raw == "LA;16B" and again.mode == "RGBA"  # two bytes each, as if it were RGBA
+        if not is_gray and not re.fullmatch("RGBA?;16[BLN]", raw):
+            return None
+        new = "RGBA" if is_gray else raw[:-1] + swapped[raw[-1]]
+        again.tile = [tile._replace(args=_with_mode(tile.args, new)) for tile in again.tile]
+        again.load()
+        low = np.asarray(again).astype(np.uint16)
+    if is_gray:
+        return (256 * low[..., 0::2] + low[..., 1::2]).astype(np.uint16)
+    return (256 * np.asarray(image).astype(np.uint16) + low).astype(np.uint16)
+
+
+def _raw_mode(image: ImageFile) -> str:
+    """How the pixels lie in the file, in Pillow's words; "" for what has none."""
+    arguments: Any = image.tile[0].args if image.tile else ""
+    return str(arguments[0] if isinstance(arguments, tuple) else arguments)
+
+
+def _with_mode(arguments: Any, mode: str) -> Any:  # noqa: ANN401
+    """Pillow's arguments of a decoder, for another order of bytes."""
+    return (mode, *arguments[1:]) if isinstance(arguments, tuple) else mode
+
+
+def _deep_tiff(path: Path) -> Photo | None:
+    with tifffile.TiffFile(path) as file:
+        if (page := deep(file)) is None:
+            return None
+        check_pixels(*page.size)
+        if page.pages > 1:
+            log.warning("%s: %d pages; only the first is read", path, page.pages)
+        exif = _exif_of(path)
+        samples = _turned(deep_samples(page.page), _orientation(exif))
+    if page.colours == 4:
+        ink = Image.fromarray((samples[..., :4] >> 8).astype(np.uint8), "CMYK")
+        return _finished(_samples(_plain(ink, page.icc, force_rgb=True)), None, None, exif)
+    colour, alpha = samples[..., : page.colours], None
+    if page.has_alpha:
+        alpha = samples[..., page.colours]
+        if page.is_premultiplied:
+            straight = colour / np.maximum(alpha, 1)[..., None] * 65535
+            colour = straight.round().clip(0, 65535).astype(np.uint16)
+    return _finished(colour, alpha, page.icc, exif)
+
+
+def _bits_of(image: ImageFile) -> tuple[int, ...]:
+    """BitsPerSample of a TIFF file."""
+    return tuple(getattr(image, "tag_v2", {}).get(258, (1,)))
+
+
+def _turned(samples: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
+    """As the orientation says: mirrored or transposed (5 to 8), then flipped."""
+    if orientation in (5, 6, 7, 8):
+        samples = samples.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        samples = samples[::-1]
+    return samples[:, ::-1] if orientation in (2, 3, 6, 7) else samples
+
+
+def _exif_of(path: Path) -> Image.Exif:
+    """Of a TIFF file that Pillow need not be able to decode; empty if it is damaged."""
+    exif = Image.Exif()
+    with suppress(Exception), path.open("rb") as file:
+        exif.load_from_fp(file)
+        _ = dict(exif)
+    return exif
+
+
+def _orientation(exif: Image.Exif) -> int:
+    value = exif.get(ExifTags.Base.Orientation, 1)
+    return value if value in images.UPRIGHT else 1
+
+
+def _kept(exif: Image.Exif) -> Image.Exif | None:
+    """Tags about the picture; None if there are none or they are damaged."""
+    kept = Image.Exif()
+    with suppress(Exception):
+        for tag in exif:
+            if tag in _KEPT and not str(exif[tag]).startswith(_SIZES):
+                is_folder = tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
+                kept[tag] = dict(exif.get_ifd(tag)) if is_folder else exif[tag]
+        kept.tobytes()
+        return kept if len(kept) else None
+    return None

@@ -1,0 +1,300 @@
+"""Image files to uint8 pixels and back: list, read, measure, write.
+
+Everything inside the project is uint8 (H, W, 3), RGB. What becomes of every other kind of file is
+decided here, once (`read_image`), and every file that cannot be used ends in a `UserError`.
+"""
+
+import os
+import re
+import struct
+import uuid
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.Image import Transpose
+from PIL.ImageFile import ImageFile
+
+from liif.core.errors import UserError
+
+Pixels = npt.NDArray[np.uint8]
+Writer = tuple[str, Mapping[str, Any]]
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
+
+# By content, whatever the suffix. Named, so that no file can start a decoder that runs programs
+# (EPS starts Ghostscript). GIF is here because GIF files are found under names ending in .png.
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
+
+MAX_PIXELS = 89_478_485
+"""Most pixels of an image that is read, unless LIIF_MAX_PIXELS in the environment says otherwise: a
+file of some kilobytes can announce any number of them. The value is Pillow's (256 MB of RGB)."""
+
+# How to turn an image upright, by the value of its EXIF orientation (1: is upright).
+UPRIGHT: Mapping[int, Transpose] = {
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
+
+# Lossless but for JPEG, which has no such mode: there the quality at which loss is hard to see.
+WRITERS: Mapping[str, Writer] = {
+    ".png": ("PNG", {}),
+    ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
+    ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
+    ".webp": ("WEBP", {"lossless": True}),
+    ".bmp": ("BMP", {}),
+    ".tif": ("TIFF", {}),
+    ".tiff": ("TIFF", {}),
+    ".ppm": ("PPM", {}),
+}
+
+LARGEST = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535, "AVIF": 16384}  # pixels along a side
+
+
+def list_images(path: Path) -> list[Path]:
+    """Image files under a folder, links and sub-folders included, sorted by relative POSIX path.
+
+    A file is an image by its suffix (`SUFFIXES`, any case); names starting with a dot are skipped.
+    A single image file lists as itself. Raises UserError if there is none or a folder is closed.
+    """
+    help_text = (
+        f"looked for {' '.join(SUFFIXES)}. Point the data root at your data with "
+        "`--set data_root=FOLDER` or the environment variable LIIF_DATA; datasets/README.md says "
+        "how to get each data set."
+    )
+    place = os.path.abspath(path)
+    try:
+        if path.is_dir():
+            found = [Path(folder) / name for folder, names in walk(path) for name in names]
+        elif path.exists():
+            found = [path]
+        else:
+            raise UserError(f"{place}: no such file or folder; {help_text}")
+        images = [file for file in found if file.suffix.lower() in SUFFIXES and file.is_file()]
+    except OSError as error:
+        reason = f"cannot list {os.path.abspath(error.filename)}: {error.strerror}"
+        raise UserError(f"{place}: {reason}") from error
+    if not images:
+        raise UserError(f"{place}: no images here; {help_text}")
+    return sorted(images, key=lambda file: file.relative_to(path).as_posix())
+
+
+def walk(root: Path) -> Iterator[tuple[str, list[str]]]:
+    """Each folder under `root` with its visible files; a folder reached twice by links, once."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    seen: set[str] = set()
+    for folder, folders, names in os.walk(root, followlinks=True, onerror=fail):
+        real = os.path.realpath(folder)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield folder, [name for name in names if not name.startswith(".")]
+
+
+def read_image(path: Path) -> Pixels:
+    """Decode an image file to uint8 (H, W, 3), RGB, contiguous and writable.
+
+    - EXIF orientation is applied. Colour profiles are not.
+    - Gray is replicated to three channels; palette, 1-bit, CMYK, YCbCr and LAB become RGB.
+    - Transparency (alpha, also premultiplied; palette; key colour but of 16-bit gray) is composited
+      over white.
+    - 16 bit per channel is reduced to its high byte (value >> 8), in gray and in colour.
+      32-bit integers are taken for 16-bit ones if they all fit, else refused; floats are refused.
+    - Of several frames or pages the first is read.
+
+    Raises UserError, naming the file and the reason, if it is missing, closed to the reader, not an
+    image, damaged, truncated or of more than `max_pixels()`.
+    """
+    with opened(path) as image:
+        image.load()
+        turn = UPRIGHT.get(orientation_of(image))
+        return _to_rgb(image if turn is None else image.transpose(turn))
+
+
+def image_size(path: Path, formats: Sequence[str] = FORMATS) -> tuple[int, int]:
+    """(H, W) that `read_image` would return, from the file's header; raises UserError as it does.
+
+    Two rare kinds must be decoded to know: turned TIFF files (some versions of Pillow turn the size
+    only then) and PNG files whose metadata follow their pixels.
+    """
+    with opened(path, formats) as image:
+        if (image.format == "TIFF" and orientation_of(image) != 1) or (
+            image.format == "PNG" and _has_late_metadata(path)
+        ):
+            image.load()
+        width, height = image.size
+        return (width, height) if orientation_of(image) in (5, 6, 7, 8) else (height, width)
+
+
+def write_image(path: Path, image: Pixels) -> None:
+    """Write uint8 (H, W, 3) to `path`, whole or not at all; the suffix chooses the format.
+
+    Missing parent folders are made. All formats are lossless but JPEG (quality 95, 4:4:4).
+    Raises ValueError for another shape or dtype, UserError if the file cannot be written.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"expected uint8 (H, W, 3), not {image.dtype} {image.shape}")
+    form, options = check_format(path, (image.shape[0], image.shape[1]))
+    with whole_or_not_at_all(path) as temporary:
+        Image.fromarray(image).save(temporary, form, **options)
+
+
+def check_format(
+    path: Path, size: tuple[int, int], writers: Mapping[str, Writer] = WRITERS
+) -> Writer:
+    """Pillow's name of the format that the suffix chooses, and its options; UserError if there is
+    none or it cannot hold so many pixels along a side, (H, W)."""
+    if path.suffix.lower() not in writers:
+        raise UserError(f"{path}: cannot write this format; use one of {' '.join(writers)}")
+    form, options = writers[path.suffix.lower()]
+    if max(size) > (largest := LARGEST.get(form, 2**31 - 1)):
+        raise UserError(
+            f"{path}: {size[1]}×{size[0]} px is more than {form} can hold ({largest} px); use .png"
+        )
+    return form, options
+
+
+@contextmanager
+def whole_or_not_at_all(path: Path) -> Generator[Path, None, None]:
+    """A temporary file beside `path` that takes its place if all goes well."""
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+    except (OSError, ValueError) as error:  # ValueError: too large for the format
+        raise UserError(f"{os.path.abspath(path)}: cannot write the image: {error}") from error
+    finally:
+        with suppress(OSError):  # gone already if all went well
+            temporary.unlink()
+
+
+@contextmanager
+def opened(path: Path, formats: Sequence[str] = FORMATS) -> Generator[ImageFile, None, None]:
+    """The file opened by Pillow, its header read; every failure inside becomes a UserError."""
+    with readable(path), path.open("rb") as file, _identified(file, path, formats) as image:
+        check_pixels(image.size[1], image.size[0])
+        yield image
+
+
+@contextmanager
+def readable(path: Path) -> Generator[None, None, None]:
+    """Every failure to read this image becomes a UserError; so does a pipe."""
+    try:
+        if path.exists() and not (path.is_file() or path.is_dir()):  # waiting at a pipe has no end
+            raise RefusedError("a pipe or a device, not a file")
+        yield
+    except RefusedError as error:
+        raise UserError(_unreadable(path, str(error))) from None
+    except (UserError, MemoryError):
+        raise
+    except UnidentifiedImageError as error:
+        empty = os.path.getsize(path) == 0
+        reason = "the file is empty" if empty else "not an image of a known format, or damaged"
+        raise UserError(_unreadable(path, reason)) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        reason = f"{error} Pillow's own limit for WebP, GIF and TIFF; save it as PNG"
+        raise UserError(_unreadable(path, reason)) from error
+    except OSError as error:
+        raise UserError(_unreadable(path, error.strerror or str(error))) from error
+    except Exception as error:  # on damaged data decoders fail in every way there is
+        raise UserError(_unreadable(path, f"damaged: {error}")) from error
+
+
+class RefusedError(Exception):
+    """Why an image is not read, inside `readable`."""
+
+
+def check_pixels(height: int, width: int, frames: int = 1) -> None:
+    """Raises RefusedError for more than `max_pixels()`."""
+    if height * width * frames > (limit := max_pixels()):
+        number = f"{width}×{height}" + (f"×{frames}" if frames > 1 else "")
+        raise RefusedError(
+            f"{number} px are more than {limit} pixels, the limit against decompression bombs; if "
+            "you trust the file, set the environment variable LIIF_MAX_PIXELS, e.g. to 1G"
+        )
+
+
+def max_pixels() -> int:
+    """The limit in force: LIIF_MAX_PIXELS, such as 200M; else `MAX_PIXELS`, or less where Pillow's
+    own limit was lowered."""
+    text = os.environ.get("LIIF_MAX_PIXELS", "")
+    if not text:
+        return min(MAX_PIXELS, Image.MAX_IMAGE_PIXELS or MAX_PIXELS)
+    found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)([KMG]?)", text, re.IGNORECASE)
+    number = float(found[1]) * 1000 ** " KMG".index(found[2].upper() or " ") if found else 0
+    if number < 1:
+        raise UserError(f"LIIF_MAX_PIXELS={text}: must be a number of pixels such as 200M or 1.5G")
+    return int(number)
+
+
+def _identified(file: IO[bytes], path: Path, formats: Sequence[str]) -> ImageFile:
+    """As `PIL.Image.open`, but without its limit, which is one for the whole process."""
+    Image.init()
+    start = file.read(16)
+    for form in formats:
+        make, accepts = Image.OPEN[form]
+        if accepts is None or accepts(start) is True:
+            file.seek(0)
+            with suppress(SyntaxError, IndexError, TypeError, struct.error):
+                return make(file, os.fspath(path))
+    raise UnidentifiedImageError
+
+
+def _unreadable(path: Path, reason: str) -> str:
+    return f"{os.path.abspath(path)}: cannot read the image: {reason}"
+
+
+def orientation_of(image: ImageFile) -> int:
+    """EXIF orientation, 1 to 8; 1 (upright) if there is none or it cannot be understood."""
+    try:
+        # The plain method: PNG's own one decodes the whole image to look for late metadata.
+        value = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+    except (SyntaxError, ValueError, TypeError, KeyError, EOFError, OSError, struct.error):
+        return 1  # damaged EXIF says nothing against the pixels
+    return value if value in UPRIGHT else 1
+
+
+def _has_late_metadata(path: Path) -> bool:
+    """Whether a PNG holds, after its first pixels, a chunk that may carry an orientation."""
+    with path.open("rb") as file:
+        file.seek(8)
+        pixels_seen = False
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            if pixels_seen and kind in (b"eXIf", b"iTXt", b"zTXt"):
+                return True
+            pixels_seen |= kind == b"IDAT"
+            file.seek(length + 4, os.SEEK_CUR)
+    return False
+
+
+def _to_rgb(image: Image.Image) -> Pixels:
+    """A decoded image of any mode to uint8 (H, W, 3); see `read_image`."""
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no known range; save it as 8 or 16 bit")
+    if image.mode.startswith("I"):
+        gray = np.asarray(image)
+        if gray.min() < 0 or gray.max() > 65535:
+            raise ValueError("32-bit pixels beyond the 16-bit range; save it as 8 or 16 bit")
+        return np.repeat((gray >> 8).astype(np.uint8)[..., None], 3, axis=2)
+    if image.mode == "La":  # premultiplied gray, which Pillow cannot take to RGBA in one go
+        image = image.convert("LA")
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    return np.array(image.convert("RGB"))

@@ -1,0 +1,136 @@
+"""Enlarge one image with one model and a set of inference options."""
+
+import math
+from collections.abc import Iterator
+from itertools import pairwise, product
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from liif.core.distributed import Team
+from liif.core.errors import UserError
+from liif.core.sizes import Size, Window, borders, target_size
+from liif.images.resize import pillow_lanczos
+from liif.models.model import STRIP, Precision, SRModel
+from liif.models.reference import upscale as upscale_as_published
+
+Engine = Literal["fast", "reference"]
+
+
+class InferenceOptions(NamedTuple):
+    """By what means a model enlarges. Engine, precision and memory leave the numbers as they are up
+    to rounding; what follows them does not, and is off in published figures."""
+
+    engine: Engine = "fast"
+    """"reference" is the published formulation, plain and slow, in float32."""
+    precision: Precision = "float32"
+    memory: int | None = None
+    """As in `SRModel.upscale`."""
+    self_ensemble: bool = False
+    """The mean over the eight flips and transpositions of the input (Lim et al. 2017: EDSR+)."""
+    clip_cell: float = math.inf
+    """As in `SRModel.upscale`."""
+    lanczos_from: float | None = None
+    """Enlarge by this factor with the model and from there to the size asked for with Lanczos."""
+    round: bool = False
+    """Round the result to 8 bit before it is scored."""
+
+    @property
+    def makes_strips(self) -> bool:
+        """Whether parts of a result can be made on their own."""
+        ensemble_or_lanczos = self.self_ensemble or self.lanczos_from is not None
+        return self.engine == "fast" and not ensemble_or_lanczos
+
+    @property
+    def unusual(self) -> dict[str, float | bool | None]:
+        """What is on of that which changes numbers, for result files."""
+        keys = ("self_ensemble", "clip_cell", "lanczos_from", "round")
+        return {
+            k: v for k in keys if (v := getattr(self, k)) != InferenceOptions._field_defaults[k]
+        }
+
+
+DEFAULT_OPTIONS = InferenceOptions()
+
+
+def predict_strips(
+    model: SRModel,
+    lr: Tensor,
+    size: Size,
+    options: InferenceOptions = DEFAULT_OPTIONS,
+    rows: Size | None = None,
+    window: Window | None = None,
+) -> Iterator[Tensor]:
+    """The enlarged image of lr (3, h, w), not clamped, as (3, rows, W) from top to bottom; `rows`
+    and `window` as in `SRModel.strips`, for means that work in strips.
+
+    Raises:
+        UserError: a window, and means that make whole images only.
+    """
+    if window is not None and not options.makes_strips:
+        raise UserError(
+            "a part of a picture goes with neither --self-ensemble nor --lanczos-from nor "
+            "--engine reference"
+        )
+    if options.self_ensemble:
+        yield _self_ensemble(model, lr, size, options._replace(self_ensemble=False))
+    elif options.lanczos_from is not None:
+        first = target_size((lr.shape[1], lr.shape[2]), scale=options.lanczos_from)
+        enlarged = predict(model, lr, first, options._replace(lanczos_from=None)).permute(1, 2, 0)
+        resized = torch.from_numpy(pillow_lanczos(enlarged.cpu().numpy(), size))
+        yield resized.permute(2, 0, 1).to(lr.device)
+    elif options.engine == "reference":
+        yield upscale_as_published(model, lr, size, options.clip_cell)
+    else:
+        for _, strip in model.strips(
+            lr[None],
+            size,
+            precision=options.precision,
+            memory=options.memory,
+            clip_cell=options.clip_cell,
+            rows=rows,
+            window=window,
+        ):
+            yield strip[0]
+
+
+def predict_strips_distributed(
+    team: Team,
+    model: SRModel,
+    lr: Tensor,
+    size: Size,
+    options: InferenceOptions = DEFAULT_OPTIONS,
+    window: Window | None = None,
+) -> Iterator[Tensor]:
+    """As `strips`, made by all processes of the team in turn; the one that leads is given them."""
+    if team.size == 1 or not options.makes_strips:
+        if team.leads:
+            yield from predict_strips(model, lr, size, options, window=window)
+        return
+    turns = -(-3 * 4 * math.prod(size) // (STRIP * team.size))
+    for i, rows in enumerate(pairwise(borders(size[0], team.size * turns))):
+        rank = i % team.size
+        if rank == team.rank:
+            strip = torch.cat(list(predict_strips(model, lr, size, options, rows, window)), dim=1)
+            if team.leads:
+                yield strip
+            else:
+                team.send(strip)
+        elif team.leads:
+            yield team.receive((3, rows[1] - rows[0], size[1]), rank)
+
+
+def predict(model: SRModel, lr: Tensor, size: Size, options: InferenceOptions) -> Tensor:
+    return torch.cat(list(predict_strips(model, lr, size, options)), dim=1)
+
+
+def _self_ensemble(model: SRModel, lr: Tensor, size: Size, options: InferenceOptions) -> Tensor:
+    total = lr.new_zeros(3, *size)
+    for flips, transposed in product(((), (1,), (2,), (1, 2)), (False, True)):
+        turned, turned_size = lr.flip(flips), size
+        if transposed:
+            turned, turned_size = turned.transpose(1, 2).contiguous(), (size[1], size[0])
+        sr = predict(model, turned, turned_size, options)
+        total += (sr.transpose(1, 2) if transposed else sr).flip(flips)
+    return total / 8

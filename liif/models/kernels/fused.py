@@ -1,0 +1,153 @@
+"""LIIF's decoder on a grid of pixels: plainly, and in one kernel (`kernel.py`) where that runs."""
+
+import logging
+from functools import lru_cache
+from math import prod
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from liif.models.field import Field
+from liif.models.geometry import GridCorners, grid_corners, pixel_centres
+from liif.models.layers import after_first
+
+log = logging.getLogger("liif")
+
+
+def plain(field: Field, at: GridCorners, bias: Tensor) -> Tensor:
+    """Colours (B, R, W, 3), normalised, of a grid of pixels at its corners, all at once; bias (K,)
+    is the first layer's, with the cell's share."""
+    (weight, _), *rest = field.layers
+    by_y, by_x = weight.unbind(1)[:2]
+    along_y = at.offset_y.reshape(-1, 1).to(weight) * by_y + bias
+    along_x = at.offset_x.reshape(-1, 1).to(weight) * by_x
+    hidden = field.gather_grid(at.row.flatten(), at.col.flatten(), along_y, along_x)
+    parts = after_first(hidden, rest).view(-1, *at.weight.shape, 3)
+    return (parts * at.weight[..., None]).sum(dim=1).sum(dim=2)
+
+
+class Launch(NamedTuple):
+    """How the kernel's work is cut."""
+
+    rows: int
+    """Of a program: pixels times corners."""
+    warps: int
+    stages: int
+    """Parts of the weights on chip at a time."""
+
+
+@lru_cache(maxsize=64)
+def launch_for(device: torch.device, dtype: torch.dtype) -> Launch | None:
+    """The cut that fits the GPU's registers and on-chip memory; None if none is known to."""
+    generation = torch.cuda.get_device_capability(device)[0]
+    if dtype == torch.bfloat16 and generation >= 8:
+        return Launch(rows=128, warps=8, stages=2 if generation in (9, 10) else 1)
+    if dtype == torch.float32 and generation == 9:
+        return Launch(rows=128, warps=8, stages=1)
+    return None
+
+
+def is_supported(field: Field, pixels: int, *, ensemble: bool) -> bool:
+    """Whether the kernel takes this field and so many pixels of it: in bfloat16 or float32 on a
+    GPU that Triton compiles for, no gradient wanted, layers of at most 256 columns."""
+    codes, layers = field.codes, field.layers
+    if not codes.is_cuda or torch.is_grad_enabled() or len(layers) < 2:
+        return False
+    if 4 * pixels * len(codes) >= 2**31 or _columns(field) > 256:
+        return False
+    widths = tuple(len(bias) for _, bias in layers)
+    return _runs(codes.device, codes.dtype, widths, layers[0][0].shape[1], ensemble)
+
+
+@lru_cache(maxsize=64)
+def _runs(
+    device: torch.device, dtype: torch.dtype, widths: tuple[int, ...], inputs: int, ensemble: bool
+) -> bool:
+    """Tried once, on a few pixels: a compiler that is missing or errs must not spoil an image."""
+    if (launch := launch_for(device, dtype)) is None:
+        return False
+    generator = torch.Generator().manual_seed(0)
+
+    def noise(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator).to(device, dtype)
+
+    ins = (inputs, *widths[:-1])
+    layers = tuple(
+        (noise(n, k) * (2 / k) ** 0.5, noise(n)) for n, k in zip(widths, ins, strict=True)
+    )
+    field = Field(noise(1, 5, 7, widths[0]), size=(5, 7), layers=layers)
+    y, x = (pixel_centres(n, torch.ones((), device=device)) for n in (23, 29))
+    at = grid_corners(y, x, field.size, ensemble=ensemble)
+    try:
+        found = decode(field, at, layers[0][1], launch)
+        expected = plain(field, at, layers[0][1]).float()
+        error = float((found - expected).square().mean() / expected.var())
+    except Exception as error:
+        log.warning("the decoder's kernel does not run here, the plain one does: %s", error)
+        return False
+    if not error < 1e-3:  # in bfloat16 a tenth of that
+        log.warning("the decoder's kernel errs here (%.0e), the plain one is used", error)
+        return False
+    return True
+
+
+def decode(field: Field, at: GridCorners, bias: Tensor, launch: Launch | None = None) -> Tensor:
+    """What `plain` gives, in float32, by the kernel.
+
+    Raises:
+        ImportError: there is no Triton.
+    """
+    from liif.models.kernels import (
+        liif_triton as kernel,  # takes its time, and is not there on every system
+    )
+
+    codes, ((weight, _), *hidden, (last_weight, last_bias)) = field.codes, field.layers
+    launch = launch or launch_for(codes.device, codes.dtype)
+    assert launch is not None and codes.stride(2) in (codes.shape[3], codes.stride(1))
+    sides, R = at.row.shape
+    W, columns = at.col.shape[1], _columns(field)
+    rgb = torch.empty(len(codes), R, W, 3, dtype=torch.float32, device=codes.device)
+    programs = -(-prod(rgb.shape[:3]) * sides**2 // launch.rows)
+    by_y, by_x = weight.unbind(1)[:2]
+    options: dict[str, Any] = {"num_warps": launch.warps, "enable_fp_fusion": True}
+    with torch.cuda.device_of(codes):
+        kernel.decode[(programs,)](  # pyright: ignore[reportCallIssue]
+            *(rgb, codes, *at, by_y, by_x, bias, *_stacked(hidden, columns, bias)),
+            *(last_weight.contiguous(), last_bias, R, W, prod(rgb.shape[:3]), *codes.shape[1:3]),
+            *field.origin,
+            *(stride // codes.shape[3] for stride in codes.stride()[:2]),
+            STEP=weight.stride(0),
+            K=codes.shape[3],
+            P=columns,
+            LAYERS=len(hidden),
+            LAST=last_weight.shape[1],
+            SIDES=sides,
+            ROWS=launch.rows,
+            STAGES=launch.stages,
+            TF32="tf32" if torch.get_float32_matmul_precision() != "highest" else "tf32x3",
+            **options,
+        )
+    return rgb
+
+
+def _columns(field: Field) -> int:
+    """The kernel's number of columns: the next power of two from 16 that no layer exceeds."""
+    widest = max(len(bias) for _, bias in field.layers)
+    return max(16, 1 << (widest - 1).bit_length())
+
+
+def _stacked(
+    layers: list[tuple[Tensor, Tensor]], columns: int, like: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Weights (n, columns, columns) and biases (n, columns), filled up with zeros: these columns
+    stay zero through every ReLU."""
+    if not layers:
+        return like, like  # not read
+
+    def filled(x: Tensor) -> Tensor:
+        return F.pad(x, [side for n in reversed(x.shape) for side in (0, columns - n)])
+
+    weights, biases = zip(*layers, strict=True)
+    return torch.stack([*map(filled, weights)]), torch.stack([*map(filled, biases)])

@@ -1,0 +1,68 @@
+"""Checkpoints of the official LIIF code, translated to this package's names."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from liif.models.decoders.upsampler import STAGES
+from liif.models.encoders.rdn import CONFIGURATIONS
+
+Weights = dict[str, Tensor]
+
+
+def from_official(content: Mapping[str, Any]) -> tuple[dict[str, Any], Weights]:
+    """Configuration and weights of {"model": {"name", "args", "sd"}, …}."""
+    name, args, weights = (content["model"][key] for key in ("name", "args", "sd"))
+    if name not in ("liif", "metasr"):
+        raise ValueError(f"its model is {name!r}; known are 'liif' and 'metasr'")
+    spec = args["encoder_spec"]
+    encoder, upsampler = _official_encoder(spec["name"], spec.get("args") or {})
+    if name == "metasr":
+        decoder: dict[str, Any] = {"name": "metasr"}
+    elif args.get("imnet_spec") is not None:
+        decoder = {
+            "name": "liif",
+            "hidden": list(args["imnet_spec"]["args"]["hidden_list"]),
+            "local_ensemble": args.get("local_ensemble", True),
+            "feature_unfold": args.get("feat_unfold", True),
+            "cell_decode": args.get("cell_decode", True),
+        }
+    else:
+        decoder = {"name": "upsampler", **upsampler}
+    last = 2 * len(STAGES.get(decoder.get("scale", 2), []))  # conv and shuffle a stage before it
+    rules: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
+        (r"^module\.", ""),  # a prefix that DataParallel leaves
+        (r"^imnet\.", "decoder.mlp."),
+        (r"^encoder\.UPNet\.", "decoder.layers."),
+        (r"^encoder\.tail\.0\.", "decoder.layers."),
+        (r"^encoder\.tail\.1\.", f"decoder.layers.{last}."),
+    ]
+    renamed: Weights = {}
+    for key, value in weights.items():
+        for pattern, replacement in rules:
+            key = re.sub(pattern, replacement, key)
+        # Constant layers of EDSR that the official model keeps but does not use.
+        if not re.match(r"encoder\.(sub|add)_mean\.", key):
+            renamed[key] = value
+    return {"encoder": encoder, "decoder": decoder}, renamed
+
+
+def _official_encoder(name: str, args: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Configurations of the encoder and of the upsampler that it has unless told otherwise."""
+    scale = {"scale": args.get("scale", 2)}
+    if name in ("edsr-baseline", "edsr"):
+        blocks, width, residual = (16, 64, 1.0) if name == "edsr-baseline" else (32, 256, 0.1)
+        config = {
+            "name": "edsr-baseline",
+            "blocks": args.get("n_resblocks", blocks),
+            "width": args.get("n_feats", width),
+            "residual_scale": args.get("res_scale", residual),
+        }
+        return config, scale
+    if name == "rdn":
+        letter = args.get("RDNconfig", "B")
+        config = {"name": "rdn", "configuration": letter, "width": args.get("G0", 64)}
+        return config, {**scale, "width": CONFIGURATIONS[letter][2]}
+    raise ValueError(f"its encoder is {name!r}; known are 'edsr-baseline', 'edsr' and 'rdn'")

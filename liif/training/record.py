@@ -1,0 +1,171 @@
+"""record.json in a run's folder: what it takes to do the run again, an entry for every start."""
+
+import hashlib
+import json
+import logging
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from liif.core.config_file import dump_config
+from liif.core.errors import UserError
+from liif.core.files import write_atomically
+from liif.data.paths import data_path
+from liif.images.rgb8 import list_images
+from liif.training.config import TrainConfig
+
+PACKAGES = ("liif", "torch", "torchvision", "numpy", "pillow")
+LARGEST_PATCH = 2**20
+"""Bytes kept of a diff."""
+PATIENCE = 20.0
+"""Seconds that git may take."""
+
+log = logging.getLogger("liif")
+Entry = dict[str, Any]
+
+
+def write_record(
+    folder: Path, config: TrainConfig, device: torch.device, *, processes: int = 1
+) -> None:
+    """Append this start of a run to record.json in its folder. Whatever goes wrong is a warning:
+    a record is no reason not to train."""
+    try:
+        file = folder / "record.json"
+        entries = read_record(folder)
+        if not entries and file.exists():
+            file.replace(folder / "record.damaged.json")
+        entry = {
+            "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "command": shlex.join([Path(sys.executable).name, *sys.argv]),
+            "folder": os.getcwd(),
+            "config": _digest(dump_config(config).encode()),
+            "seed": config.seed,
+            "git": _git_state(folder, entries),
+            "versions": _versions(),
+            "device": _device_name(device),
+            "processes": processes,
+            "host": platform.node(),
+            "data": {key: _fingerprint(path) for key, path in _data(config)},
+        }
+        content = json.dumps([*entries, entry], indent=1) + "\n"
+        write_atomically(file, content.encode("utf-8", "backslashreplace"))
+    except Exception as error:
+        log.warning("%s: no record of this start: %s", folder, error)
+
+
+def read_record(folder: Path) -> list[Entry]:
+    """The starts of a run, oldest first; none where the record is missing or damaged."""
+    try:
+        entries: Any = json.loads((folder / "record.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return []
+    is_ours = isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
+    return entries if is_ours else []
+
+
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except ImportError:  # used without having been installed
+            found[name] = None
+    return dict(found, cuda=torch.version.cuda, platform=platform.platform())
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cpu":
+        return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    return torch.cuda.get_device_name(device)
+
+
+def _git_state(folder: Path, before: list[Entry]) -> Entry | None:
+    """Commit and changes of the repository that the package is in, else of the one that we are in;
+    None without git. The diff goes to dirty-N.patch, unless an earlier start left the same."""
+    for place in (Path(__file__).parent, Path.cwd()):
+        commit = _git(place, "rev-parse", "HEAD")
+        if commit is None:
+            continue
+        root = Path(os.fsdecode(_git(place, "rev-parse", "--show-toplevel") or b"").rstrip("\n"))
+        # Run at the top: a diff of a sub-folder's command covers all, a status need not.
+        diff = _git(root, "diff", "--no-ext-diff", "--no-textconv", "--no-color", "HEAD") or b""
+        status = _git(root, "status", "--porcelain") or b""
+        state: Entry = {
+            "commit": commit.decode().strip(),
+            "repository": str(root),
+            "changed": status.decode("utf-8", "replace").splitlines()[:100],
+            "diff": _digest(diff) if diff else None,
+            "diff_bytes": len(diff),
+            "patch": None,
+        }
+        if diff:
+            state["patch"] = _same_patch(state["diff"], before) or f"dirty-{len(before) + 1}.patch"
+            if not (folder / state["patch"]).exists():
+                write_atomically(folder / state["patch"], diff[:LARGEST_PATCH])
+        return state
+    return None
+
+
+def _same_patch(digest: str, before: list[Entry]) -> str | None:
+    states = [entry.get("git") or {} for entry in before]
+    return next((state["patch"] for state in states if state.get("diff") == digest), None)
+
+
+def _git(place: Path, *command: str) -> bytes | None:
+    """What git says there; None if there is no git, no repository, or no answer in time."""
+    try:
+        return subprocess.run(
+            ["git", "--no-optional-locks", "-C", str(place), *command],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=PATIENCE,
+            check=True,
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _data(config: TrainConfig) -> Iterator[tuple[str, Path]]:
+    """(dotted key, path) of all data that a configuration names."""
+    for key in ("train_data", "valid", "test"):
+        section = getattr(config, key)
+        for name in ("images", "lr", "hr"):
+            path = getattr(section, name, None)
+            if path is not None:
+                yield f"{key}.{name}", data_path(config.data_root, path)
+    if config.init is not None:
+        yield "init", Path(config.init)
+
+
+def _fingerprint(path: Path) -> Entry:
+    """Of a folder of images, or of a file: names and sizes, which a copy shares, make the digest;
+    `newest` is when one of them was last written."""
+    try:
+        files = [path] if path.is_file() else list_images(path)
+        root = path if path.is_dir() else path.parent
+        stats = [file.stat() for file in files]
+    except (OSError, UserError) as error:
+        return {"path": str(path), "error": str(error)}
+    names = [file.relative_to(root).as_posix() for file in files]
+    rows = [[name, s.st_size] for name, s in zip(names, stats, strict=True)]
+    newest = datetime.fromtimestamp(max(s.st_mtime for s in stats), timezone.utc)
+    return {
+        "path": os.path.abspath(path),
+        "files": len(files),
+        "bytes": sum(s.st_size for s in stats),
+        "digest": _digest(json.dumps(rows).encode()),
+        "newest": newest.isoformat(timespec="seconds"),
+    }
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]

@@ -1,0 +1,99 @@
+"""`liif models`, and names where commands take a checkpoint."""
+
+import json
+from hashlib import sha256
+
+import pytest
+from conftest import texture
+from hub import test_pretrained
+
+from liif.commands import models
+from liif.hub import catalog
+from liif.hub.catalog import MODELS
+from liif.images.rgb8 import write_image
+from liif.models.checkpoint import read_checkpoint
+
+weights, folder, offer = test_pretrained.weights, test_pretrained.folder, test_pretrained.offer
+
+
+def test_the_list_says_what_there_is_and_where(cli, folder):
+    status, out, _ = cli("models")
+    assert status == 0
+    blocks = out.split("\n")
+    for model in MODELS:
+        assert sum(line.startswith(f"{model.name} ") or model.name in line.split(",")[0]
+                   for line in blocks if not line.startswith(" ")) == 1  # fmt: skip
+        assert f"  {model.title}" in blocks and f"  licence: {model.licence}" in blocks
+        assert f"  PSNR: {model.scores}" in blocks
+    assert "edsr-liif, also edsr-baseline-liif (18.9 MB)" in blocks
+    assert "  not here yet: liif models get edsr-liif" in blocks
+    assert "by hand: its checksum is not known to us" in out
+    assert cli("models", "list")[1] == out
+
+
+def test_a_model_that_was_fetched_is_listed_with_its_place(
+    cli, offer, folder, weights, monkeypatch
+):
+    offer()
+    monkeypatch.setattr(models, "MODELS", catalog.MODELS)
+    status, out, _ = cli("models", "get", "tiny")
+    path = folder / "tiny.safetensors"
+    assert (status, out) == (0, f"{path}  sha256:{sha256(weights).hexdigest()}\n")
+    assert f"  at {path}\n" in cli("models")[1]
+    assert cli("models", "get", "tiny")[0] == 0
+
+
+def test_another_address_must_give_the_same_file(cli, refused, offer, folder, weights):
+    server = offer()
+    server.files |= {"/mirror": weights, "/other": weights[::-1]}
+    assert "its sha256 is" in refused("models", "get", "tiny", "--url", f"{server.at}/other")
+    assert cli("models", "get", "tiny", "--url", f"{server.at}/mirror")[0] == 0
+    assert [path for path, *_ in server.requests] == ["/other", "/mirror"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["get"], "name a model: edsr-light, edsr-liif, rdn-liif"),
+        (["get", "edsr"], "edsr: no such model; there are edsr-light, edsr-liif, rdn-liif"),
+        (["--url", "http://127.0.0.1/x"], "--url: belongs to `liif models get NAME`"),
+        (["get", "rdn-liif"], "its checksum is not known to us"),
+        (["get", "rdn-liif", "--url", "file:///etc/passwd"], "starts with http:// or https://"),
+        (["fetch"], "invalid choice"),
+    ],
+)
+def test_mistakes_are_told(refused, folder, arguments, message):
+    assert message in refused("models", *arguments)
+    assert not folder.exists()
+
+
+def test_the_missing_shipped_weights_are_told(refused, cli, monkeypatch, tmp_path):
+    monkeypatch.setattr(catalog, "SHIPPED", tmp_path)
+    assert "missing; install it anew" in refused("models", "get", "edsr-light")
+    assert f"missing: it comes with the package, at {tmp_path}" in cli("models")[1]
+
+
+def test_a_name_is_converted_like_a_file(cli, offer, tmp_path):
+    offer()
+    assert cli("convert", "tiny", tmp_path / "copy.pt")[0] == 0
+    assert read_checkpoint(tmp_path / "copy.pt").model == test_pretrained.CONFIG
+
+
+def test_a_name_is_tested_like_a_file(cli, offer, tmp_path):
+    offer()
+    write_image(tmp_path / "hr" / "a.png", texture(24, 28))
+    config = {"set": "s", "hr": "hr", "scale": 2, "protocol": "none", "data_root": str(tmp_path)}
+    (tmp_path / "test.yaml").write_text(json.dumps(config))
+    out = tmp_path / "out.json"
+    arguments = ["test", "--config", tmp_path / "test.yaml", "--device", "cpu"]
+    assert cli(*arguments, "--checkpoint", "tiny", "--out", out)[0] == 0
+    assert json.loads(out.read_text())["checkpoint"] == "tiny"
+
+
+def test_a_table_takes_names(refused, cli, offer):
+    offer()
+    table = test_pretrained.ROOT / "configs" / "tables" / "benchmark.yaml"
+    arguments = ["tables", "--table", table, "--rows", "edsr-liif", "--list", "--checkpoint"]
+    status, out, _ = cli(*arguments, "edsr-liif=tiny")
+    assert status == 0 and out.endswith("tiny.safetensors\n")
+    assert "no such file, nor a name" in refused(*arguments, "edsr-liif=small")

@@ -1,0 +1,190 @@
+"""Training samples of random scales: what belongs together, and a function of seed and number."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import texture
+from PIL import Image
+
+from liif.data.cache import ImageStore
+from liif.data.loader import Batches, batches, make_sample
+from liif.data.random_scale import RandomScale, RandomScaleSource
+from liif.data.size_varied import SizeVaried, SizeVariedSource
+from liif.models.geometry import pixel_centres
+
+MIRRORS = [(rows, cols, turn) for rows in (0, 1) for cols in (0, 1) for turn in (0, 1)]
+
+
+def positions(height, width, number=0):
+    """A picture whose colours say where a pixel is: (row, column, number)."""
+    image = np.full((height, width, 3), number, np.uint8)
+    image[..., 0], image[..., 1] = np.arange(height)[:, None], np.arange(width)
+    return image
+
+
+def store_of(*images):
+    names = [f"{i}.png" for i in range(len(images))]
+    return ImageStore(names, [image.shape[:2] for image in images], [], list(images))
+
+
+def random_scale(*images, **values):
+    settings = {"images": "x", "patch": 8, "scale": (1.0, 4.0), "queries": 64, **values}
+    return RandomScaleSource(RandomScale(**settings), store_of(*images))
+
+
+def indices(sample):
+    """Rows and columns of the queried pixels, and the crop's side, from coordinates and cell."""
+    side = np.round(2 / sample.cell).astype(int)
+    at = np.round(((sample.coord.astype(float) + 1) * side - 1) / 2).astype(int)
+    assert (at >= 0).all() and (at < side).all()
+    return at[:, 0], at[:, 1], tuple(side.tolist())
+
+
+def whole_crop(sample):
+    """The high-resolution crop, where every one of its pixels was asked for."""
+    row, col, (height, width) = indices(sample)
+    assert len(row) == height * width
+    crop = np.zeros((height, width, 3), np.uint8)
+    crop[row, col] = sample.target
+    return crop
+
+
+def mirrored(image, rows, cols, turn):
+    image = np.flip(image, [axis for axis, on in enumerate((rows, cols)) if on])
+    return np.transpose(image, (1, 0, 2)) if turn else image
+
+
+def same(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+# Random scales
+
+
+def test_kinds_and_shapes():
+    sample = random_scale(positions(60, 50)).sample(0, np.random.default_rng(0))
+    assert [part.dtype for part in sample] == [np.uint8, np.float32, np.float32, np.uint8]
+    assert [part.shape for part in sample] == [(8, 8, 3), (64, 2), (2,), (64, 3)]
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0, 2.5])
+def test_lr_coordinates_and_colours_belong_together(scale):
+    side = round(8 * scale)
+    image = positions(70, 60, number=7)
+    source = random_scale(image, scale=(scale, scale), queries=side**2)
+    seen = set()
+    for number in range(80):
+        sample = make_sample(source, 3, number)
+        crop = whole_crop(sample)
+        assert crop.shape == (side, side, 3) and (crop[..., 2] == 7).all()
+        top, left = (int(crop[..., channel].min()) for channel in (0, 1))
+        window = image[top : top + side, left : left + side]
+        how = [mirror for mirror in MIRRORS if np.array_equal(mirrored(window, *mirror), crop)]
+        assert len(how) == 1
+        seen.add(how[0])
+        small = Image.fromarray(window).resize((8, 8), Image.Resampling.BICUBIC)
+        assert np.array_equal(mirrored(np.asarray(small), *how[0]), sample.lr)
+    assert seen == set(MIRRORS)
+
+
+def test_without_augmentation_nothing_is_mirrored():
+    source = random_scale(positions(70, 60), scale=(2.0, 2.0), queries=256, augment=False)
+    for number in range(20):
+        crop = whole_crop(make_sample(source, 0, number))
+        assert np.array_equal(crop[..., 0] - crop[0, 0, 0], positions(16, 16)[..., 0])
+        assert np.array_equal(crop[..., 1] - crop[0, 0, 1], positions(16, 16)[..., 1])
+
+
+def test_scales_are_uniform_in_their_range():
+    source = random_scale(texture(40, 40))
+    sides = sorted(indices(make_sample(source, 1, n))[2][0] for n in range(1500))
+    assert sides[0] == 8 and sides[-1] == 32
+    expected = np.linspace(8, 32, len(sides))  # quantiles of the uniform distribution
+    assert np.abs(np.array(sides) - expected).max() < 1.5
+
+
+def test_every_position_is_reached():
+    source = random_scale(positions(10, 12), scale=(1.0, 1.0))
+    corners = {tuple(make_sample(source, 0, n).target[:, :2].min(axis=0)) for n in range(200)}
+    assert corners == {(top, left) for top in range(3) for left in range(5)}
+
+
+def test_no_pixel_is_asked_for_twice():
+    source = random_scale(texture(64, 64), queries=60)
+    for number in range(50):
+        row, col, (_, width) = indices(make_sample(source, 2, number))
+        assert len(set((row * width + col).tolist())) == 60
+
+
+def test_queries_are_spread_over_the_crop():
+    source = random_scale(texture(40, 40), scale=(4.0, 4.0))
+    found = np.concatenate([make_sample(source, 0, n).coord for n in range(40)])
+    assert np.abs(found.mean(axis=0)).max() < 0.05
+    assert np.abs(found.std(axis=0) - 3**-0.5).max() < 0.02
+
+
+def test_coordinates_are_the_models_pixel_centres_to_the_bit():
+    tiny = positions(2, 2)
+    for n in range(1, 250):
+        config = SizeVaried(sampling="size-varied", lr="l", hr="h", size=(n, n), queries=n)
+        source = SizeVariedSource(config, store_of(tiny), store_of(tiny), [(0, 0)])
+        sample = source.sample(0, np.random.default_rng(n))
+        row, col, _ = indices(sample)
+        centres = pixel_centres(n, torch.empty(0)).numpy()
+        assert np.array_equal(sample.coord, np.stack([centres[row], centres[col]], axis=-1))
+        assert sample.cell.tolist() == [np.float32(2 / n)] * 2
+
+
+# A pure function of (seed, number)
+
+
+def test_a_sample_is_a_function_of_seed_and_number():
+    source = random_scale(texture(40, 44), texture(48, 40, 1), texture(40, 40, 2))
+    first = [make_sample(source, 5, number) for number in range(20)]
+    again = [make_sample(source, 5, number) for number in reversed(range(20))][::-1]
+    assert all(same(a, b) for a, b in zip(first, again, strict=True))
+    others = [make_sample(source, 6, number) for number in range(20)]
+    assert not any(same(a, b) for a in first for b in others)
+    assert not any(same(a, b) for i, a in enumerate(first) for b in first[:i])
+
+
+def test_the_largest_seeds_and_numbers_work():
+    source = random_scale(texture(40, 44))
+    assert not same(make_sample(source, 2**63 - 1, 10**18), make_sample(source, 0, 10**18))
+
+
+def test_every_pass_visits_every_image_once_in_an_order_of_its_own():
+    source = random_scale(*(positions(33, 33, number) for number in range(7)))
+    visited = [int(make_sample(source, 0, n).target[0, 2]) for n in range(28)]
+    passes = [tuple(visited[i : i + 7]) for i in range(0, 28, 7)]
+    assert all(sorted(order) == list(range(7)) for order in passes)
+    assert len(set(passes)) == 4
+    other = tuple(int(make_sample(source, 1, n).target[0, 2]) for n in range(7))
+    assert other != passes[0]
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader")
+def test_batches_are_the_same_through_any_number_of_workers_and_from_any_start():
+    source = random_scale(texture(40, 44), texture(48, 40, 1), texture(40, 40, 2))
+
+    def drawn(workers, start=0):
+        return list(batches(source, seed=4, batch_size=2, start=start, stop=5, workers=workers))
+
+    alone = drawn(0)
+    assert len(alone) == 5 and alone[0].lr.shape == (2, 3, 8, 8)
+    for workers in (1, 3):
+        assert all(same(a, b) for a, b in zip(alone, drawn(workers), strict=True))
+    assert all(same(a, b) for a, b in zip(alone[3:], drawn(0, start=3), strict=True))
+    wanted = make_sample(source, 4, 3)
+    assert torch.equal(alone[1].lr[1].permute(1, 2, 0), torch.tensor(wanted.lr))
+    assert torch.equal(alone[1].coord[1], torch.tensor(wanted.coord))
+    assert torch.equal(alone[1].target[1], torch.tensor(wanted.target))
+
+
+def test_batches_become_floats_on_the_device():
+    source = random_scale(texture(40, 44))
+    batch = Batches(source, seed=0, batch_size=2, share=range(2), workers=0)[0]
+    moved = batch.to(torch.device("cpu"))
+    assert moved.lr.dtype == moved.target.dtype == torch.float32
+    assert torch.equal(moved.lr * 255, batch.lr.float())
+    assert torch.equal(moved.target, batch.target / 255)

@@ -1,0 +1,67 @@
+"""Tables that are wrong, and what is not there."""
+
+from pathlib import Path
+
+import pytest
+from conftest import TABLE
+from evaluation.test_tables import cell
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--table", "u"], "--table u: no such table; known are t"),
+        (["--table", "no.yaml"], "--table no.yaml: no such table"),
+        (
+            ["--table", "t", "--sets", "set5"],
+            "--sets set5: not in this table, which has mine, faces",
+        ),
+        (["--table", "t", "--scales", "4"], "--scales 4: not in this table, which has 2, 3"),
+        (["--table", "t", "--scales", "two"], "--scales two: must be numbers"),
+        (
+            ["--table", "t", "--rows", "edsr"],
+            "--rows edsr: no row is called so; there are: Bicubic;",
+        ),
+        (["--table", "t", "--sets", "faces", "--scales", "3"], "nothing of the table is left"),
+        (["--table", "t", "--checkpoint", "x"], "--checkpoint x: must be CONFIG=FILE"),
+        (["--table", "t", "--checkpoint", "any=x"], "--checkpoint any=x: no such file"),
+        (
+            ["--table", "t", "--checkpoint", "a=configs/any.yaml"],
+            "--checkpoint a: not in this table",
+        ),
+        (["--table", "t", "--out", "configs/any.yaml"], "cannot be written"),
+        (["--table", "t", "--clip-cell", "0.5"], "must be a number from 1 to 1000"),
+    ],
+)
+def test_mistakes(refused, table, options, said):
+    assert said in refused("tables", *options)
+
+
+def test_tables_that_are_wrong(refused, table):
+    for text, said in [
+        ("scales: [2]", "title: must be given"),
+        (TABLE + "extra: 1\n", "extra: unknown key"),
+        (TABLE.replace("[1, 2]", "1"), "rows.1.trained: must be a list"),
+        (TABLE.replace("{mine: [20.5", "{yours: [20.5"), "there is no set 'yours'"),
+        (TABLE.replace("[20.5, null]", "[20.5, 3, 4]"), "more numbers for 'mine' than scales"),
+    ]:
+        Path("configs/tables/t.yaml").write_text(text)
+        assert said in refused("tables", "--table", "t")
+
+
+def test_a_set_that_is_not_there(cli, refused, table):
+    (table / "faces" / "f.png").unlink()
+    status, out, _ = cli("tables", "--table", "t")
+    assert status == 0 and "faces: no images" in out
+    assert cell("Bicubic", 2, "faces")["missing"] and cell("Bicubic")["psnr"] > 0
+    assert "faces: no images" in refused("tables", "--table", "t", "--sets", "faces")
+
+
+def test_nothing_at_all_is_no_success(cli, table):
+    status, out, err = cli("tables", "--table", "t", "--rows", "fixed")
+    assert status == 1 and "nothing could be measured" in err and "configs/fixed-x2.yaml" in out
+
+
+def test_lpips_where_it_is_not_installed(refused, table, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "lpips", None)
+    assert 'pip install "liif[metrics]"' in refused("tables", "--table", "t", "--lpips")

@@ -1,0 +1,86 @@
+"""The tables that come with the project, and the literature's numbers measured again."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from conftest import ROOT, texture
+
+from liif.core.config_file import load_config
+from liif.data.pairs import Pair, open_pairs
+from liif.evaluation.config import TestConfig
+from liif.evaluation.evaluate import bicubic_scores
+from liif.evaluation.protocols import get_protocol
+from liif.evaluation.table_config import TableConfig
+from liif.images.resize import matlab_bicubic
+
+TABLES = sorted((ROOT / "configs" / "tables").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
+def test_every_row_has_its_configurations_and_numbers(path):
+    table = load_config(TableConfig, path)
+    assert f"liif tables --table {path.stem}" in path.read_text()
+    for row in table.rows:
+        assert row.published.keys() <= table.sets.keys()
+        for name, each in table.sets.items():
+            scales = each.scales or table.scales
+            assert len(row.published.get(name, ())) <= len(scales)
+            load_config(TestConfig, path.parent / each.config, [f"scale={scales[0]}"])
+            configs = {row.config and row.config.format(set=name, scale=f"{s:g}") for s in scales}
+            there = {c for c in configs if c and (ROOT / "configs" / f"{c}.yaml").exists()}
+            assert row.config is None or there
+
+
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
+def test_published_numbers_are_those_of_the_papers(path, shared):
+    """Every row of numbers stands in the collection of published tables, digit for digit."""
+    numbers = [re.findall(r"\d+\.\d\d(?!\d)", line) for line in
+               (shared / "paper.md").read_text().splitlines()]  # fmt: skip
+    for row in load_config(TableConfig, path).rows:
+        for name, published in row.published.items():
+            if row.config is None and name != "div2k":
+                continue  # bicubic of the benchmark sets is measured below
+            own = [f"{n:.2f}" for n in published]
+            joined = " ".join(own)
+            assert any(joined in " ".join(line) for line in numbers), (row.name, name)
+
+
+# Bicubic as the literature has it
+
+
+def test_bicubic_of_set5_is_the_published_one(shared):
+    folder = shared / "data" / "benchmark" / "Set5"
+    for scale, published in ((2, 33.66), (3, 30.39), (4, 28.42)):
+        pairs = open_pairs(folder / "HR", scale=(scale, scale), lr=folder / f"LR_bicubic/X{scale}")
+        how = get_protocol("benchmark", (scale, scale))
+        found = [bicubic_scores(pair, (scale, scale), how)["psnr"] for pair in pairs]
+        assert round(sum(found) / len(found), 2) == published
+
+
+def test_bicubic_scores_under_an_rgb_protocol():
+    hr = texture(24, 30)
+    pair = Pair("p", matlab_bicubic(hr, (12, 15)), hr)
+    found = bicubic_scores(pair, (2, 2), get_protocol("none", (2, 2)))
+    error = (matlab_bicubic(pair.lr, (24, 30)).astype(float) - hr) / 255
+    assert found["psnr"] == found["psnr_rgb"] == pytest.approx(-10 * np.log10((error**2).mean()))
+    assert found["lpips"] is None
+
+
+# The official weights
+
+
+@pytest.mark.parametrize(("scale", "expected"), [(4, 32.2394), (8, 26.9824)])
+def test_the_official_weights_in_the_table(cli, shared, tmp_path, monkeypatch, scale, expected):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("LIIF_DATA", str(shared / "data"))
+    status, _, _ = cli(
+        *("tables", "--table", "benchmark", "--sets", "set5", "--scales", scale, "--rows", "liif"),
+        *("--checkpoint", f"edsr-liif={shared / 'weights' / 'edsr-baseline-liif.pth'}"),
+        *("--out", tmp_path),
+    )
+    cells = json.loads((tmp_path / "benchmark.json").read_text())["cells"]
+    (ours,) = [c for c in cells if c["row"] == "EDSR-baseline-LIIF"]
+    assert status == 0 and abs(ours["psnr"] - expected) < 0.0005
+    assert ours["trained"] == (scale == 4) and abs(ours["difference"]) < 0.01

@@ -1,0 +1,83 @@
+"""Tables: nothing measured twice, nothing lost."""
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import TINY, texture
+from evaluation.test_tables import measured, result
+
+from liif.evaluation.measurements import Measurements
+from liif.images.rgb8 import write_image
+from liif.models.build import ModelConfig, build_model
+from liif.models.checkpoint import read_checkpoint, save_checkpoint, save_weights
+
+
+def test_a_second_run_measures_nothing_and_writes_the_same(cli, table):
+    cli("tables", "--table", "t")
+    first = [Path(f"results/t.{s}").read_bytes() for s in ("md", "csv", "tex", "json")]
+    _, _, err = cli("tables", "--table", "t")
+    assert measured(err) == (0, 21)
+    assert first == [Path(f"results/t.{s}").read_bytes() for s in ("md", "csv", "tex", "json")]
+
+
+@pytest.mark.parametrize("after", [0, 1, 4, 11, 20])
+def test_interrupted_anywhere_it_goes_on(cli, table, monkeypatch, after):
+    whole, add, added = None, Measurements.add, []
+
+    def interrupted(self, record):
+        if len(added) == after:
+            raise KeyboardInterrupt
+        added.append(record["name"])
+        add(self, record)
+
+    monkeypatch.setattr(Measurements, "add", interrupted)
+    status, _, err = cli("tables", "--table", "t")
+    assert status == 130 and measured(err) == (21, 0)
+    assert sum(c["measured"] for c in result()) == after
+    partly = [c for c in result() if 0 < c["measured"] < (c["images"] or 0)]
+    assert all(c["difference"] is None for c in partly)
+    monkeypatch.setattr(Measurements, "add", add)
+    status, _, err = cli("tables", "--table", "t")
+    assert (status, measured(err)) == (0, (21 - after, after))
+    whole = result()
+    cli("tables", "--table", "t", "--out", "other")
+    assert whole == json.loads(Path("other/t.json").read_text())["cells"]
+
+
+def test_a_line_cut_off_by_a_crash_is_measured_again(cli, table):
+    cli("tables", "--table", "t")
+    before = result()
+    file = sorted(Path("results/measurements").glob("*.jsonl"))[0]
+    content = file.read_bytes()
+    lost = 0
+    for cut in (1, 2, 30, len(content) // 2, len(content) - 5, len(content)):
+        file.write_bytes(content[:-cut])
+        status, _, err = cli("tables", "--table", "t")
+        assert status == 0 and measured(err)[0] >= lost
+        lost = measured(err)[0]
+        assert result() == before
+    assert lost > 0
+
+
+def test_known_by_content_and_not_by_name(cli, table, photos):
+    cli("tables", "--table", "t", "--sets", "mine")
+    (photos / "a.png").rename(photos / "z.png")
+    model = read_checkpoint(Path("runs/any/last.pt"))
+    save_weights(Path("w.safetensors"), model.model, model.weights)
+    again = ("tables", "--table", "t", "--sets", "mine", "--checkpoint", "any=w.safetensors")
+    assert measured(cli(*again)[2]) == (0, 18)
+    write_image(photos / "b.png", texture(44, 50, 7))
+    assert measured(cli(*again)[2]) == (6, 12)
+    other = build_model(model.model, seed=1).state_dict()
+    save_weights(Path("w.safetensors"), model.model, other)
+    assert measured(cli(*again)[2]) == (12, 6)  # all but bicubic's
+    assert measured(cli(*again, "--precision", "bf16")[2]) == (12, 6)
+
+
+def test_an_unfinished_run_is_said_to_be_one(cli, table):
+    config = ModelConfig.model_validate(TINY)
+    training = {"step": 250, "config": {"steps": 1000}}
+    save_checkpoint(Path("runs/any/last.pt"), config, build_model(config).state_dict(), training)
+    _, out, _ = cli("tables", "--table", "t", "--rows", "any", "--scales", "2")
+    assert "step 250 of 1,000" in out

@@ -1,0 +1,39 @@
+"""Where figures go, what drawing needs, and that it leaves nothing behind."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from helpers.plotting import matplotlib, refused, result_file
+
+from liif.evaluation.results import Point
+from liif.figures.plot import STYLE, rendered, scores_figure
+
+pytestmark = pytest.mark.usefixtures("folder")
+
+
+def test_files_that_cannot_be_written():
+    draw = ("psnr", result_file("a.json", 2, 38.0))
+    for name in ("o.svg", "o", "o.png.txt"):
+        said = refused(*draw, "--out", "fine.png", "--out", name)
+        assert said == f"{name}: cannot draw this format; use one of .png .pdf"
+    Path("file").write_text("mine")
+    assert "file/o.png: cannot be written" in refused(*draw, "--out", "file/o.png")
+    Path("folder.png").mkdir()
+    assert "folder.png: is a folder" in refused(*draw, "--out", "folder.png")
+
+
+def test_without_matplotlib(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    said = refused("psnr", result_file("a.json", 2, 38.0), "--out", "o.png")
+    assert said == 'drawing needs matplotlib: pip install "liif[plot]"'
+
+
+def test_nothing_global_changes():
+    def settings():
+        return [matplotlib.rcParams[key] for key in STYLE]
+
+    before = settings(), "matplotlib.pyplot" in sys.modules
+    points = [Point("s", "l", (2, 2), 1.0), Point("s\udce9", r"$\frac$", (3, 3), 1.0)]
+    rendered(scores_figure(points, "PSNR (dB)"), ".png")
+    assert (settings(), "matplotlib.pyplot" in sys.modules) == before

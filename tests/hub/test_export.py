@@ -1,0 +1,223 @@
+"""Exported graphs against the model itself, and the runner that has no PyTorch."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, TINY, texture
+from PIL import Image
+
+from liif.hub.export import ExportedDecoder, ExportedEncoder, export, graphs
+from liif.models.build import ModelConfig, build_model
+from liif.models.checkpoint import Checkpoint, save_checkpoint
+from liif.models.geometry import cell_of, grid_coord, pixel_centres
+
+PARITY = 1e-4
+LIIF = {"name": "liif", "hidden": [16, 12]}
+MODELS = {
+    "liif": TINY,
+    "without ensemble": {**TINY, "decoder": {**LIIF, "local_ensemble": False}},
+    "without unfolding": {**TINY, "decoder": {**LIIF, "feature_unfold": False}},
+    "without cell": {**TINY, "decoder": {**LIIF, "cell_decode": False}},
+    "one layer": {**TINY, "decoder": {"name": "liif", "hidden": []}},
+    "metasr": {**TINY, "decoder": {"name": "metasr", "hidden": 16}},
+    "rdn": {"encoder": {"name": "rdn", "configuration": "A", "width": 4}, "decoder": LIIF},
+}
+SIZES = [((1, 1), (1, 1)), ((1, 9), (5, 11)), ((13, 17), (29, 61)), ((23, 8), (92, 17))]
+"""Before and after: single pixels and rows, factors of all kinds, odd sides."""
+
+
+def checkpoint(name):
+    config = ModelConfig.model_validate(MODELS[name])
+    return Checkpoint(config, build_model(config).state_dict(), None)
+
+
+def picture(height, width):
+    return texture(height, width).astype(np.float32) / 255
+
+
+def reference(name, image, size):
+    """The package's own (H, W, 3), not clamped."""
+    lr = torch.from_numpy(image).permute(2, 0, 1)
+    return checkpoint(name).build().upscale(lr, size=size, clamp=False).permute(1, 2, 0).numpy()
+
+
+def tensors(image, size):
+    """What the two graphs are given: image, and all points and the cell of H × W pixels."""
+    lr = torch.from_numpy(image).permute(2, 0, 1)[None]
+    y, x = (pixel_centres(n, lr) for n in size)
+    return lr, grid_coord(y, x), cell_of(size, lr)
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """The folder of a model's export, made once."""
+    made = {}
+
+    def folder(name, kind):
+        if (name, kind) not in made:
+            made[name, kind] = tmp_path_factory.mktemp(kind)
+            export(checkpoint(name), made[name, kind], kind)
+        return made[name, kind]
+
+    return folder
+
+
+# PyTorch
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_two_modules_are_the_model(name):
+    model = checkpoint(name).build()
+    encoder, decoder = ExportedEncoder(model), ExportedDecoder(model)
+    for before, size in SIZES:
+        image = picture(*before)
+        lr, coord, cell = tensors(image, size)
+        with torch.no_grad():
+            rgb = decoder(encoder(lr), coord, cell).view(*size, 3)
+        assert np.abs(rgb.numpy() - reference(name, image, size)).max() < 1e-5
+
+
+def test_a_saved_program_takes_any_size(exported):
+    folder = exported("liif", "torch")
+    encoder, decoder = (
+        torch.export.load(folder / f"{name}.pt2").module() for name in ("encoder", "decoder")
+    )
+    for before, size in SIZES:
+        image = picture(*before)
+        lr, coord, cell = tensors(image, size)
+        rgb = decoder(encoder(lr), coord, cell).view(*size, 3)
+        assert np.abs(rgb.detach().numpy() - reference("liif", image, size)).max() < PARITY
+
+
+@pytest.mark.parametrize("name", ["liif", "metasr"])
+def test_graphs_hold_pytorchs_own_operators_only(name):
+    for graph in graphs(checkpoint(name).build()).values():
+        targets = [node.target for node in graph.program.graph.nodes if "call" in node.op]
+        named = {str(target) for target in targets if isinstance(target, torch._ops.OpOverload)}
+        assert named and all(name.startswith("aten.") for name in named)
+        others = {t.__module__ for t in targets if not isinstance(t, torch._ops.OpOverload)}
+        assert others <= {"_operator", "torch", "torch.fx.experimental.sym_node"}  # of sizes
+
+
+# ONNX
+
+
+@pytest.fixture(scope="session")
+def runner():
+    """examples/onnx_upscale.py."""
+    pytest.importorskip("onnxscript", reason='needs pip install "liif[export]"')
+    pytest.importorskip("onnxruntime", reason='needs pip install "liif[export]"')
+    sys.path.insert(0, str(ROOT / "examples"))
+    try:
+        import onnx_upscale
+    finally:
+        sys.path.pop(0)
+    return onnx_upscale
+
+
+@pytest.fixture(scope="session")
+def opened(runner, exported):
+    """The runner's sessions of a model."""
+    made = {}
+
+    def sessions(name):
+        if name not in made:
+            made[name] = runner.load(exported(name, "onnx"))
+        return made[name]
+
+    return sessions
+
+
+@pytest.mark.parametrize("name", ["liif", "without ensemble", "metasr"])
+@pytest.mark.parametrize(("before", "size"), SIZES)
+def test_the_runner_draws_the_same_picture(runner, opened, name, before, size):
+    image = picture(*before)
+    strips = list(runner.strips(opened(name), image, size))
+    assert [row for row, _ in strips] == [0]
+    assert np.abs(strips[0][1] - reference(name, image, size)).max() < PARITY
+
+
+@pytest.mark.parametrize("name", ["liif", "metasr"])
+@pytest.mark.parametrize(("before", "size"), [((45, 50), (101, 77)), ((40, 41), (9, 123))])
+def test_tiles_make_no_difference(runner, opened, monkeypatch, name, before, size):
+    monkeypatch.setattr(runner, "QUERIES", 500)
+    image = picture(*before)
+    strips = list(runner.strips(opened(name), image, size, 11))
+    assert len(strips) == -(-before[0] // 11)
+    rows = np.cumsum([0, *(len(strip) for _, strip in strips)])
+    assert [row for row, _ in strips] == rows[:-1].tolist()
+    made = np.concatenate([strip for _, strip in strips])
+    assert made.shape == (*size, 3)
+    assert np.abs(made - reference(name, image, size)).max() < PARITY
+
+
+def test_more_tiles_than_pixels(runner, opened):
+    image = picture(40, 40)
+    made = np.concatenate([strip for _, strip in runner.strips(opened("liif"), image, (2, 3), 8)])
+    assert np.abs(made - reference("liif", image, (2, 3))).max() < PARITY
+
+
+def test_onnx_files_hold_standard_operators_and_open_sizes(runner, exported):
+    import onnx
+
+    shapes = {}
+    for name in ("encoder", "decoder"):
+        model = onnx.load(exported("liif", "onnx") / f"{name}.onnx")
+        onnx.checker.check_model(model, full_check=True)
+        assert {node.domain for node in model.graph.node} == {""} and not model.functions
+        assert {opset.domain for opset in model.opset_import} == {""}
+        for value in (*model.graph.input, *model.graph.output):
+            dims = value.type.tensor_type.shape.dim
+            shapes[name, value.name] = [d.dim_value or None for d in dims]
+    assert shapes["encoder", "image"] == [1, 3, None, None]
+    assert shapes["encoder", "codes"] == shapes["decoder", "codes"] == [1, None, None, 16]
+    assert shapes["decoder", "coord"] == [None, 2] and shapes["decoder", "cell"] == [1, 2]
+    assert shapes["decoder", "rgb"] == [None, 3]
+
+
+def test_the_runner_needs_no_pytorch(runner, exported, tmp_path):
+    Image.fromarray(texture(20, 30)).save(tmp_path / "small.png")
+    hidden = "import sys, runpy\nsys.modules['torch'] = sys.modules['liif'] = None\n"
+    script = f"{hidden}sys.argv[:] = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')"
+    arguments = [ROOT / "examples" / "onnx_upscale.py", exported("liif", "onnx")]
+    arguments += [tmp_path / "small.png", tmp_path / "large.png", "--scale", "2.3", "--tile", "16"]
+    subprocess.run([sys.executable, "-c", script, *map(str, arguments)], check=True, timeout=100)
+    large = np.asarray(Image.open(tmp_path / "large.png")).astype(int)
+    expected = reference("liif", picture(20, 30), (46, 69)).clip(0, 1) * 255
+    assert large.shape == (46, 69, 3)
+    assert np.abs(large - expected).max() < 0.51
+
+
+# The command
+
+
+def test_the_command_writes_three_files(cli, tmp_path, tiny_checkpoint):
+    out = tmp_path / "new" / "folder"
+    status, _, err = cli("export", tiny_checkpoint, "--format", "torch", "--out", out)
+    assert status == 0 and err.count("wrote") == 3
+    assert {file.name for file in out.iterdir()} == {"encoder.pt2", "decoder.pt2", "model.json"}
+    about = json.loads((out / "model.json").read_text())
+    assert about.pop("halo") == 6  # the head, a block of two, the last convolution, unfolding, 1
+    config = ModelConfig.model_validate(about.pop("model"))
+    assert config == ModelConfig.model_validate(TINY)
+    assert about == {
+        "format": "liif-export/1", "encoder": "encoder.pt2", "decoder": "decoder.pt2",
+    }  # fmt: skip
+
+
+def test_what_cannot_be_exported_is_told(refused, tmp_path, tiny_checkpoint, monkeypatch):
+    config = ModelConfig.model_validate({**TINY, "decoder": {"name": "upsampler", "scale": 2}})
+    save_checkpoint(tmp_path / "x2.pt", config, build_model(config).state_dict())
+    out = ["--out", tmp_path / "out"]
+    assert "a network for one scale" in refused("export", tmp_path / "x2.pt", *out)
+    assert "no.pt: no such checkpoint file" in refused("export", "no.pt", *out)
+    (tmp_path / "file").write_text("")
+    onto_a_file = refused("export", tiny_checkpoint, "--out", tmp_path / "file")
+    assert "its folder is a file" in onto_a_file
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    assert 'pip install "liif[export]"' in refused("export", tiny_checkpoint, *out)
+    assert list((tmp_path / "out").iterdir()) == []

@@ -1,0 +1,270 @@
+"""The decoder's kernel beside the plain decoder, in Triton's interpreter: in a process of its own,
+because Triton reads TRITON_INTERPRET once. And that a compiler for a GPU takes it."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from liif.models.decoders.liif import Liif, LiifConfig
+from liif.models.geometry import cell_of, pixel_centres
+from liif.models.kernels import fused
+from liif.models.kernels.fused import Launch
+from liif.models.model import SRModel
+
+pytest.importorskip("triton", reason="Triton is not installed (it comes with PyTorch for CUDA)")
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+interpreted = pytest.mark.skipif(not INTERPRETED, reason="run by test_in_the_interpreter")
+SMALL = Launch(rows=256, warps=4, stages=1)
+
+
+@pytest.fixture(autouse=True)
+def bfloat16(monkeypatch):
+    """The interpreter multiplies the bits of bfloat16 as if they were integers, and does not round
+    to it but cut."""
+    if not INTERPRETED:
+        return
+    from triton.runtime.interpreter import InterpreterBuilder, TensorHandle, tl
+
+    multiply = InterpreterBuilder.create_dot
+
+    def widened(x):
+        if x.dtype != tl.bfloat16:
+            return x
+        return TensorHandle((x.data.astype(np.uint32) << 16).view(np.float32), tl.float32)
+
+    def create_dot(self, a, b, *rest):
+        return multiply(self, widened(a), widened(b), *rest)
+
+    cast = InterpreterBuilder.cast_impl
+
+    def cast_impl(self, x, to):
+        if (x.dtype.scalar, to.scalar) != (tl.float32, tl.bfloat16):
+            return cast(self, x, to)
+        bits = torch.from_numpy(np.array(x.data)).to(torch.bfloat16).view(torch.int16)
+        return TensorHandle(bits.numpy().view(np.uint16), tl.bfloat16)
+
+    monkeypatch.setattr(InterpreterBuilder, "create_dot", create_dot)
+    monkeypatch.setattr(InterpreterBuilder, "cast_impl", cast_impl)
+
+
+def case(size=(7, 9), batch=1, width=3, **switches):
+    """A decoder and the field of a random map, with every weight large enough to be missed."""
+    torch.manual_seed(0)
+    decoder = Liif(width, LiifConfig(**switches)).eval()
+    for parameter in decoder.parameters():
+        parameter.data.uniform_(-1, 1).mul_(2 / parameter.shape[-1] ** 0.5)
+    feat = torch.randn(batch, width, *size)
+    return decoder, decoder.prepare(feat, feat)
+
+
+def both(decoder, field, y, x, cell, launch=SMALL):
+    """Colours of the plain decoder, and of the same one when it takes its kernel."""
+    with torch.inference_mode(), pytest.MonkeyPatch.context() as patch:
+        plain = decoder.query_grid(field, y, x, cell)
+        patch.setattr(fused, "is_supported", lambda *_, **__: True)
+        patch.setattr(fused, "launch_for", lambda *_: launch)
+        return plain, decoder.query_grid(field, y, x, cell)
+
+
+def assert_alike(decoder, field, size, launch=SMALL, rows=slice(None), cols=slice(None)):
+    y, x = (pixel_centres(n, torch.ones(())) for n in size)
+    y, x = y[rows], x[cols]
+    plain, found = both(decoder, field, y, x, cell_of(size, y), launch)
+    assert found.shape == (len(field.codes), len(y), len(x), 3) and found.dtype == torch.float32
+    assert plain.std() > 0.05
+    torch.testing.assert_close(found, plain, atol=1e-5, rtol=1e-5)
+
+
+def test_in_the_interpreter():
+    """All tests of this file that need it."""
+    if INTERPRETED:
+        pytest.skip("this is it")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-v", "-x", "-p", "no:cacheprovider", __file__],
+        env={**os.environ, "TRITON_INTERPRET": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout
+
+
+@interpreted
+@pytest.mark.parametrize(
+    "switches",
+    [
+        {},
+        {"local_ensemble": False},
+        {"cell_decode": False},
+        {"feature_unfold": False},
+        {"local_ensemble": False, "cell_decode": False, "feature_unfold": False},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("size", [(5, 31), (7, 9), (1, 1)])
+def test_switches_and_odd_sizes(switches, size):
+    decoder, field = case(hidden=(16, 16), **switches)
+    assert_alike(decoder, field, size)
+
+
+@interpreted
+@pytest.mark.parametrize(
+    "hidden",
+    [(16,), (3,), (16, 16, 16, 16), (5, 20, 9), (64, 64), (128, 40), (256, 256, 256), (256, 16)],
+    ids=str,
+)
+def test_widths_and_depths(hidden):
+    decoder, field = case(size=(3, 4), hidden=hidden)
+    assert_alike(decoder, field, (5, 7), SMALL._replace(stages=2))
+
+
+@interpreted
+@pytest.mark.parametrize("rows", [16, 128])
+def test_blocks_of_any_size_and_several_images(rows):
+    decoder, field = case(size=(5, 4), batch=3, hidden=(16, 16))
+    assert_alike(decoder, field, (11, 6), Launch(rows, 4, 1))
+
+
+@interpreted
+@pytest.mark.parametrize("shape", [(1, 1), (1, 6), (6, 1)])
+def test_images_of_one_row_or_column(shape):
+    decoder, field = case(size=shape, hidden=(16, 16))
+    assert_alike(decoder, field, (5, 8))
+
+
+@interpreted
+def test_windows():
+    """Codes of a part only, which are no tensor of their own, and a whole that is larger."""
+    decoder, field = case(size=(12, 14), batch=2, hidden=(16, 16))
+    size = (36, 45)
+    part = field.window((3, 6), (4, 9))
+    assert part.origin == (1, 2) and not part.codes.is_contiguous()
+    rows, cols = slice(9, 18), slice(13, 29)
+    assert_alike(decoder, part, size, rows=rows, cols=cols)
+    y, x = (pixel_centres(n, torch.ones(())) for n in size)
+    cell = cell_of(size, y)
+    whole, _ = both(decoder, field, y, x, cell)
+    _, found = both(decoder, part, y[rows], x[cols], cell)
+    torch.testing.assert_close(found, whole[:, rows, cols], atol=1e-5, rtol=1e-5)
+
+
+@interpreted
+def test_the_same_codes_are_taken_on_the_line_between_two():
+    """Pixels of an even scale lie half-way between codes, where a rounding decides."""
+    decoder, field = case(size=(8, 8), hidden=(16,))
+    for scale in (2, 3, 4):
+        assert_alike(decoder, field, (8 * scale, 8 * scale))
+    at = torch.linspace(-1, 1, 33)
+    plain, found = both(decoder, field, at, at, torch.full((1, 2), 0.1))
+    torch.testing.assert_close(found, plain, atol=1e-5, rtol=1e-5)
+
+
+@interpreted
+@pytest.mark.parametrize("hidden", [(16, 16), (256, 256)], ids=str)
+def test_bfloat16(hidden):
+    """As near to the decoder in float32 as the plain one is in bfloat16, or nearer."""
+    decoder, _ = case(size=(3, 4), hidden=hidden)
+    y, x = (pixel_centres(n, torch.ones(())) for n in (6, 9))
+    cell = cell_of((6, 9), y)
+    with torch.inference_mode():
+        feat = torch.randn(1, 3, 3, 4)
+        exact = decoder.prepare(feat, feat)
+        with torch.autocast("cpu", torch.bfloat16):
+            field = decoder.prepare(feat, feat)
+    assert field.codes.dtype == torch.bfloat16
+    expected, _ = both(decoder, exact, y, x, cell)
+    plain, found = both(decoder, field, y, x, cell)
+    error, usual = ((rgb - expected).square().mean().sqrt() for rgb in (found, plain))
+    assert 0 < error < usual < 0.03
+
+
+@interpreted
+def test_an_image_through_the_kernel():
+    class Encoder(torch.nn.Conv2d):
+        width, radius, peak_channels = 4, 1, 4
+
+    torch.manual_seed(0)
+    decoder = Liif(4, LiifConfig(hidden=(16, 16)))
+    model = SRModel(Encoder(3, 4, 3, padding=1), decoder).eval()
+    lr = torch.rand(3, 9, 11)
+    plain = model.upscale(lr, (20, 31))
+    calls = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fused, "is_supported", lambda *_, **__: not calls.append(1))
+        patch.setattr(fused, "launch_for", lambda *_: SMALL)
+        found = model.upscale(lr, (20, 31))
+        calls_made = len(calls)
+        decoder.fuse = False
+        assert torch.equal(model.upscale(lr, (20, 31)), plain)
+    assert calls_made == len(calls) == 1
+    torch.testing.assert_close(found, plain, atol=1e-5, rtol=0)
+
+
+@interpreted
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_kernel_that_errs_is_not_used(monkeypatch, caplog, dtype):
+    """As a compiler might make it: here by a layer's bias that is left out."""
+    monkeypatch.setattr(fused, "launch_for", lambda *_: SMALL)
+    fused._runs.cache_clear()
+    asked = (torch.device("cpu"), dtype, (16, 8, 3), 4)
+    generator = torch.get_rng_state()
+    with torch.inference_mode():
+        assert all(fused._runs(*asked, ensemble) for ensemble in (True, False))
+        assert not caplog.records
+        stacked = fused._stacked
+        monkeypatch.setattr(fused, "_stacked", lambda *of: (stacked(*of)[0], 0 * stacked(*of)[1]))
+        fused._runs.cache_clear()
+        assert not fused._runs(*asked, True)
+    assert "kernel errs here" in caplog.text
+    assert torch.equal(generator, torch.get_rng_state())
+    fused._runs.cache_clear()
+
+
+def test_a_cpu_keeps_the_plain_decoder():
+    _, field = case(hidden=(16,))
+    with torch.inference_mode():
+        assert not fused.is_supported(field, 1, ensemble=True)
+
+
+@pytest.mark.skipif(INTERPRETED, reason="the interpreter does not compile")
+def test_an_h100_can_run_it():
+    """Compiled without a GPU: a program may take 227 KiB of its shared memory, and the products
+    are to go to its matrix units."""
+    from triton import compile as compiled
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from liif.models.kernels.liif_triton import decode
+
+    launch = Launch(rows=128, warps=8, stages=2)
+    constants = {
+        **{"STEP": 4, "K": 256, "P": 256, "LAYERS": 3, "LAST": 256, "SIDES": 2},
+        **{"ROWS": launch.rows, "STAGES": launch.stages, "TF32": "tf32x3"},
+    }
+    types = {
+        **dict.fromkeys(decode.arg_names, "*bf16"),
+        **dict.fromkeys(("rgb", "offset_y", "offset_x", "area"), "*fp32"),
+        **dict.fromkeys(("row", "col"), "*i64"),
+        **dict.fromkeys([*"RWhw", "pixels", "top", "left", "image_step", "row_step"], "i32"),
+        **dict.fromkeys(constants, "constexpr"),
+    }
+    aligned = {
+        (i,): [["tt.divisibility", 16]]
+        for i, name in enumerate(decode.arg_names)
+        if types[name].startswith("*")
+    }
+    source = ASTSource(
+        decode,
+        {name: types[name] for name in decode.arg_names},
+        {(decode.arg_names.index(name),): value for name, value in constants.items()},
+        aligned,
+    )
+    options = {"num_warps": launch.warps, "enable_fp_fusion": True}
+    result = compiled(source, target=GPUTarget("cuda", 90, 32), options=options)
+    assert result.metadata.shared <= 227 * 1024
+    assert "wgmma.mma_async" in result.asm["ptx"]

@@ -1,0 +1,109 @@
+"""What goes wrong in a training is told, and nothing is lost."""
+
+import json
+import os
+import shutil
+import signal
+import time
+
+import pytest
+import torch
+from training.test_loop import CPU, assert_same_weights, config
+
+import liif.training.loop
+import liif.training.state
+import liif.training.step
+from liif.core.errors import UserError
+from liif.data.loader import Batch, batches, image_of
+from liif.models.checkpoint import read_checkpoint
+from liif.training.loop import train
+from liif.training.step import train_step
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_update(learnable, tmp_path):
+    run = tmp_path / "run"
+    train(config(learnable, steps=9), run)
+    state = liif.training.state.new_state(config(learnable), CPU)
+    batch = Batch(
+        torch.full((1, 3, 8, 8), torch.inf),
+        torch.zeros(1, 4, 2),
+        torch.ones(1, 2),
+        torch.zeros(1, 4, 3),
+    )
+    before = {k: v.clone() for k, v in state.model.state_dict().items()}
+    with pytest.raises(liif.training.step.DivergedError):
+        train_step(state.model, state.optimizer, batch, learning_rate=1e-3)
+    for key, value in state.model.state_dict().items():
+        assert torch.equal(value, before[key])
+    with pytest.raises(UserError, match=r"step \d+: .*not finite.*is saved.*lower learning_rate"):
+        train(config(learnable, learning_rate=1e30, milestones=[]), tmp_path / "hot")
+
+
+def test_a_broken_file_loses_nothing(learnable, tmp_path):
+    folder = shutil.copytree(learnable, tmp_path / "photos")
+    data = {"sampling": "random-scale", "images": str(folder), "cache": "none"}
+    data |= {"patch": 12, "queries": 100}
+    settings = config(folder, train_data=data, valid=None)
+    assert train(settings, tmp_path / "whole")
+    whole = (folder / "3.png").read_bytes()
+    (folder / "3.png").write_bytes(whole[:200])  # its header is good: found when it is decoded
+    with pytest.raises(UserError, match=r"step \d: .*3\.png(.|\n)*The run is saved"):
+        train(settings, tmp_path / "cut")
+    (folder / "3.png").write_bytes(whole)
+    assert train(settings, tmp_path / "cut")
+    assert_same_weights(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_a_step_that_is_not_finite_names_its_samples(learnable, tmp_path, monkeypatch):
+    def diverge(*args, **options):
+        raise liif.training.step.DivergedError("loss nan, gradient norm nan")
+
+    settings = config(learnable, steps=8, valid=None)
+    assert train(config(learnable, steps=4, valid=None), tmp_path)
+    monkeypatch.setattr(liif.training.loop, "train_step", diverge)
+    with pytest.raises(UserError, match=r"step 5: .*diverged\.json, and the same command repeats"):
+        train(settings, tmp_path)
+    told = json.loads((tmp_path / "diverged.json").read_text())
+    assert told["step"] == 5 and [s["sample"] for s in told["samples"]] == [12, 13, 14]
+    source = settings.train_data.open_source(None)
+    for each in told["samples"]:
+        index = image_of(source, settings.seed, each["sample"])
+        assert each["image"] == source.store.names[index]
+    assert read_checkpoint(tmp_path / "last.pt").training["step"] == 4
+
+
+def test_a_gpu_without_memory_says_what_to_lower(learnable, tmp_path, monkeypatch):
+    def overflow(*args, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(liif.training.loop, "train_step", overflow)
+    with pytest.raises(UserError, match=r"step 1: out of GPU memory.*accumulate.*batch_size"):
+        train(config(learnable), tmp_path)
+
+
+@pytest.mark.timeout(60)
+def test_a_worker_that_is_killed_is_told_with_its_file(learnable):
+    class Deadly:
+        def __len__(self):
+            return 3
+
+        def name(self, index):
+            return f"picture-{index}.png"
+
+        def sample(self, index, rng):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(UserError, match=r"(killed|exited).* reading: picture-\d\.png\. Out of"):
+        list(batches(Deadly(), seed=0, batch_size=2, start=0, stop=9, workers=1))
+
+
+def test_a_step_that_hangs_shows_where(learnable, tmp_path, capfd, monkeypatch):
+    step = liif.training.loop.train_step
+
+    def slow(*args, **options):
+        time.sleep(0.6)
+        return step(*args, **options)
+
+    monkeypatch.setattr(liif.training.loop, "train_step", slow)
+    assert train(config(learnable, steps=2, valid=None, stall_minutes=0.005), tmp_path)
+    assert "in slow" in capfd.readouterr().err

@@ -1,0 +1,103 @@
+"""Interrupted anywhere, a training goes on to the same end."""
+
+import functools
+import itertools
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from training.test_loop import assert_same_weights, config, metrics
+
+import liif.core.config_file
+from liif.models.checkpoint import read_checkpoint
+from liif.training.loop import train
+from liif.training.state import State
+
+
+def test_stopping_anywhere_changes_nothing(learnable, tmp_path):
+    """Stopped by request after every few calls, also within validation, and restarted."""
+    settings = config(learnable, ema=0.9)
+    assert train(settings, tmp_path / "whole")
+    restarts = 0
+    while True:
+        calls = itertools.count()
+        stopping = functools.partial(lambda calls: next(calls) >= 4, calls)
+        if train(settings, tmp_path / "pieces", stopping=stopping):
+            break
+        restarts += 1
+        assert restarts < 40
+    assert restarts > 5
+    assert_same_weights(tmp_path / "whole", tmp_path / "pieces")
+    assert metrics(tmp_path / "pieces") == metrics(tmp_path / "whole")
+    a, b = (read_checkpoint(tmp_path / n / "last.pt").training for n in ("whole", "pieces"))
+    for key, value in a["weights"].items():
+        assert torch.equal(value, b["weights"][key])
+    assert a["averaged"] == b["averaged"] == 24
+    assert str(a["optimizer"]) == str(b["optimizer"])
+
+
+def test_lines_after_the_checkpoint_are_forgotten(learnable, tmp_path):
+    run = tmp_path / "run"
+    settings = config(learnable, keep_every=12)
+    assert train(settings, run)
+    expected = metrics(run)
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "train", "step": 30, "loss"')  # cut off by a crash
+    assert train(settings, run, resume=run / "step-00000012.pt")
+    assert metrics(run) == expected
+
+
+def test_a_crash_after_validation_leaves_no_double_line(learnable, tmp_path, monkeypatch):
+    settings = config(learnable, save_every=4)
+    assert train(settings, tmp_path / "whole")
+
+    def crash(self, path, config, save=State.save):
+        save(self, path, config)
+        if self.step == 8 and path.name == "best.pt":
+            raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(State, "save", crash)
+        with pytest.raises(MemoryError):
+            train(settings, tmp_path / "crashed")
+    assert train(settings, tmp_path / "crashed")
+    assert metrics(tmp_path / "crashed") == metrics(tmp_path / "whole")
+    assert_same_weights(tmp_path / "whole", tmp_path / "crashed")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_signals_save_and_the_same_command_goes_on(learnable, tmp_path, number):
+    file = tmp_path / "small.yaml"
+    settings = config(learnable, steps=100_000, workers=2, save_every=100_000, valid=None)
+    file.write_text(liif.core.config_file.dump_config(settings))
+    command = [sys.executable, "-m", "liif", "train", "--config", str(file)]
+
+    def start():
+        return subprocess.Popen(
+            command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+
+    def stop(process):
+        log = tmp_path / "runs" / "small" / "metrics.jsonl"
+        seen = log.read_text() if log.exists() else ""
+        limit = time.monotonic() + 120
+        while not (log.exists() and len(log.read_text()) > len(seen)):
+            assert time.monotonic() < limit and process.poll() is None
+            time.sleep(0.05)
+        os.killpg(process.pid, number)  # as a terminal does: workers get it too
+        errors = process.communicate(timeout=60)[1]
+        assert process.returncode == 128 + number, errors
+        assert "Traceback" not in errors
+        assert "to go on: " in errors
+        return read_checkpoint(tmp_path / "runs" / "small" / "last.pt").training["step"], errors
+
+    first, _ = stop(start())
+    second, errors = stop(start())
+    assert first >= 5
+    assert re.search(rf"goes on at step {first}\b", errors)
+    assert second > first

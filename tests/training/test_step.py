@@ -1,0 +1,95 @@
+"""The training step against the official one; its learning rate, clipping, bf16, compilation."""
+
+import functools
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from training.test_loop import CPU, config, weights
+
+import liif.training.state
+from liif.data.loader import Batch
+from liif.models.checkpoint import load_checkpoint
+from liif.training.loop import train
+from liif.training.schedule import learning_rate_at
+from liif.training.step import train_step
+
+
+@pytest.fixture
+def two_threads():
+    """As the official steps were made: with other sums, one ReLU falls to the other side of zero
+    (1.7e-4 in one layer's weights; exact arithmetic differs from the official file by as much)."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_twenty_official_steps(shared, two_threads):
+    model = load_checkpoint(shared / "golden" / "liif-small-full.pth").train()
+    data = np.load(shared / "golden" / "train-liif-small.npz")
+    optimizer = torch.optim.Adam(model.parameters())
+    for i, expected in enumerate(data["loss"]):
+        batch = Batch(*(torch.from_numpy(data[key][i]) for key in ("inp", "coord", "cell", "gt")))
+        rate = float(data["learning_rate"][i])
+        loss, _ = train_step(model, optimizer, batch, learning_rate=rate)
+        assert loss == pytest.approx(expected, rel=1e-4), i
+    final = {key: value for key, value in data.items() if key.startswith("final/")}
+    assert len(final) == 18
+    for key, value in final.items():
+        ours = key.removeprefix("final/").replace("imnet.", "decoder.mlp.")
+        found = model.state_dict()[ours].numpy()
+        assert np.linalg.norm(found - value) <= 1e-4 * np.linalg.norm(value), key
+
+
+def test_the_learning_rate_is_the_published_one(learnable):
+    paper = config(learnable, steps=1_000_000, learning_rate=1e-4, milestones=[200_000, 400_000])
+    rates = [learning_rate_at(step, paper) for step in (0, 199_999, 200_000, 399_999, 400_000)]
+    assert rates == [1e-4, 1e-4, 5e-5, 5e-5, 2.5e-5]
+
+
+def test_warm_up_and_cosine(learnable):
+    chosen = config(learnable, steps=1100, learning_rate=8e-4, warm_up=100, schedule="cosine")
+    rates = [learning_rate_at(step, chosen) for step in range(chosen.steps)]
+    assert rates[0] == pytest.approx(8e-6) and rates[49] == pytest.approx(4e-4)
+    assert max(rates) == rates[99] == rates[100] == 8e-4
+    assert rates[600] == pytest.approx(4e-4)  # half-way down
+    assert all(a > b > 0 for a, b in itertools.pairwise(rates[100:])) and rates[-1] < 1e-8
+
+
+def test_gradient_clipping_limits_the_norm(learnable):
+    state = liif.training.state.new_state(config(learnable), CPU)
+    batch = Batch(
+        torch.rand(2, 3, 8, 8), torch.zeros(2, 9, 2), torch.ones(2, 2), torch.rand(2, 9, 3)
+    )
+    _, norm = train_step(state.model, state.optimizer, batch, learning_rate=0.0, clip_gradient=1e-3)
+    left = torch.stack([p.grad.norm() for p in state.model.parameters()]).norm().item()
+    assert norm > 0.01 and left == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_bf16_stays_close(learnable):
+    losses = {}
+    for bf16 in (False, True):
+        state = liif.training.state.new_state(config(learnable), CPU)
+        torch.manual_seed(0)
+        batch = Batch(
+            torch.rand(2, 3, 8, 8), torch.rand(2, 50, 2), torch.ones(2, 2), torch.rand(2, 50, 3)
+        )
+        losses[bf16], _ = train_step(
+            state.model, state.optimizer, batch, learning_rate=1e-3, bf16=bf16
+        )
+        assert all(p.dtype == torch.float32 for p in state.model.parameters())
+    assert losses[True] != losses[False]
+    assert losses[True] == pytest.approx(losses[False], rel=0.01)
+
+
+def test_a_compiled_step_learns_the_same(learnable, tmp_path, monkeypatch):
+    """Traced by torch.compile, but run without its C++ compiler."""
+    compiler = functools.partial(torch.compile, backend="aot_eager")
+    monkeypatch.setattr(torch, "compile", compiler)
+    assert train(config(learnable, steps=4, valid=None), tmp_path / "plain")
+    assert train(config(learnable, steps=4, valid=None, compile=True), tmp_path / "c")
+    plain, compiled = weights(tmp_path / "plain"), weights(tmp_path / "c")
+    for key, value in plain.items():
+        torch.testing.assert_close(compiled[key], value, atol=1e-5, rtol=1e-3)

@@ -1,0 +1,226 @@
+"""What the viewer shows: windows of the continuous image, strip by strip, made once."""
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+import torch
+from conftest import texture
+from helpers.viewing import tiny_model
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from liif.core.sizes import Window
+from liif.images.convert import to_image, to_tensor
+from liif.view import render
+from liif.view.bicubic import bicubic
+from liif.view.cache import Cache
+from liif.view.pictures import Picture
+from liif.view.render import Renderer, View, outward
+from liif.view.worker import AHEAD, Worker
+
+
+def keys_cubic(x):
+    x = abs(x)
+    if x <= 1:
+        return 1.5 * x**3 - 2.5 * x**2 + 1
+    return -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2 if x < 2 else 0.0
+
+
+def weights(first, length, count, n):
+    """(count, n): of every pixel for every output, by the definition, renormalised at the edge."""
+    step = length / count
+    wide = max(step, 1)
+    centres = first + (np.arange(count) + 0.5) * step
+    table = [[keys_cubic((i + 0.5 - c) / wide) for i in range(n)] for c in centres]
+    return np.array(table) / np.sum(table, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("window", "size"),
+    [
+        (Window(0, 0, 40, 60), (40, 60)),
+        (Window(3.21, 10.8, 4.5, 7.25), (54, 87)),
+        (Window(0, 0, 0.02, 0.03), (20, 30)),
+        (Window(39.5, 59.5, 0.5, 0.5), (64, 64)),
+        (Window(1.5, 2.25, 37.5, 50.5), (15, 21)),
+        (Window(0, 0, 40, 60), (1, 1)),
+    ],
+)
+def test_bicubic_is_that_of_the_window(window, size):
+    image = texture(40, 60)
+    y = weights(window.top, window.height, size[0], 40)
+    x = weights(window.left, window.width, size[1], 60)
+    exact = np.einsum("ri,cj,ijk->rck", y, x, image.astype(float)).clip(0, 255)
+    whole = bicubic(image, window, size, (0, size[0]))
+    assert whole.shape == (*size, 3)
+    assert np.abs(whole - exact).max() < 1.6  # rounded to 8 bit after each axis
+    middle = size[0] // 2
+    halves = [(0, middle), (middle, size[0])] if middle else [(0, 1)]
+    parts = np.concatenate([bicubic(image, window, size, rows) for rows in halves])
+    assert np.abs(parts.astype(int) - whole).max() <= 1
+
+
+@given(st.integers(0, 500), st.integers(1, 500), st.data())
+def test_outward_takes_every_row_once_and_leaves_no_gap(first, count, data):
+    band = first, first + count
+    start = data.draw(st.integers(*band))
+    seen = (start, start)
+    for a, b in outward(band, start, lambda: data.draw(st.integers(1, 200))):
+        assert a < b and (a == seen[1] or b == seen[0])
+        seen = min(a, seen[0]), max(b, seen[1])
+    assert seen == band
+
+
+def picture_of(height, width, seed=0):
+    return Picture(f"{height}x{width}", "a.png", texture(height, width, seed))
+
+
+def assembled(strips, size):
+    out = np.full((*size, 3), -1)
+    for first, pixels in strips:
+        part = out[first : first + len(pixels)]
+        assert (part == -1).all()
+        part[:] = pixels
+    assert (out >= 0).all()
+    return out
+
+
+VIEWS = [
+    ((0, 0, 50, 70), (100, 140)),
+    ((10.3, 20.7, 12.5, 16.25), (150, 195)),
+    ((0, 40.01, 50, 29.99), (60, 36)),
+    ((49, 69, 1, 1), (90, 90)),
+]
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+@pytest.mark.parametrize(("window", "size"), VIEWS)
+def test_strips_are_the_window_of_the_whole_image(monkeypatch, window, size, is_large):
+    """However large the picture is, so that only parts of it are encoded."""
+    model, picture = tiny_model(), picture_of(50, 70)
+    view = View(picture.id, "tiny", Window(*window), size)
+    field = model.encoded(to_tensor(picture.pixels)[None])
+    expected = to_image(model.rendered(field, size, window=view.window)[0])
+    assert np.ptp(expected) > 40
+    if is_large:
+        monkeypatch.setattr(render, "WHOLE", 0)
+        monkeypatch.setattr(render, "REGION", 700)
+    made = assembled(Renderer({"tiny": model}, "float32").strips(picture, view), size)
+    assert np.abs(made - expected).max() <= 1
+
+
+def test_encoded_once_and_finished_windows_are_kept(monkeypatch):
+    model, calls = tiny_model(), {"encoded": 0, "rendered": 0}
+
+    def counted(name):
+        act = getattr(model, name)
+
+        def counting(*args, **kwargs):
+            calls[name] += 1
+            return act(*args, **kwargs)
+
+        monkeypatch.setattr(model, name, counting)
+
+    counted("encoded")
+    counted("rendered")
+    renderer, picture = Renderer({"tiny": model}, "float32"), picture_of(50, 70)
+    views = [View(picture.id, "tiny", Window(*window), size) for window, size in VIEWS]
+    list(renderer.prepare(picture))
+    first = [assembled(renderer.strips(picture, view), view.size) for view in views]
+    assert calls["encoded"] == 1
+    before = calls["rendered"]
+    for view, pixels in zip(views, first, strict=True):
+        assert (assembled(renderer.strips(picture, view), view.size) == pixels).all()
+    assert calls == {"encoded": 1, "rendered": before}
+
+
+def test_the_first_strip_of_a_new_picture_does_not_wait_for_all_of_it(monkeypatch):
+    model, sizes = tiny_model(), []
+    act = model.encoded
+
+    def noted(lr, **kwargs):
+        sizes.append(lr.shape[-2:].numel())
+        return act(lr, **kwargs)
+
+    monkeypatch.setattr(model, "encoded", noted)
+    picture = picture_of(300, 300)
+    strips = Renderer({"tiny": model}, "float32").strips(
+        picture, View(picture.id, "tiny", Window(0, 0, 300, 300), (300, 300))
+    )
+    next(strips)
+    assert len(sizes) == 1 and sizes[0] < 300 * 300 / 2
+    list(strips)
+    assert sizes[1:] == [300 * 300]
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 60)), max_size=40))
+def test_caches_hold_no_more_than_they_may(puts):
+    cache = Cache(100)
+    held = {}
+    for key, size in puts:
+        cache.put(key, size, size)
+        held = {k: v for k, v in held.items() if k != key} | {key: size}
+        while sum(held.values()) > 100:
+            held.pop(next(iter(held)))
+        assert sorted(cache.values()) == sorted(held.values())
+    cache.put("too large", 101, 101)
+    assert cache.get("too large") is None
+
+
+def endless(made, name, wait=None):
+    while True:
+        if wait:
+            wait.wait(5)
+        made.append(name)
+        yield name.encode()
+
+
+def test_the_newest_view_comes_first_and_nobody_waits_for_a_closed_one():
+    async def scenario():
+        worker, made, gate = Worker(), [], threading.Event()
+        old = worker.made(endless(made, "old", gate))
+        waiting = asyncio.create_task(anext(old))
+        await asyncio.sleep(0.05)
+        new = worker.made(endless(made, "new"))
+        first = asyncio.create_task(anext(new))
+        await asyncio.sleep(0.05)
+        gate.set()
+        assert await first == b"new" and await waiting == b"old"
+        await asyncio.sleep(0.2)  # the worker stops where nobody takes what it makes
+        assert made[0] == "old" and set(made[1 : AHEAD + 1]) == {"new"}
+        assert AHEAD <= made.count("new") <= AHEAD + 1
+        await new.aclose()
+        await old.aclose()
+        count = len(made)
+        await asyncio.sleep(0.1)
+        assert len(made) == count
+
+    asyncio.run(scenario())
+
+
+def test_a_view_that_fails_ends_and_the_next_one_is_made(caplog):
+    def failing():
+        yield b"1"
+        raise RuntimeError("no memory")
+
+    async def scenario():
+        worker = Worker()
+        assert [part async for part in worker.made(failing())] == [b"1"]
+        assert [part async for part in worker.made(iter([b"2"]))] == [b"2"]
+
+    asyncio.run(scenario())
+    assert "RuntimeError: no memory" in caplog.text
+
+
+def test_bf16_is_close(tmp_path):
+    model, picture = tiny_model(), picture_of(50, 70)
+    view = View(picture.id, "tiny", Window(3.3, 4.4, 20, 30), (100, 150))
+    made = [
+        assembled(Renderer({"tiny": model}, precision).strips(picture, view), view.size)
+        for precision in ("float32", "bf16")
+    ]
+    assert 0 < np.abs(made[0] - made[1]).max() < 12
+    assert torch.get_num_threads() == 1

@@ -1,0 +1,305 @@
+"""`liif view`: its server, asked as a page asks it and as nobody should, and its command."""
+
+import http.client
+import io
+import json
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from urllib.parse import urlencode
+
+import numpy as np
+import pytest
+from conftest import texture
+from PIL import Image
+
+pytest.importorskip("starlette", reason="needs the extra [view]")
+pytest.importorskip("uvicorn", reason="needs the extra [view]")
+
+from helpers.viewing import tiny_model, viewing
+
+from liif.core.sizes import Window
+from liif.images.convert import to_image, to_tensor
+from liif.images.rgb8 import write_image
+from liif.view import server
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """A function that asks a viewer of a.png (60×40): (status, headers, body)."""
+    path = tmp_path_factory.mktemp("view") / "a.png"
+    write_image(path, texture(40, 60))
+    with viewing(path) as (viewer, port):
+
+        def ask(target, method="GET", body=None, **headers):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            named = {key.replace("_", "-"): value for key, value in headers.items()}
+            connection.putrequest(method, target, skip_host="Host" in named)
+            for key, value in named.items():
+                connection.putheader(key, value)
+            if body is not None and "Content-Length" not in named:
+                connection.putheader("Content-Length", str(len(body)))
+            connection.endheaders(body)
+            answer = connection.getresponse()
+            content = answer.read()
+            connection.close()
+            assert b"Traceback" not in content
+            return answer.status, answer.headers, content
+
+        ask.port, ask.viewer, ask.picture = port, viewer, viewer.pictures.first
+        yield ask
+
+
+def wanted(served, **changes):
+    """The address of a window, with some of its values changed; None takes one away."""
+    values = {
+        "picture": served.picture.id, "by": "tiny", "top": 5.5, "left": 10.25, "height": 10,
+        "width": 20, "rows": 30, "cols": 60,
+    }  # fmt: skip
+    return "/render?" + urlencode({k: v for k, v in (values | changes).items() if v is not None})
+
+
+def pixels_of(body, rows, cols):
+    out = np.full((rows, cols, 4), -1)
+    while body:
+        first, count = struct.unpack("<II", body[:8])
+        strip = np.frombuffer(body[8 : 8 + count * cols * 4], np.uint8)
+        assert (out[first : first + count] == -1).all()
+        out[first : first + count] = strip.reshape(count, cols, 4)
+        body = body[8 + count * cols * 4 :]
+    assert (out[..., 3] == 255).all()
+    return out[..., :3]
+
+
+def test_a_window_by_model_and_by_bicubic(served):
+    model = tiny_model()
+    field = model.encoded(to_tensor(served.picture.pixels)[None])
+    window = Window(5.5, 10.25, 10, 20)
+    expected = to_image(model.rendered(field, (30, 60), window=window)[0])
+    status, headers, body = served(wanted(served))
+    assert status == 200 and headers["Content-Type"] == "application/octet-stream"
+    assert np.abs(pixels_of(body, 30, 60) - expected).max() <= 1
+    plain = pixels_of(served(wanted(served, by="bicubic"))[2], 30, 60)
+    assert np.abs(plain - expected).max() > 5
+    direct = np.asarray(
+        Image.fromarray(served.picture.pixels).resize(
+            (60, 30), Image.Resampling.BICUBIC, (10.25, 5.5, 30.25, 15.5)
+        )
+    )
+    assert np.abs(plain - direct).max() <= 1
+
+
+def test_the_page_loads_nothing_from_elsewhere(served):
+    status, headers, page = served("/")
+    assert status == 200 and headers["Content-Type"].startswith("text/html")
+    known = set(re.findall(r'(?:src|href)="([^"]+)"', page.decode()))
+    seen = set()
+    while known - seen:
+        name = (known - seen).pop()
+        seen.add(name)
+        status, headers, content = served(f"/{name}")
+        assert status == 200
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert "default-src 'self'" in headers["Content-Security-Policy"]
+        known |= {found[2:] for found in re.findall(r'from "([^"]+)"', content.decode())}
+        assert not re.findall(
+            r"(?:https?:)?//[\w.-]+\.\w+/",
+            content.decode().replace("http://www.w3.org/2000/svg", ""),
+        )
+    assert seen == {path.name for path in server.PAGE.iterdir()} - {"index.html"}
+    assert b"style=" not in page and b"<script>" not in page  # the policy forbids both
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/../server.py", "/%2e%2e/server.py", "/..%2fserver.py", "/page/view.js", "//etc/passwd",
+     "/view.js/", "/index.html", "/view.js%00.png", "/pictures", "/docs", "/openapi.json"],
+)  # fmt: skip
+def test_nothing_else_is_served(served, path):
+    assert served(path)[0] in (404, 405, 307) and b"import" not in served(path)[2]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Host": "evil.example:{port}"},
+        {"Host": "127.0.0.1"},
+        {"Host": "127.0.0.1.evil.example:{port}"},
+        {"Host": ""},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "https://127.0.0.1:{port}"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Sec_Fetch_Site": "cross-site"},
+        {"Sec_Fetch_Site": "same-site"},
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/state", "/view.js", "render", "POST"])
+def test_foreign_pages_are_refused(served, headers, path):
+    headers = {key: value.format(port=served.port) for key, value in headers.items()}
+    if path == "POST":
+        status, answer, body = served("/pictures?name=a", "POST", b"", **headers)
+    else:
+        target = wanted(served) if path == "render" else path
+        status, answer, body = served(target, **headers)
+    assert status in (400, 403) and len(body) < 100  # 400: no host at all
+    assert not [key for key in answer if key.lower().startswith("access-control")]
+
+
+def test_our_own_page_and_links_to_it_are_not_foreign(served):
+    for host in ("127.0.0.1", "localhost"):
+        own = f"{host}:{served.port}"
+        headers = {"Host": own, "Origin": f"http://{own}", "Sec_Fetch_Site": "same-origin"}
+        assert served("/state", **headers)[0] == 200
+    link = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate"}
+    assert served("/", **link, Sec_Fetch_Dest="document")[0] == 200
+    assert served("/", **link, Sec_Fetch_Dest="iframe")[0] == 403
+    assert served("/state", **link, Sec_Fetch_Dest="document")[0] == 403
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"by": "gone"}, "by='gone'"),
+        ({"by": None}, "bicubic"),
+        ({"top": "nan"}, "top"),
+        ({"top": "-1"}, "top"),
+        ({"left": "inf"}, "left"),
+        ({"left": 50}, "not inside"),
+        ({"height": 0}, "not inside"),
+        ({"width": "1e999"}, "width"),
+        ({"height": None}, "height"),
+        ({"rows": 0}, "60×0 px"),
+        ({"rows": "x" * 5000}, "rows"),
+        ({"cols": 10**9}, "cols"),
+        ({"rows": 32768, "cols": 32768}, "in all"),
+        ({"rows": 5}, "scale 0.5"),
+        ({"height": 0.001, "top": 0}, "scale 30000"),
+    ],
+)
+def test_windows_that_cannot_be_are_refused(served, changes, reason):
+    status, _, body = served(wanted(served, **changes))
+    error = json.loads(body)["error"]
+    assert status == 400 and reason in error and len(error) < 200
+
+
+def test_bicubic_reduces_what_no_model_does(served):
+    whole = {"top": 0, "left": 0, "height": 40, "width": 60, "rows": 4, "cols": 6}
+    body = served(wanted(served, by="bicubic", **whole))[2]
+    assert np.abs(pixels_of(body, 4, 6).mean() - served.picture.pixels.mean()) < 2
+
+
+def encoded(pixels, form="PNG"):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, form)
+    return file.getvalue()
+
+
+def test_a_dropped_picture_is_opened(served):
+    query = urlencode({"name": "../../né w.png"})
+    status, _, body = served(f"/pictures?{query}", "POST", encoded(texture(33, 44, 7)))
+    about = json.loads(body)
+    assert status == 200
+    assert about["name"] == "né w.png" and (about["width"], about["height"]) == (44, 33)
+    assert about in json.loads(served("/state")[2])["pictures"]
+    corner = {"top": 0, "left": 0, "height": 4, "width": 4, "rows": 4, "cols": 4}
+    body = served(wanted(served, picture=about["id"], by="bicubic", **corner))[2]
+    assert (pixels_of(body, 4, 4) == texture(33, 44, 7)[:4, :4]).all()
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "reason"),
+    [
+        (b"", 400, "empty"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", 400, "not an image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 400, "not an image"),
+        (encoded(texture(33, 44))[:300], 400, "x.png: cannot read"),
+        (encoded(texture(50, 50)), 400, "LIIF_MAX_PIXELS"),
+        (bytes(20_001), 413, "larger than"),
+    ],
+)
+def test_files_that_are_no_pictures_or_too_large(served, monkeypatch, content, status, reason):
+    monkeypatch.setattr(server, "MAX_UPLOAD", 20_000)
+    monkeypatch.setenv("LIIF_MAX_PIXELS", "2K")
+    before = served("/state")[2]
+    got, _, body = served("/pictures?name=x.png", "POST", content)
+    error = json.loads(body)["error"]
+    assert got == status and reason in error and "/tmp" not in error
+    assert served("/state")[2] == before
+
+
+def test_pictures_are_let_go_of(served, monkeypatch):
+    served.viewer.pictures._others._capacity, capacity = 10_000, server.MAX_UPLOAD
+    ids = [
+        json.loads(served("/pictures?name=p", "POST", encoded(texture(40, 50, i)))[2])["id"]
+        for i in range(1, 4)
+    ]
+    assert served(wanted(served, picture=ids[0]))[0] == 404
+    assert served(wanted(served, picture=ids[2]))[0] == 200
+    assert served(wanted(served))[0] == 200  # the first one stays
+    served.viewer.pictures._others._capacity = capacity
+
+
+def test_nothing_is_rendered_for_a_page_that_has_gone(served, monkeypatch):
+    made = []
+
+    def slow(picture, view):
+        for row in range(500):
+            time.sleep(0.01)
+            made.append(row)
+            yield row, np.zeros((1, 500, 3), np.uint8)
+
+    monkeypatch.setattr(served.viewer.renderer, "strips", slow)
+    with socket.create_connection(("127.0.0.1", served.port)) as connection:
+        request = f"GET {wanted(served)} HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\n\r\n"
+        connection.sendall(request.encode())
+        assert connection.recv(1000)
+        connection.settimeout(0.1)
+    time.sleep(0.3)
+    count = len(made)
+    time.sleep(0.3)
+    assert 0 < len(made) == count < 100
+
+
+def test_the_extra_is_asked_for(refused, tiny_checkpoint, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith(("liif.view", "starlette"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "starlette", None)
+    assert "pip install 'liif[view]'" in refused("view", "--checkpoint", tiny_checkpoint)
+
+
+def test_mistakes_are_told_before_the_work(refused, photos, tiny_checkpoint):
+    use = "--checkpoint", tiny_checkpoint, "--no-browser"
+    assert "no.png" in refused("view", "no.png", *use)
+    assert "no.pt" in refused("view", photos / "a.png", "--checkpoint", "no.pt", "--no-browser")
+    assert "65535" in refused("view", photos / "a.png", *use, "--port", "99999")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"{port} is taken" in refused("view", photos / "a.png", *use, "--port", port)
+
+
+def test_the_command_serves_until_it_is_interrupted(photos, tiny_checkpoint, tmp_path):
+    command = [sys.executable, "-m", "liif", "view", photos / "a.png", "--no-browser"]
+    command += ["--checkpoint", tiny_checkpoint, "--checkpoint", tiny_checkpoint, "--port", "0"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
+    )
+    try:
+        line = process.stdout.readline()
+        address = re.search(r"http://(127\.0\.0\.1:\d+)/", line)
+        connection = http.client.HTTPConnection(address[1], timeout=30)
+        connection.request("GET", "/state")
+        state = json.loads(connection.getresponse().read())
+        assert state["pictures"][0]["name"] == "a.png"
+        assert len({model["name"] for model in state["models"]}) == 2
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 130 and err == "interrupted\n"
