@@ -1,12 +1,15 @@
 """Files written whole or not at all, whatever happens meanwhile: kill, full disk, power cut."""
 
 import glob
+import json
+import math
 import os
 import shutil
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, cast
 
 from liif.core.errors import UserError
 
@@ -111,3 +114,20 @@ def format_bytes(n: int) -> str:
         if n >= size:
             return f"{n / size:.3g} {unit}"
     return f"{n} bytes"
+
+
+def to_json(value: Any, indent: int | None = None) -> str:  # noqa: ANN401
+    """Return JSON text; NaN and infinities, which JSON does not have, become null."""
+    return json.dumps(finite_or_none(value), indent=indent, allow_nan=False)
+
+
+def finite_or_none(value: Any) -> Any:  # noqa: ANN401
+    """Return `value` with every NaN and infinity in it, at any depth, replaced by None."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        entries = cast(Mapping[Any, Any], value).items()
+        return {key: finite_or_none(entry) for key, entry in entries}
+    if isinstance(value, list | tuple):
+        return [finite_or_none(entry) for entry in cast(Sequence[Any], value)]
+    return value
