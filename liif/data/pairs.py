@@ -1,8 +1,8 @@
-"""Evaluation sets: pictures in low and high resolution, pair by pair.
+"""Evaluation sets: images in low and high resolution, pair by pair.
 
 Sets with published low-resolution images (x2, x3, x4) use them. For any other scale s the
 high-resolution image is cropped to (round(h·s), round(w·s)) with h = floor(H/s), w = floor(W/s),
-and reduced to (h, w).
+and downsampled to (h, w).
 """
 
 import math
@@ -24,25 +24,27 @@ Array = np.ndarray
 
 
 class Pair(NamedTuple):
-    """One picture in both resolutions."""
+    """One image in both resolutions."""
 
     name: str
     """Its path in the folder of high-resolution images, without suffix."""
     lr: Array
     """uint8 (h, w, 3)."""
     hr: Array
-    """uint8 (H, W, 3), what `lr` covers."""
+    """uint8 (H, W, 3), the part that `lr` covers."""
 
 
 @dataclass(frozen=True)
 class PairSet:
-    """Pairs made or read when they are asked for, in the order of their names."""
+    """An evaluation set in the order of its names; iterating reads or makes one pair at a time."""
 
     names: list[str]
     hr: list[Path]
     lr: list[Path] | None
+    """Published low-resolution images; None if they are made from `hr`."""
     scale: Scale
     crop: int | None = None
+    """Side of the centre square that is used of each image; None for whole images."""
 
     def __len__(self) -> int:
         return len(self.hr)
@@ -63,7 +65,7 @@ class PairSet:
         return self.subset(range(len(self))[part])
 
     def subset(self, indices: Sequence[int]) -> "PairSet":
-        """Some of the pairs."""
+        """Return the set of the pairs at these positions."""
         names, hr = [self.names[i] for i in indices], [self.hr[i] for i in indices]
         lr = None if self.lr is None else [self.lr[i] for i in indices]
         return PairSet(names, hr, lr, self.scale, self.crop)
@@ -72,18 +74,18 @@ class PairSet:
 def open_pairs(
     hr: Path, *, scale: Scale, lr: Path | None = None, crop: int | None = None, limit: int = 0
 ) -> PairSet:
-    """The set of a folder (or one file) of high-resolution images.
+    """Open the evaluation set of a folder (or one file) of high-resolution images.
 
     Args:
         hr: folder of images, or one image.
-        scale: vertical and horizontal; may be any positive real numbers.
+        scale: vertical and horizontal factor; any positive real numbers.
         lr: folder of low-resolution images, matched by name: `babyx2.png` or `baby.png` belongs to
-            `baby.png`; without it they are made with Pillow's bicubic.
-        crop: use this centre square of each image only (without `lr`).
-        limit: use the first so many images only; 0 for all (without `lr`).
+            `baby.png`. Without it they are made with Pillow's bicubic.
+        crop: use only this centre square of each image (without `lr`).
+        limit: use only the first `limit` images; 0 for all (without `lr`).
 
     Raises:
-        UserError: nothing there; names or sizes that do not match, naming both.
+        UserError: there are no images, or names or sizes do not match; the message names both.
     """
     hr_paths = list_images(hr)
     base = hr if hr.is_dir() else hr.parent
@@ -98,17 +100,30 @@ def open_pairs(
         lr_paths = [path for path in lr_paths if pair_key(path.name, {hr.stem}) == hr.stem]
     lr_names = [path.relative_to(lr if lr.is_dir() else lr.parent).as_posix() for path in lr_paths]
     matched = [lr_paths[i] for i, _ in match_pairs(lr_names, hr_names, lr, base)]
-    for small, large in zip(matched, hr_paths, strict=True):
-        _check_published(image_size(small), image_size(large), scale, small, large)
+    for lr_path, hr_path in zip(matched, hr_paths, strict=True):
+        _check_published(image_size(lr_path), image_size(hr_path), scale, lr_path, hr_path)
     return PairSet(keys, hr_paths, matched, scale)
 
 
 def match_pairs(
     lr_names: list[str], hr_names: list[str], lr: Path, hr: Path, *, complete: bool = True
 ) -> list[tuple[int, int]]:
-    """(index in lr, index in hr) of all pairs in the order of hr, by name without suffix and
-    without a trailing x2, x3, … of the low-resolution one. With `complete`, none may be left
-    over. UserError names those that are, and those of which there are several."""
+    """Match low- and high-resolution images by name, without suffix and without a trailing x2, x3,
+    … of the low-resolution name.
+
+    Args:
+        lr_names: names relative to the folder `lr`.
+        hr_names: names relative to the folder `hr`.
+        lr: for messages, as `hr`.
+        hr: see `lr`.
+        complete: refuse images without a partner instead of leaving them out.
+
+    Returns:
+        (index in lr_names, index in hr_names) of each pair, in the order of hr_names.
+
+    Raises:
+        UserError: images have no partner, or several.
+    """
     lr, hr = (path.parent if path.is_file() else path for path in (lr, hr))
     hr_keys = [_key(name) for name in hr_names]
     known = set(hr_keys)
@@ -117,25 +132,28 @@ def match_pairs(
         uses = Counter(keys)
         several = [n for n, key in zip(names, keys, strict=True) if key in known and uses[key] > 1]
         if several:
-            raise UserError(f"{folder}: several images of one picture: {_listed(several)}")
+            raise UserError(
+                f"{folder}: several images have the same name without suffix and scale: "
+                f"{_listed(several)}; remove all but one"
+            )
     by_key = {key: i for i, key in enumerate(lr_keys)}
     lonely = [str(hr / n) for n, key in zip(hr_names, hr_keys, strict=True) if key not in by_key]
     spare = [str(lr / n) for n, key in zip(lr_names, lr_keys, strict=True) if key not in known]
     if (complete and (lonely or spare)) or len(lonely) == len(hr_names):
-        parts = [
+        unmatched = "; ".join(
             f"{len(names)} without a partner: {_listed(names)}"
             for names in (lonely, spare)
             if names
-        ]
+        )
         raise UserError(
             f"low-resolution images in {lr} and high-resolution images in {hr} do not match: "
-            + "; ".join(parts)
+            + unmatched
         )
     return [(by_key[key], j) for j, key in enumerate(hr_keys) if key in by_key]
 
 
 def pair_key(lr_name: str, hr_keys: set[str]) -> str:
-    """What a low-resolution image is matched by: its name as it is, or without x2, x3, …"""
+    """Return the high-resolution key of a low-resolution name: as it is, or without x2, x3, …"""
     key = _key(lr_name)
     return key if key in hr_keys else re.sub(r"x\d+(\.\d+)?$", "", key)
 
@@ -148,52 +166,100 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:3]) + (", …" if names[3:] else "")
 
 
-def pair_scale(lr: Size, hr: Size, small: Path, large: Path) -> int:
-    """The whole-numbered scale between two sizes; the larger may have a remainder."""
+def pair_scale(lr: Size, hr: Size, lr_path: Path, hr_path: Path) -> int:
+    """Return the integer scale between two sizes; hr may have a remainder of less than the scale.
+
+    Raises:
+        UserError: there is none.
+    """
     scale = hr[0] // lr[0]
     if scale < 1 or (hr[0] // scale, hr[1] // scale) != lr:
         raise UserError(
-            f"{small} ({lr[1]}×{lr[0]} px) and {large} ({hr[1]}×{hr[0]} px) are not of one "
-            "whole-numbered scale"
+            f"{lr_path} ({lr[1]}×{lr[0]} px) and {hr_path} ({hr[1]}×{hr[0]} px) are not related by "
+            "an integer scale"
         )
     return scale
 
 
 def reduced_size(hr: Size, scale: Scale) -> tuple[Size, Size]:
-    """Sizes of the low-resolution image and of the crop of the high-resolution one it covers."""
-    # The smallest float above keeps 110 / 1.1 = 99.999… at 100, as published.
+    """Return the sizes of the low-resolution image and of the high-resolution crop it covers."""
+    # The small constant keeps 110 / 1.1 = 99.999… at 100, as in the published images.
     h, w = (math.floor(n / s + 1e-9) for n, s in zip(hr, scale, strict=True))
-    return (h, w), (round(h * scale[0]), round(w * scale[1]))
+    return (h, w), (min(round(h * scale[0]), hr[0]), min(round(w * scale[1]), hr[1]))
 
 
 def reduce(hr: Array, scale: Scale, path: Path) -> tuple[Array, Array]:
-    """(lr, crop of hr). Raises UserError if the image is too small for the scale."""
-    lr_size, (H, W) = reduced_size((hr.shape[0], hr.shape[1]), scale)
-    if 0 in lr_size:
-        raise UserError(
-            f"{path}: {hr.shape[1]}×{hr.shape[0]} px cannot be reduced by {scale[0]:g}, "
-            f"{scale[1]:g} to anything"
-        )
-    hr = hr[: min(H, hr.shape[0]), : min(W, hr.shape[1])]
-    return pillow_bicubic(hr, lr_size), hr
+    """Downsample an image with Pillow's bicubic: return (lr, the crop of hr that lr covers).
+
+    Raises:
+        UserError: the image, which came from `path`, is too small for the scale.
+    """
+    size = (hr.shape[0], hr.shape[1])
+    _check_scale(size, scale, f"{path}: ")
+    lr_size, (H, W) = reduced_size(size, scale)
+    return pillow_bicubic(hr[:H, :W], lr_size), hr[:H, :W]
+
+
+def check_pairs(pairs: PairSet, *, border: tuple[int, int] = (0, 0)) -> None:
+    """Check from the headers of all images that each is large enough; no pixel is decoded.
+
+    Args:
+        pairs: the set, with its crop and its scale.
+        border: rows dropped at top and bottom and columns dropped at left and right before images
+            are compared, in pixels of the high-resolution image.
+
+    Raises:
+        UserError: an image is smaller than the crop, too small for the scale, or nothing of it is
+            left inside the border; or it cannot be read.
+    """
+    for path in pairs.hr:
+        size = image_size(path)
+        if pairs.crop is not None:
+            _check_crop(size, pairs.crop, path)
+            size = (pairs.crop, pairs.crop)
+        _check_scale(size, pairs.scale, f"{path}: " + ("a crop of " if pairs.crop else ""))
+        _, (H, W) = reduced_size(size, pairs.scale)
+        if 2 * border[0] >= H or 2 * border[1] >= W:
+            remedy = "remove it" if pairs.crop is None else "raise valid.crop"
+            raise UserError(
+                f"{path}: {W}×{H} px is too small for the protocol at scale "
+                f"{_format_scale(pairs.scale)}, which drops {border[0]} rows and {border[1]} "
+                f"columns at each side; {remedy}, lower the scale or use protocol: none"
+            )
 
 
 def centre_crop(image: Array, side: int, path: Path) -> Array:
-    """The middle side × side pixels."""
+    """Return the middle side × side pixels of an image, which came from `path`."""
     h, w = image.shape[:2]
-    if min(h, w) < side:
-        raise UserError(
-            f"{path}: {w}×{h} px is smaller than the validation crop of {side} px; lower "
-            "valid.crop, or set it to null for whole images"
-        )
+    _check_crop((h, w), side, path)
     top, left = (h - side) // 2, (w - side) // 2
     return image[top : top + side, left : left + side]
 
 
-def _check_published(lr: Size, hr: Size, scale: Scale, small: Path, large: Path) -> None:
+def _check_crop(hr: Size, crop: int, path: Path) -> None:
+    if min(hr) < crop:
+        raise UserError(
+            f"{path}: {hr[1]}×{hr[0]} px is too small for crop {crop}; remove it or lower "
+            "valid.crop (null for whole images)"
+        )
+
+
+def _check_scale(hr: Size, scale: Scale, start: str) -> None:
+    if 0 in reduced_size(hr, scale)[0]:
+        raise UserError(
+            f"{start}{hr[1]}×{hr[0]} px is too small for scale {_format_scale(scale)}; lower the "
+            "scale or use larger images"
+        )
+
+
+def _format_scale(scale: Scale) -> str:
+    return ", ".join(dict.fromkeys(f"{s:g}" for s in scale))
+
+
+def _check_published(lr: Size, hr: Size, scale: Scale, lr_path: Path, hr_path: Path) -> None:
     expected, _ = reduced_size(hr, scale)
     if lr != expected:
         raise UserError(
-            f"{small} is {lr[1]}×{lr[0]} px, but {large} ({hr[1]}×{hr[0]} px) at scale "
-            f"{scale[0]:g}, {scale[1]:g} needs {expected[1]}×{expected[0]} px"
+            f"{lr_path} is {lr[1]}×{lr[0]} px, but {hr_path} ({hr[1]}×{hr[0]} px) at scale "
+            f"{_format_scale(scale)} needs {expected[1]}×{expected[0]} px"
         )

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, texture
+from helpers.paths import ROOT
+from helpers.pictures import texture
 from PIL import Image
 
 from liif.core.errors import UserError
@@ -106,7 +107,7 @@ def test_a_border_larger_than_the_image(refused, scoring):
 
 def test_a_scale_larger_than_the_image(refused, scoring):
     said = refused("test", "--config", scoring, "--set", "scale=50")
-    assert "photos/a.png: 60×40 px cannot be reduced by 50, 50" in said
+    assert "photos/a.png: 60×40 px is too small for scale 50" in said
 
 
 def test_reading_ahead_keeps_the_order_and_the_errors():

@@ -4,11 +4,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import texture
+from helpers.pictures import texture
 from PIL import Image
 
 from liif.core.errors import UserError
-from liif.data.pairs import match_pairs, open_pairs, pair_key, pair_scale, reduced_size
+from liif.data.pairs import (
+    check_pairs,
+    match_pairs,
+    open_pairs,
+    pair_key,
+    pair_scale,
+    reduced_size,
+)
+from liif.data.paths import data_path
 from liif.images.rgb8 import write_image
 
 
@@ -92,9 +100,9 @@ def test_a_long_list_of_those_without_a_partner_is_cut():
 def test_several_images_of_one_picture(complete):
     refused(
         lambda: match(["ax2", "ax3", "b"], ["a", "b"], complete=complete),
-        "L: several images of one picture: ax2.png, ax3.png",
+        "L: several images have the same name without suffix and scale: ax2.png, ax3.png",
     )
-    with pytest.raises(UserError, match=r"H: several images of one picture: a\.png, a\.jpg"):
+    with pytest.raises(UserError, match=r"H: several images .*: a\.png, a\.jpg; remove"):
         match_pairs(["a.png"], ["a.png", "a.jpg"], Path("L"), Path("H"), complete=complete)
 
 
@@ -137,7 +145,7 @@ def test_a_picture_smaller_than_the_scale_is_named(tmp_path):
     assert next(iter(open_pairs(folder, scale=(40, 60)))).lr.shape == (1, 1, 3)
     refused(
         lambda: list(open_pairs(folder, scale=(41, 41))),
-        "a.png: 60×40 px cannot be reduced by 41, 41",
+        "a.png: 60×40 px is too small for scale 41; lower the scale",
     )
 
 
@@ -199,7 +207,57 @@ def test_limit_and_crop(tmp_path):
     assert np.array_equal(found[1].hr, texture(44, 51, 1)[12:32, 15:35])
     refused(
         lambda: list(open_pairs(folder, scale=(2, 2), crop=41)),
-        "a.png: 60×40 px is smaller than the validation crop of 41 px",
+        "a.png: 60×40 px is too small for crop 41; remove it or lower valid.crop",
+    )
+
+
+# The check from headers
+
+
+@pytest.mark.parametrize(
+    ("crop", "scale", "border", "message"),
+    [
+        (None, (2, 2), (8, 8), None),
+        (None, (2, 2), (19, 19), None),  # 40 rows: two are left
+        (None, (2, 2), (20, 0), "a.png: 60×40 px is too small for the protocol at scale 2, which "
+         "drops 20 rows and 0 columns at each side; remove it"),
+        (None, (2, 2), (0, 25), "b.png: 50×44 px is too small for the protocol at scale 2"),
+        (None, (41, 41), (0, 0), "a.png: 60×40 px is too small for scale 41"),
+        (None, (2, 51), (0, 0), "b.png: 50×44 px is too small for scale 2, 51"),
+        (40, (40, 40), (0, 0), None),
+        (41, (2, 2), (0, 0), "a.png: 60×40 px is too small for crop 41; remove it or lower valid"),
+        (20, (21, 21), (0, 0), "a.png: a crop of 20×20 px is too small for scale 21"),
+        (20, (3, 3), (9, 9), "a.png: 18×18 px is too small for the protocol at scale 3, which "
+         "drops 9 rows and 9 columns at each side; raise valid.crop"),
+    ],
+)  # fmt: skip
+def test_images_too_small_for_an_evaluation_are_found_from_headers(
+    photos, monkeypatch, crop, scale, border, message
+):
+    monkeypatch.setattr("liif.data.pairs.read_image", None)  # nothing may be decoded
+    pairs = open_pairs(photos, scale=scale, crop=crop)
+    if message is None:
+        check_pairs(pairs, border=border)
+    else:
+        refused(lambda: check_pairs(pairs, border=border), message)
+
+
+def test_the_check_covers_published_images_and_unreadable_files(tmp_path):
+    hr = pictures(tmp_path / "hr", a=(41, 61))
+    lr = pictures(tmp_path / "lr", ax2=(20, 30))
+    pairs = open_pairs(hr, scale=(2, 2), lr=lr)
+    check_pairs(pairs, border=(19, 29))
+    refused(lambda: check_pairs(pairs, border=(20, 20)), "a.png: 60×40 px is too small")
+    (hr / "b.png").write_bytes(b"not an image")
+    refused(lambda: check_pairs(open_pairs(hr, scale=(2, 2))), "b.png: cannot read the image")
+
+
+def test_the_bundled_test_images_are_too_small_for_scale_200():
+    folder = data_path(None, "builtin:test")
+    check_pairs(open_pairs(folder, scale=(12, 12)), border=(18, 18))
+    refused(
+        lambda: check_pairs(open_pairs(folder, scale=(200, 200)), border=(206, 206)),
+        "is too small for the protocol at scale 200, which drops 206 rows",
     )
 
 

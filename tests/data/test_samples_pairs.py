@@ -4,24 +4,25 @@ import logging
 
 import numpy as np
 import pytest
-from conftest import texture
-from data.test_samples import MIRRORS, indices, mirrored, positions, store_of, whole_crop
+from helpers.pictures import texture
+from helpers.samples import (
+    MIRRORS,
+    fixed_pairs,
+    indices,
+    mirrored,
+    positions,
+    size_varied,
+    whole_crop,
+)
 from PIL import Image
 
 from liif.core.errors import UserError
-from liif.data.fixed_pairs import FixedPairs, FixedPairsSource
+from liif.data.fixed_pairs import FixedPairs
 from liif.data.loader import make_sample
-from liif.data.size_varied import SizeVaried, SizeVariedSource
+from liif.data.size_varied import SizeVaried
 from liif.images.rgb8 import write_image
 
 # Fixed pairs
-
-
-def fixed_pairs(lr, hr, scale, order=None, **values):
-    settings = {"lr": "l", "hr": "h", "patch": 5, "queries": (5 * scale) ** 2, **values}
-    order = order or [(i, i) for i in range(len(lr))]
-    config = FixedPairs(sampling="pairs", **settings)
-    return FixedPairsSource(config, store_of(*lr), store_of(*hr), order, scale)
 
 
 @pytest.mark.parametrize("scale", [2, 3])
@@ -68,7 +69,7 @@ def test_pairs_that_are_not_of_one_scale_are_named_on_both_sides(tmp_path):
     config = pairs_on_disk(tmp_path, [(10, 12)], [(20, 36)])
     with pytest.raises(UserError) as caught:
         config.open_source(str(tmp_path))
-    for part in ("lr/0x2.png (12×10 px)", "hr/0.png (36×20 px)", "whole-numbered scale"):
+    for part in ("lr/0x2.png (12×10 px)", "hr/0.png (36×20 px)", "integer scale"):
         assert part in str(caught.value)
     config = pairs_on_disk(tmp_path, [(10, 12), (10, 12)], [(20, 24), (30, 36)])
     with pytest.raises(UserError, match=r"hr: its images are of several scales: \[2, 3\]"):
@@ -107,13 +108,6 @@ def test_skipping_a_broken_partner(tmp_path, caplog):
 
 
 # Sizes that grow
-
-
-def size_varied(count, size, **values):
-    config = SizeVaried(sampling="size-varied", lr="l", hr="h", size=size, queries=16, **values)
-    lr = [positions(6, 6, number) for number in range(count)]
-    hr = [texture(30, 30, number) for number in range(count)]
-    return SizeVariedSource(config, store_of(*lr), store_of(*hr), [(i, i) for i in range(count)])
 
 
 def test_sizes_grow_from_the_first_image_to_the_last():
