@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
+from helpers.configs import TABLE, config_file
 from helpers.faulty_server import faulty_server
-from helpers.pictures import save_noise
+from helpers.models import TINY
+from helpers.paths import ROOT
+from helpers.pictures import save_noise, texture
 
 from liif.cli import main
 from liif.data import mapped
@@ -24,8 +26,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Small models are faster on one thread, and many times so on a busy machine.
 torch.set_num_threads(1)
 
-ROOT = Path(__file__).parent.parent
-
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
@@ -34,17 +34,6 @@ def shared() -> Path:
     if not path.is_dir():
         pytest.skip(f"needs the development data, which is not at {path} (set LIIF_SHARED)")
     return path
-
-
-def texture(height, width, seed=0):
-    """A textured colour picture, uint8 (H, W, 3)."""
-    y, x = np.mgrid[:height, :width]
-    waves = [
-        np.sin(x / 3 + seed) + np.cos(y / 5),
-        np.sin((x + 2 * y + seed) / 4),
-        np.cos(x * y / 99),
-    ]
-    return ((np.stack(waves, axis=-1) + 2) / 4 * 255).astype(np.uint8)
 
 
 @pytest.fixture
@@ -104,12 +93,6 @@ def decoded(monkeypatch) -> list[str]:
     return names
 
 
-TINY = {
-    "encoder": {"name": "edsr-baseline", "blocks": 1, "width": 8},
-    "decoder": {"name": "liif", "hidden": [16]},
-}
-
-
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory) -> Path:
     """Weights of a very small model, in our own format."""
@@ -145,12 +128,6 @@ def refused(cli):
     return run
 
 
-def config_file(name, **values):
-    """A configuration in the folder of the test."""
-    Path(name).write_text(yaml.safe_dump(values))
-    return Path(name)
-
-
 @pytest.fixture
 def yaml_file(folder):
     """Writes a configuration and gives its relative name, as a user would type it."""
@@ -182,19 +159,6 @@ def training(photos, folder) -> Path:
         data_root=str(folder), model=TINY, train_data={**data, "queries": 16},
         steps=2, batch_size=2, workers=0,
     )  # fmt: skip
-
-
-TABLE = """\
-title: Ours & theirs
-source: Somebody 2020
-sets: {mine: {config: ../mine.yaml}, faces: {config: ../faces.yaml, scales: [2]}}
-scales: [2, 3]
-rows:
-  - {name: Bicubic, published: {mine: [20.5, null]}}
-  - {name: Any scale, config: any, trained: [1, 2], published: {mine: [30, 29.25]}}
-  - {name: Fixed, config: "fixed-x{scale}", source: Another 2021}
-  - {name: Then Lanczos, config: any, lanczos_from: 2}
-"""
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import TINY, texture
 from fuzz.cases import confine, within_limits
+from helpers.models import TINY
+from helpers.pictures import texture
 
 from liif.core.config_file import load_config
 from liif.core.errors import UserError

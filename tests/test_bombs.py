@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import texture
 from fuzz.cases import confine, within_limits
+from helpers.pictures import texture
 from PIL import Image
 
 from liif.core.errors import UserError

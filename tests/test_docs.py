@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import ROOT
+from helpers.paths import ROOT
 
 import liif.models.build
 from liif.cli import COMMANDS as COMMANDS_THERE_ARE

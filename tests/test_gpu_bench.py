@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY, texture
+from helpers.models import TINY
+from helpers.pictures import texture
 from torch.utils.flop_counter import FlopCounterMode
 
 from liif.images.rgb8 import write_image

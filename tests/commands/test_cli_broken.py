@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import texture
+from helpers.pictures import broken, texture
 
 from liif.images.rgb8 import write_image
 
@@ -41,13 +41,6 @@ def test_the_data_root(cli, refused, scoring, photos, folder, monkeypatch):
     assert str(folder / "datasets" / "photos") in refused(*without)
     monkeypatch.setenv("LIIF_DATA", str(photos.parent))
     assert cli(*without)[0] == 0
-
-
-def broken(kind):
-    content = Path("photos/b.png").read_bytes()
-    contents = {"truncated": content[: len(content) // 2], "empty": b"", "text": b"no image"}
-    Path("photos/b.png").write_bytes(contents[kind])
-    return {"truncated": "truncated", "empty": "the file is empty", "text": "not an image"}[kind]
 
 
 @pytest.mark.parametrize("kind", ["truncated", "empty", "text"])

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from commands.test_cli_broken import broken
-from conftest import texture
+from helpers.pictures import broken, texture
 from PIL import Image
 
 from liif.images.convert import to_image, to_tensor

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import TINY
+from helpers.models import TINY
 
 from liif import cli
 from liif.cli import COMMANDS, main

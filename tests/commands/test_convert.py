@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import texture
+from helpers.pictures import texture
 
 from liif.images.convert import to_tensor
 from liif.models.checkpoint import load_checkpoint

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import TINY, texture
+from helpers.models import TINY
+from helpers.pictures import texture
 
 from liif.images.rgb8 import write_image
 

@@ -6,8 +6,8 @@ import io
 from dataclasses import replace
 
 import pytest
-from conftest import texture
-from data.test_unpack import tree, zipped
+from helpers.archives import tree, zipped
+from helpers.pictures import texture
 from PIL import Image
 
 from liif.data import catalog as sources

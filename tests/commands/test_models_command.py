@@ -4,7 +4,7 @@ import json
 from hashlib import sha256
 
 import pytest
-from conftest import texture
+from helpers.pictures import texture
 from hub import test_pretrained
 
 from liif.commands import models

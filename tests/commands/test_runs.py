@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 import torch
-from conftest import TINY
+from helpers.models import TINY
 
 import liif.training.record
 from liif.commands import runs

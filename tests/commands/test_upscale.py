@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from conftest import texture
+from helpers.pictures import texture
 from PIL import Image
 
 from liif.commands import upscale

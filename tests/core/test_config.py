@@ -3,27 +3,14 @@
 from pathlib import Path
 
 import pytest
+from helpers.configs import TEST, TRAIN
 
 from liif.core.config_file import dump_config, load_config
-from liif.core.errors import UserError
 from liif.evaluation.config import TestConfig
 from liif.training.config import TrainConfig
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MAIN = sorted(CONFIGS.glob("*.yaml"))
-TEST = "set: s\nhr: images\nscale: 2\nprotocol: benchmark\n"
-TRAIN = """\
-model:
-  encoder: {name: edsr-baseline, blocks: 1, width: 8}
-  decoder: {name: liif, hidden: [16]}
-train_data: {sampling: random-scale, images: x}
-"""
-
-
-def mistakes(kind, path, *overrides):
-    with pytest.raises(UserError) as caught:
-        load_config(kind, path, overrides)
-    return str(caught.value)
 
 
 def test_defaults_are_those_of_the_paper(yaml_file):

@@ -3,7 +3,7 @@
 import re
 
 import yaml
-from core.test_config import TRAIN
+from helpers.configs import TRAIN
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from core.test_config import TRAIN, mistakes
+from helpers.configs import TRAIN, mistakes
 
 from liif.core.config_file import load_config
 from liif.training.config import TrainConfig

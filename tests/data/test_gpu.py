@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, texture
-from data.test_samples import positions, random_scale
-from data.test_samples_pairs import fixed_pairs, size_varied
+from helpers.models import TINY
+from helpers.pictures import texture
+from helpers.samples import fixed_pairs, positions, random_scale, size_varied
 
 from liif.core.errors import UserError
 from liif.data.gpu import BITS, DeviceImages, DeviceSampler, pillow_weights

@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import texture
-from data.test_samples import same
+from helpers.pictures import texture
+from helpers.samples import same
 
 from liif.core.errors import UserError
 from liif.data.loader import batches, make_sample

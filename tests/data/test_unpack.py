@@ -6,17 +6,11 @@ import tarfile
 import zipfile
 
 import pytest
+from helpers.archives import tree, zipped
 from helpers.faulty_server import CONTENT
 
 from liif.core.errors import UserError
 from liif.data.unpack import unpack
-
-
-def zipped(path, **entries):
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bundle:
-        for name, content in entries.items():
-            bundle.writestr(name, content)
-    return path
 
 
 def tarred(path, *members, mode="w:gz"):
@@ -44,14 +38,6 @@ def zip_link(path):
     with zipfile.ZipFile(path, "w") as bundle:
         bundle.writestr(info, "/etc/passwd")
     return path
-
-
-def tree(folder):
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
 
 
 @pytest.mark.parametrize("mode", ["zip", "w:", "w:gz", "w:xz"])

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from conftest import TABLE
 from evaluation.test_tables import cell
+from helpers.configs import TABLE
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ import re
 
 import numpy as np
 import pytest
-from conftest import ROOT, texture
+from helpers.paths import ROOT
+from helpers.pictures import texture
 
 from liif.core.config_file import load_config
 from liif.data.pairs import Pair, open_pairs

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import TINY, texture
 from evaluation.test_tables import measured, result
+from helpers.models import TINY
+from helpers.pictures import texture
 
 from liif.evaluation.measurements import Measurements
 from liif.images.rgb8 import write_image

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import texture
+from helpers.pictures import texture
 from helpers.plotting import pixels, plot, refused
 from PIL import Image
 

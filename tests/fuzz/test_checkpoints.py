@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from conftest import TINY
+from helpers.models import TINY
 from hypothesis import given
 from hypothesis import strategies as st
 

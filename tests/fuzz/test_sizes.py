@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import TINY
+from helpers.models import TINY
 from hypothesis import given
 from hypothesis import strategies as st
 

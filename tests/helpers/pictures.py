@@ -1,11 +1,23 @@
-"""Pictures of noise, what a folder of them must hold, and files that Pillow does not write."""
+"""Textured and noisy pictures, damaged ones, and files that Pillow does not write."""
 
 import os
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+
+def texture(height, width, seed=0):
+    """A textured colour picture, uint8 (H, W, 3)."""
+    y, x = np.mgrid[:height, :width]
+    waves = [
+        np.sin(x / 3 + seed) + np.cos(y / 5),
+        np.sin((x + 2 * y + seed) / 4),
+        np.cos(x * y / 99),
+    ]
+    return ((np.stack(waves, axis=-1) + 2) / 4 * 255).astype(np.uint8)
 
 
 def noise(height, width, seed=0):
@@ -77,3 +89,10 @@ def png(path, colour_type, depth, rows, width, *chunks_after, before=()):
     chunks = [(b"IHDR", header), *before, (b"IDAT", pixels), *chunks_after, (b"IEND", b"")]
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*item) for item in chunks))
     return path
+
+
+def broken(kind):
+    content = Path("photos/b.png").read_bytes()
+    contents = {"truncated": content[: len(content) // 2], "empty": b"", "text": b"no image"}
+    Path("photos/b.png").write_bytes(contents[kind])
+    return {"truncated": "truncated", "empty": "the file is empty", "text": "not an image"}[kind]

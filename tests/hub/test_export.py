@@ -7,7 +7,9 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, TINY, texture
+from helpers.models import TINY
+from helpers.paths import ROOT
+from helpers.pictures import texture
 from PIL import Image
 
 from liif.hub.export import ExportedDecoder, ExportedEncoder, export, graphs

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import ROOT, TINY, texture
+from helpers.models import TINY
+from helpers.paths import ROOT
+from helpers.pictures import texture
 
 import liif
 from liif.core.errors import UserError

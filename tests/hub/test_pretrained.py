@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, TINY
+from helpers.models import TINY
+from helpers.paths import ROOT
 
 import liif
 from liif.core.config_file import load_config

@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 import tifffile
-from conftest import texture
+from helpers.pictures import texture
 from PIL import Image, ImageCms
 from PIL.TiffImagePlugin import IFDRational
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, texture
+from helpers.models import TINY
+from helpers.pictures import texture
 from PIL import Image
 
 from liif.core.errors import UserError

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import texture
+from helpers.pictures import texture
 from PIL import Image
 
 from liif.data.pairs import Pair

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, texture
+from helpers.models import TINY
+from helpers.pictures import texture
 
 from liif.core.config_file import load_config
 from liif.core.distributed import ALONE, Team, _attempt

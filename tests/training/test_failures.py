@@ -8,7 +8,7 @@ import time
 
 import pytest
 import torch
-from training.test_loop import CPU, assert_same_weights, config
+from helpers.training import CPU, assert_same_weights, config
 
 import liif.training.loop
 import liif.training.state

@@ -11,7 +11,7 @@ import time
 
 import pytest
 import torch
-from training.test_loop import assert_same_weights, config, metrics
+from helpers.training import assert_same_weights, config, metrics
 
 import liif.core.config_file
 from liif.models.checkpoint import read_checkpoint

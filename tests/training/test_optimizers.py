@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import TINY
+from helpers.models import TINY
 from torch import nn
 
 from liif.models.build import ModelConfig, build_model

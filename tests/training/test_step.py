@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from training.test_loop import CPU, config, weights
+from helpers.training import CPU, config, weights
 
 import liif.training.state
 from liif.data.loader import Batch

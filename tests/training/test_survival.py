@@ -17,7 +17,8 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, texture
+from helpers.models import TINY
+from helpers.pictures import texture
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from liif.cli import main

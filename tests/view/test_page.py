@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import texture
+from helpers.pictures import texture
 from PIL import Image
 
 pytest.importorskip("starlette", reason="needs the extra [view]")

@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 import torch
-from conftest import texture
+from helpers.pictures import texture
 from helpers.viewing import tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 import numpy as np
 import pytest
-from conftest import texture
+from helpers.pictures import texture
 from PIL import Image
 
 pytest.importorskip("starlette", reason="needs the extra [view]")
