@@ -12,6 +12,7 @@ from torch import Tensor
 from liif.models.field import Field
 from liif.models.geometry import GridCorners, grid_corners, pixel_centres
 from liif.models.layers import after_first
+from liif.models.precision import matmul_uses_tf32
 
 log = logging.getLogger("liif")
 
@@ -126,7 +127,7 @@ def decode(field: Field, at: GridCorners, bias: Tensor, launch: Launch | None = 
             SIDES=sides,
             ROWS=launch.rows,
             STAGES=launch.stages,
-            TF32="tf32" if torch.get_float32_matmul_precision() != "highest" else "tf32x3",
+            TF32="tf32" if matmul_uses_tf32() else "tf32x3",
             **options,
         )
     return rgb
