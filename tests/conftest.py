@@ -1,4 +1,4 @@
-"""Shared fixtures: where the development data is, small models, small photographs."""
+"""Fixtures that several test files use: small models, photographs, configurations, a server."""
 
 import os
 import signal
@@ -10,11 +10,12 @@ import torch
 from helpers.configs import TABLE, config_file
 from helpers.faulty_server import faulty_server
 from helpers.models import TINY
-from helpers.paths import ROOT
+from helpers.paths import ROOT, SHARED
 from helpers.pictures import save_noise, texture
 
 from liif.cli import main
 from liif.data import mapped
+from liif.hub.catalog import find
 from liif.images.rgb8 import read_image, write_image
 from liif.models.build import ModelConfig, build_model
 from liif.models.checkpoint import save_checkpoint
@@ -28,12 +29,21 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
-def shared() -> Path:
-    """The folder with golden outputs, benchmark images and the official weights."""
-    path = Path(os.environ.get("LIIF_SHARED", ROOT.parent / "shared"))
-    if not path.is_dir():
-        pytest.skip(f"needs the development data, which is not at {path} (set LIIF_SHARED)")
-    return path
+def official_weights() -> Path:
+    """The published weights of EDSR-baseline-LIIF."""
+    for path in (SHARED / "weights" / "edsr-baseline-liif.pth", find("edsr-liif").path):
+        if path.is_file():
+            return path
+    pytest.skip("needs the official weights: liif models get edsr-liif (or set LIIF_SHARED)")
+
+
+@pytest.fixture(scope="session")
+def benchmark_data() -> Path:
+    """The data root with Set5, Set14 and B100 in its folder benchmark."""
+    for root in (SHARED / "data", Path(os.environ.get("LIIF_DATA", ROOT / "datasets"))):
+        if all((root / "benchmark" / name).is_dir() for name in ("Set5", "Set14", "B100")):
+            return root
+    pytest.skip("needs Set5, Set14 and B100: liif download benchmark (or set LIIF_SHARED)")
 
 
 @pytest.fixture

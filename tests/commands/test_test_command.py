@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.paths import ROOT
+from helpers.paths import GOLDEN, ROOT
 from helpers.pictures import texture
 from PIL import Image
 
@@ -102,7 +102,7 @@ def test_scores_that_are_no_numbers_are_null_in_json(cli, scoring):
 
 def test_a_border_larger_than_the_image(refused, scoring):
     said = refused("test", "--config", scoring, "--set", "scale=20", "--set", "protocol=div2k")
-    assert "a: nothing is left of 40×60 px" in said and "protocol: none" in said
+    assert "a: 40×60 px is too small" in said and "protocol: none" in said
 
 
 def test_a_scale_larger_than_the_image(refused, scoring):
@@ -127,12 +127,12 @@ def test_reading_ahead_keeps_the_order_and_the_errors():
     assert list(read_ahead([])) == [] and list(read_ahead("ab")) == ["a", "b"]
 
 
-def test_published_scores(shared, cli, monkeypatch):
-    reference = json.loads((shared / "reference" / "psnr.json").read_text())["set5"]["8"]
-    monkeypatch.setenv("LIIF_DATA", str(shared / "data"))
+def test_published_scores(benchmark_data, official_weights, cli, monkeypatch):
+    reference = json.loads((GOLDEN / "psnr.json").read_text())["set5"]["8"]
+    monkeypatch.setenv("LIIF_DATA", str(benchmark_data))
     status, _, _ = cli(
         "test", "--config", ROOT / "configs" / "test-set5-x8.yaml", "--out", "result.json",
-        "--checkpoint", shared / "weights" / "edsr-baseline-liif.pth",
+        "--checkpoint", official_weights,
     )  # fmt: skip
     assert status == 0
     result = json.loads(Path("result.json").read_text())
@@ -143,12 +143,12 @@ def test_published_scores(shared, cli, monkeypatch):
     assert all(math.isfinite(image["psnr"]) for image in result["images"])
 
 
-def test_one_image_of_a_published_set(shared, cli):
+def test_one_image_of_a_published_set(benchmark_data, official_weights, cli):
     """Measured where the whole set gave the published 32.24 dB."""
-    data, weights = shared / "data", shared / "weights" / "edsr-baseline-liif.pth"
     status, out, _ = cli(
-        "test", "--config", ROOT / "configs" / "test-set5-x4.yaml", "--checkpoint", weights,
-        "--set", "hr=benchmark/Set5/HR/butterfly.png", "--set", f"data_root={data}",
+        "test", "--config", ROOT / "configs" / "test-set5-x4.yaml",
+        "--checkpoint", official_weights, "--set", f"data_root={benchmark_data}",
+        "--set", "hr=benchmark/Set5/HR/butterfly.png",
         "--out", "o.json",
     )  # fmt: skip
     assert status == 0 and out.startswith("butterfly ")

@@ -289,9 +289,9 @@ def test_missing_and_empty_folders(tmp_path):
     refused(lambda: open_pairs(hr, scale=(2, 2), lr=tmp_path / "y"), str(tmp_path / "y"))
 
 
-def test_real_sets_match(shared):
+def test_real_sets_match(benchmark_data):
     for name, count in (("Set5", 5), ("Set14", 14), ("B100", 100)):
-        folder = shared / "data" / "benchmark" / name
+        folder = benchmark_data / "benchmark" / name
         for scale in (2, 3, 4):
             pairs = open_pairs(
                 folder / "HR", scale=(scale, scale), lr=folder / f"LR_bicubic/X{scale}"

@@ -88,8 +88,8 @@ def test_what_is_fetched_can_be_checked(model):
     assert model.model == trained_by.model
 
 
-def test_the_recorded_checksum_is_that_of_the_authors_file(shared, folder):
-    content = (shared / "weights" / "edsr-baseline-liif.pth").read_bytes()
+def test_the_recorded_checksum_is_that_of_the_authors_file(official_weights, folder):
+    content = official_weights.read_bytes()
     official = find("edsr-liif")
     assert (official.size, official.checksum) == (len(content), sha256(content))
     folder.mkdir()

@@ -1,8 +1,6 @@
 """Antialiased bicubic: the published images bit for bit, and the rule restated pixel by pixel."""
 
 import math
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +11,6 @@ from PIL import Image
 from liif.images.resize import matlab_bicubic, pillow_bicubic
 from liif.images.rgb8 import read_image
 
-SHARED = Path(os.environ.get("LIIF_SHARED", Path(__file__).parents[3] / "shared"))
-BENCHMARK = SHARED / "data" / "benchmark"
-
 
 def noise(height, width, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
@@ -23,15 +18,14 @@ def noise(height, width, seed=0):
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize(("name", "count"), [("Set5", 5), ("Set14", 14), ("B100", 100)])
-def test_published_low_resolution_images_bit_for_bit(name, count, scale):
-    files = sorted((BENCHMARK / name / "HR").glob("*.png"))
-    if not files:
-        pytest.skip(f"no benchmark images under {BENCHMARK}; set LIIF_SHARED")
+def test_published_low_resolution_images_bit_for_bit(benchmark_data, name, count, scale):
+    folder = benchmark_data / "benchmark" / name
+    files = sorted((folder / "HR").glob("*.png"))
     assert len(files) == count
     different = []
     for file in files:
         hr = read_image(file)
-        published = BENCHMARK / name / "LR_bicubic" / f"X{scale}" / f"{file.stem}x{scale}.png"
+        published = folder / "LR_bicubic" / f"X{scale}" / f"{file.stem}x{scale}.png"
         h, w = hr.shape[0] // scale, hr.shape[1] // scale
         ours = matlab_bicubic(hr[: h * scale, : w * scale], (h, w))
         if not np.array_equal(ours, read_image(published)):

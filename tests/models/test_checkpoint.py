@@ -222,6 +222,6 @@ def test_the_header_of_safetensors_is_readable(model, tmp_path):
     assert json.loads(header["__metadata__"]["model"])["encoder"]["blocks"] == 1
 
 
-def test_official_weights(shared):
-    model = liif.load(shared / "weights" / "edsr-baseline-liif.pth")
+def test_official_weights(official_weights):
+    model = liif.load(official_weights)
     assert sum(p.numel() for p in model.parameters()) == 1_567_299

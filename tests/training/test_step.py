@@ -6,6 +6,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from helpers.paths import GOLDEN
 from helpers.training import CPU, config, weights
 
 import liif.training.state
@@ -26,9 +27,9 @@ def two_threads():
     torch.set_num_threads(before)
 
 
-def test_twenty_official_steps(shared, two_threads):
-    model = load_checkpoint(shared / "golden" / "liif-small-full.pth").train()
-    data = np.load(shared / "golden" / "train-liif-small.npz")
+def test_twenty_official_steps(two_threads):
+    model = load_checkpoint(GOLDEN / "liif-small-full.pth").train()
+    data = np.load(GOLDEN / "train-liif-small.npz")
     optimizer = torch.optim.Adam(model.parameters())
     for i, expected in enumerate(data["loss"]):
         batch = Batch(*(torch.from_numpy(data[key][i]) for key in ("inp", "coord", "cell", "gt")))
