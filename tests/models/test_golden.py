@@ -36,7 +36,7 @@ def drawn_rdn(folder):
     weights = build_model(ModelConfig.model_validate(RDN), seed=11).state_dict()
     total = sum(value.double().abs().sum().item() for value in weights.values())
     assert total == pytest.approx(51995.565, abs=0.01), (
-        "PyTorch draws other numbers than it used to"
+        "PyTorch draws other random numbers"
     )
     weights = {k.replace("decoder.mlp.", "imnet."): v.half() for k, v in weights.items()}
     encoder = {"name": "rdn", "args": {"G0": 8, "RDNconfig": "A", "no_upsampling": True}}
