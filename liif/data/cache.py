@@ -1,8 +1,8 @@
-"""A folder of images as a sequence of uint8 arrays: decoded on demand, in memory, or mapped.
+"""A folder of images as a sequence of uint8 arrays, decoded on demand, in memory or memory-mapped.
 
-Three ways, one interface (`ImageStore`): "none" decodes at every access; "memory" holds every
-decoded image; "mmap" holds them in one file on disk, decoded once and mapped into memory, so that
-all workers share it and a crop reads its own pages only (mapped.py).
+An `ImageStore` is the same to its user in all three modes: "none" decodes at every access; "memory"
+holds every decoded image; "mmap" holds them in one file on disk, decoded once and memory-mapped, so
+that all workers share it and a crop reads only its own pages (mapped.py).
 """
 
 import logging
@@ -14,15 +14,16 @@ from typing import Literal
 import numpy as np
 
 from liif.core.errors import UserError
+from liif.core.section import Section
 from liif.core.sizes import Size
 from liif.data.mapped import (
     ImageFiles,
-    Skipped,
+    SkippedFiles,
     broken_error,
-    each_good,
-    find_source,
+    find_image_files,
     num_bytes,
     open_cache,
+    read_each,
 )
 from liif.images.rgb8 import Pixels, image_size, read_image
 
@@ -33,14 +34,14 @@ class ImageStore:
     """An immutable sequence of images: `store[i]` is uint8 (H, W, 3), read-only if it is shared.
 
     `names`: paths relative to the folder, POSIX; `sizes`: (H, W) of each; `skipped`: (name, reason)
-    of each broken file left out. Pickling a store copies pixels only if it is a "memory" one.
+    of each broken file left out. Pickling copies the pixels of a "memory" store only.
     """
 
     def __init__(
         self,
         names: list[str],
         sizes: list[Size],
-        skipped: Skipped,
+        skipped: SkippedFiles,
         pixels: "Sequence[Pixels] | _FilePixels | _MappedPixels",
     ) -> None:
         self.names, self.sizes, self.skipped = names, sizes, skipped
@@ -53,8 +54,29 @@ class ImageStore:
         return self._pixels[index]
 
 
+class CacheConfig(Section):
+    """Configuration of how training images are stored."""
+
+    cache: Literal["none", "memory", "mmap", "device"] = "mmap"
+    """none: decode at each access; memory: decode once into memory; mmap: decode once into a
+    memory-mapped file; device: as mmap, and make samples on the device."""
+    cache_dir: str | None = None
+    """Folder of the memory-mapped files; by default $LIIF_CACHE, else ~/.cache/liif."""
+    skip_broken: bool = False
+    """Leave out files that cannot be read, with a warning, instead of stopping."""
+
+    def open(self, path: Path) -> ImageStore:
+        """Open every image under a folder; see `open_images`."""
+        return open_images(
+            path,
+            cache="mmap" if self.cache == "device" else self.cache,
+            cache_dir=None if self.cache_dir is None else Path(self.cache_dir).expanduser(),
+            skip_broken=self.skip_broken,
+        )
+
+
 class _FilePixels:
-    """Images decoded at every access."""
+    """Images that are decoded at every access."""
 
     def __init__(self, paths: list[Path]) -> None:
         self._paths = paths
@@ -67,7 +89,7 @@ class _FilePixels:
 
 
 class _MappedPixels:
-    """Views of a file of images end to end; a worker process opens the file anew."""
+    """Views of one file that holds all images end to end; unpickling maps the file again."""
 
     def __init__(self, path: Path, sizes: list[Size]) -> None:
         self._path, self._sizes = path, sizes
@@ -91,52 +113,55 @@ def open_images(
     cache: Literal["none", "memory", "mmap"] = "none",
     cache_dir: Path | None = None,
     skip_broken: bool = False,
-    progress: bool = False,
 ) -> ImageStore:
     """Open every image under a folder, or a single image file; see `list_images`.
 
-    `cache_dir` holds the "mmap" caches: `$LIIF_CACHE`, else `$XDG_CACHE_HOME/liif`, else
-    `~/.cache/liif`. With `skip_broken`, files that cannot be decoded are left out and logged, which
-    takes decoding each file at the start; without it the first of them is an error, met when it is
-    read at the latest. `progress` shows a bar while files are read.
+    Args:
+        path: a folder or an image file.
+        cache: where decoded images are kept; see the top of this file.
+        cache_dir: folder of the "mmap" caches; by default `$LIIF_CACHE`, else
+            `$XDG_CACHE_HOME/liif`, else `~/.cache/liif`.
+        skip_broken: leave out and log files that cannot be decoded, which decodes every file
+            first. Without it a broken file is an error here or when it is read.
 
-    Raises UserError for a missing or empty folder, a broken file, or a cache that cannot be made.
+    Raises:
+        UserError: the folder is missing or empty, a file is broken, or the cache cannot be written.
     """
-    source = find_source(path)
+    files = find_image_files(path)
     if cache == "mmap":
-        file, index = open_cache(source, cache_dir, skip_broken=skip_broken, progress=progress)
+        file, index = open_cache(files, cache_dir, skip_broken=skip_broken)
         store = ImageStore(*index, _MappedPixels(file, index.sizes))
     elif cache == "memory":
-        store = _open_in_memory(source, skip_broken, progress)
+        store = _open_in_memory(files, skip_broken)
     else:
-        store = _open_files(source, skip_broken, progress)
+        store = _open_files(files, skip_broken)
     if skipped := store.skipped:
         first = ", ".join(name for name, _ in skipped[:3]) + (", …" if len(skipped) > 3 else "")
         logger.warning(
             "%s: %d of %d images are broken and left out: %s",
-            *(os.path.abspath(path), len(skipped), len(source.files), first),
+            *(os.path.abspath(path), len(skipped), len(files.paths), first),
         )
     return store
 
 
-def _open_in_memory(source: ImageFiles, skip_broken: bool, progress: bool) -> ImageStore:
-    skipped: Skipped = []
-    images = dict(each_good(read_image, source, skipped, skip_broken, progress))
+def _open_in_memory(files: ImageFiles, skip_broken: bool) -> ImageStore:
+    skipped: SkippedFiles = []
+    images = dict(read_each(read_image, files, skipped, skip_broken))
     for image in images.values():
         image.flags.writeable = False
     sizes = [_size(image) for image in images.values()]
-    return ImageStore([source.names[i] for i in images], sizes, skipped, list(images.values()))
+    return ImageStore([files.names[i] for i in images], sizes, skipped, list(images.values()))
 
 
-def _open_files(source: ImageFiles, skip_broken: bool, progress: bool) -> ImageStore:
+def _open_files(files: ImageFiles, skip_broken: bool) -> ImageStore:
     def decoded_size(path: Path) -> Size:
         return _size(read_image(path))
 
-    skipped: Skipped = []
+    skipped: SkippedFiles = []
     read = decoded_size if skip_broken else image_size
-    sizes = dict(each_good(read, source, skipped, skip_broken, progress))
-    pixels = _FilePixels([source.files[i] for i in sizes])
-    return ImageStore([source.names[i] for i in sizes], list(sizes.values()), skipped, pixels)
+    sizes = dict(read_each(read, files, skipped, skip_broken))
+    pixels = _FilePixels([files.paths[i] for i in sizes])
+    return ImageStore([files.names[i] for i in sizes], list(sizes.values()), skipped, pixels)
 
 
 def _size(image: Pixels) -> Size:

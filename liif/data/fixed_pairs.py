@@ -1,41 +1,35 @@
-"""Samples from given pairs of low- and high-resolution images."""
+"""Training samples from given pairs of low- and high-resolution images."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from pydantic import PositiveInt
+import pydantic
 
 from liif.core.errors import UserError
-from liif.data.cache import ImageStore
-from liif.data.pairs import match_pairs, pair_scale
+from liif.data.cache import CacheConfig
+from liif.data.paired_source import PairedSource, open_paired
+from liif.data.pairs import pair_scale
 from liif.data.paths import data_path
-from liif.data.samples import (
-    CacheConfig,
-    CropSpec,
-    Sample,
-    Side,
-    check_crop_fits,
-    draw_crop,
-    query_crop,
-)
+from liif.data.samples import CropSpec, Sample, Side, check_crop_fits, draw_crop, query_crop
 
 
 class FixedPairs(CacheConfig):
-    """Given low- and high-resolution images of one whole-numbered scale."""
+    """Configuration of training samples from pairs of images with one integer scale."""
 
     sampling: Literal["pairs"]
     lr: str
     hr: str
     patch: Side = 48
     """Side of the low-resolution crop."""
-    queries: PositiveInt = 2304
+    queries: pydantic.PositiveInt = 2304
+    """Pixels queried per sample, drawn without repetition."""
     augment: bool = True
+    """Random flips and transposition."""
 
     def open_source(self, root: str | None) -> "FixedPairsSource":
+        lr, hr, order = open_paired(self, self.lr, self.hr, root)
         lr_folder, hr_folder = data_path(root, self.lr), data_path(root, self.hr)
-        lr, hr = self.open(lr_folder), self.open(hr_folder)
-        order = match_pairs(lr.names, hr.names, lr_folder, hr_folder, complete=not self.skip_broken)
         scales = {
             pair_scale(lr.sizes[i], hr.sizes[j], lr_folder / lr.names[i], hr_folder / hr.names[j])
             for i, j in order
@@ -50,21 +44,14 @@ class FixedPairs(CacheConfig):
 
 
 @dataclass(frozen=True)
-class FixedPairsSource:
+class FixedPairsSource(PairedSource):
+    """Pairs of images of one scale that samples are cropped from."""
+
     config: FixedPairs
-    lr: ImageStore
-    hr: ImageStore
-    order: list[tuple[int, int]]
     scale: int
 
-    def __len__(self) -> int:
-        return len(self.order)
-
-    def name(self, index: int) -> str:
-        """The high-resolution image's file, relative to its folder."""
-        return self.hr.names[self.order[index][1]]
-
     def draw(self, index: int, rng: np.random.Generator) -> CropSpec:
+        """Draw the random numbers of one sample."""
         size, patch = self.lr.sizes[self.order[index][0]], self.config.patch
         return draw_crop(
             index,
@@ -77,8 +64,9 @@ class FixedPairsSource:
         )
 
     def sample(self, index: int, rng: np.random.Generator) -> Sample:
-        draw, patch, s = self.draw(index, rng), self.config.patch, self.scale
+        """Make one sample of the pair at this index."""
+        spec, patch, s = self.draw(index, rng), self.config.patch, self.scale
         i, j = self.order[index]
-        lr = self.lr[i][draw.top :, draw.left :][:patch, :patch]
-        hr = self.hr[j][draw.top * s :, draw.left * s :][: draw.side, : draw.side]
-        return query_crop(lr, hr, draw)
+        lr = self.lr[i][spec.top :, spec.left :][:patch, :patch]
+        hr = self.hr[j][spec.top * s :, spec.left * s :][: spec.side, : spec.side]
+        return query_crop(lr, hr, spec)

@@ -1,8 +1,9 @@
-"""Decoded images in one file on disk, to be mapped into memory: made once, found again, made anew.
+"""A cache of decoded images on disk, in one file that is memory-mapped.
 
-A cache is one folder, named by what it was made from, with `pixels.u8` (all images end to end) and
-`index.json`. It is built under a temporary name and renamed when complete: a cache that is there
-is whole. Processes that want the same one build it one after the other, so only the first does.
+A cache is a folder with `pixels.u8` (all images end to end) and `index.json`. Its name is derived
+from the image files, so changed files lead to a new cache. It is built under a temporary name and
+renamed when complete, so a cache that exists is complete. A lock makes processes that need the same
+cache wait for the one that builds it.
 """
 
 import hashlib
@@ -19,9 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from tqdm import tqdm
-
 from liif.core.errors import UserError
+from liif.core.progress import progress_bar
 from liif.core.sizes import Size
 from liif.images.rgb8 import image_size, list_images, read_image
 
@@ -30,54 +30,60 @@ if sys.platform != "win32":
 
 logger = logging.getLogger("liif")
 T = TypeVar("T")
-Skipped = list[tuple[str, str]]  # (name, reason)
+SkippedFiles = list[tuple[str, str]]
+"""(name, reason) of each broken file that was left out."""
 
-_FORMAT = 1  # raise it when the files change, or what `read_image` makes of an image
-_THREADS = min(8, os.cpu_count() or 1)  # Pillow decodes outside Python's lock
+_FORMAT = 1  # increase it when the files' layout or the result of `read_image` changes
+_THREADS = min(8, os.cpu_count() or 1)  # Pillow releases Python's lock while it decodes
 
 
 class ImageFiles(NamedTuple):
-    """The image files under `path`, a folder or one file, with their relative POSIX names."""
+    """The image files under `root`, a folder or one file, with their relative POSIX names."""
 
-    path: Path
-    files: list[Path]
+    root: Path
+    paths: list[Path]
     names: list[str]
 
 
-class Index(NamedTuple):
-    """What a cache holds, in the order of its pixels, and what was left out."""
+class CacheIndex(NamedTuple):
+    """The images in a cache, in the order of its pixels, and the files left out."""
 
     names: list[str]
     sizes: list[Size]
-    skipped: Skipped
+    skipped: SkippedFiles
 
 
-def find_source(path: Path) -> ImageFiles:
-    """The images under a folder, or a single one; raises UserError as `list_images` does."""
-    files = list_images(path)
-    root = path if path.is_dir() else path.parent
-    return ImageFiles(path, files, [file.relative_to(root).as_posix() for file in files])
+def find_image_files(path: Path) -> ImageFiles:
+    """List the images under a folder, or a single one; raises UserError as `list_images` does."""
+    paths = list_images(path)
+    base = path if path.is_dir() else path.parent
+    return ImageFiles(path, paths, [file.relative_to(base).as_posix() for file in paths])
 
 
 def open_cache(
-    source: ImageFiles, cache_dir: Path | None, *, skip_broken: bool, progress: bool
-) -> tuple[Path, Index]:
-    """The file of pixels of `source`, built if there is none yet, and its index.
+    files: ImageFiles, cache_dir: Path | None, *, skip_broken: bool
+) -> tuple[Path, CacheIndex]:
+    """Return the pixel file of `files` and its index; build the cache if there is none.
 
-    `cache_dir` is `$LIIF_CACHE` unless given, else `$XDG_CACHE_HOME/liif`, else `~/.cache/liif`.
-    Raises UserError for a broken file (unless `skip_broken`), no room, or a folder closed to us.
+    Args:
+        files: the images.
+        cache_dir: by default `$LIIF_CACHE`, else `$XDG_CACHE_HOME/liif`, else `~/.cache/liif`.
+        skip_broken: leave out files that cannot be decoded.
+
+    Raises:
+        UserError: a file is broken (unless `skip_broken`), the disk is full or not writable.
     """
     cache_dir = Path(os.path.abspath(cache_dir or _default_cache_dir()))
-    folder_key = hashlib.sha256(os.fsencode(os.path.abspath(source.path))).hexdigest()[:16]
-    target = cache_dir / f"{folder_key}-{_fingerprint(source)}"
-    index = _read_index(target, source)
+    folder_key = hashlib.sha256(os.fsencode(os.path.abspath(files.root))).hexdigest()[:16]
+    target = cache_dir / f"{folder_key}-{_fingerprint(files)}"
+    index = _read_index(target, files)
     if index is None:
         try:
             cache_dir.mkdir(parents=True, exist_ok=True)
             with _lock(cache_dir / f"{folder_key}.lock") as is_locked:
-                index = _read_index(target, source)  # another process may have built it meanwhile
+                index = _read_index(target, files)  # another process may have built it meanwhile
                 if index is None:
-                    index = _rebuild(target, source, skip_broken, progress, is_locked)
+                    index = _rebuild(target, files, skip_broken, is_locked)
         except OSError as error:
             raise UserError(
                 f"{cache_dir}: cannot write the image cache here: {error.strerror or error}; set "
@@ -88,50 +94,51 @@ def open_cache(
     return target / "pixels.u8", index
 
 
-def each_good(
+def read_each(
     read: Callable[[Path], T],
-    source: ImageFiles,
-    skipped: Skipped,
+    files: ImageFiles,
+    skipped: SkippedFiles,
     skip_broken: bool,
-    progress: bool = False,
 ) -> Iterator[tuple[int, T]]:
-    """(position, result) of every file that `read` can read; the others are added to `skipped`."""
-    results = tqdm(
-        _in_order(read, source.files),
-        desc=f"reading {source.path}",
-        total=len(source.files),
+    """Yield (position, result) of every file that `read` accepts; add the others to `skipped`.
+
+    Raises:
+        UserError: a file is broken (unless `skip_broken`), or all are.
+    """
+    results = progress_bar(
+        _read_in_order(read, files.paths),
+        desc=f"reading {files.root}",
+        total=len(files.paths),
         unit="image",
-        disable=not progress,
     )
     for i, result in enumerate(results):
         if not isinstance(result, UserError):
             yield i, result
         elif skip_broken:
-            skipped.append((source.names[i], str(result)))
+            skipped.append((files.names[i], str(result)))
         else:
             raise broken_error([str(result)]) from result
-    if len(skipped) == len(source.files):
+    if len(skipped) == len(files.paths):
         raise UserError(
-            f"{os.path.abspath(source.path)}: all {len(skipped)} images are broken; the first: "
+            f"{os.path.abspath(files.root)}: all {len(skipped)} images are broken; the first: "
             f"{skipped[0][1]}"
         )
 
 
 def num_bytes(size: Size) -> int:
-    """Bytes of one image's pixels."""
+    """Return the number of bytes of an image's pixels, uint8 (H, W, 3)."""
     return size[0] * size[1] * 3
 
 
 def broken_error(reasons: list[str]) -> UserError:
-    """One error for all of `reasons`, naming the first."""
+    """Return one error for several broken files, which names the first."""
     count = f" (the first of {len(reasons)} such files)" if len(reasons) > 1 else ""
     return UserError(f"{reasons[0]}{count}; replace it, or leave it out with `skip_broken: true`")
 
 
-def _rebuild(
-    target: Path, source: ImageFiles, skip_broken: bool, progress: bool, is_locked: bool
-) -> Index:
-    """Make the cache `target`; remove what it supersedes and, if locked, what dead builds left."""
+def _rebuild(target: Path, files: ImageFiles, skip_broken: bool, is_locked: bool) -> CacheIndex:
+    """Build the cache `target`; remove older caches of the same folder and, if the lock is held,
+    the leftovers of interrupted builds."""
     siblings = f"{target.name.split('-')[0]}-*"
     if is_locked:
         for leftover in target.parent.glob(f"{siblings}.tmp"):
@@ -139,11 +146,11 @@ def _rebuild(
     temporary = target.with_name(f"{target.name}-{uuid.uuid4().hex}.tmp")
     try:
         temporary.mkdir()
-        index = _build(temporary, source, skip_broken, progress)
+        index = _build(temporary, files, skip_broken)
         try:
             temporary.rename(target)
-        except OSError:  # one is there: damaged, incomplete, or, without locks, made meanwhile
-            if (ready := _read_index(target, source)) is not None:
+        except OSError:  # it exists: damaged, incomplete, or built meanwhile without a lock
+            if (ready := _read_index(target, files)) is not None:
                 return ready
             shutil.rmtree(target)
             temporary.rename(target)
@@ -155,58 +162,60 @@ def _rebuild(
     return index
 
 
-def _build(folder: Path, source: ImageFiles, skip_broken: bool, progress: bool) -> Index:
-    """Decode all images into `folder`, in parallel but written one by one."""
-    headers = _in_order(image_size, source.files)
+def _build(folder: Path, files: ImageFiles, skip_broken: bool) -> CacheIndex:
+    """Decode all images in parallel and write them to `folder` one by one."""
+    headers = _read_in_order(image_size, files.paths)
     needed = sum(num_bytes(size) for size in headers if not isinstance(size, UserError))
-    index = Index([], [], [])
+    index = CacheIndex([], [], [])
     with (folder / "pixels.u8").open("wb") as file:
         _check_space(folder, needed)
-        for i, image in each_good(read_image, source, index.skipped, skip_broken, progress):
-            _check_space(folder, needed - file.tell())  # others may be filling the disk
+        for i, image in read_each(read_image, files, index.skipped, skip_broken):
+            _check_space(folder, needed - file.tell())  # other processes may fill the disk
             file.write(image.data)
-            index.names.append(source.names[i])
+            index.names.append(files.names[i])
             index.sizes.append((image.shape[0], image.shape[1]))
         file.flush()
-        os.fsync(file.fileno())  # a power cut must not leave a whole-looking file of zeros
-    content = {"source": os.path.abspath(source.path), **index._asdict()}
+        os.fsync(file.fileno())  # a power cut must not leave a file of zeros
+    content = {"source": os.path.abspath(files.root), **index._asdict()}
     (folder / "index.json").write_text(json.dumps(content), encoding="utf-8")
     return index
 
 
-def _read_index(folder: Path, source: ImageFiles) -> Index | None:
-    """The index of a cache; None if there is none, it is damaged, or it could be more complete."""
+def _read_index(folder: Path, files: ImageFiles) -> CacheIndex | None:
+    """Return the index of a cache; None if it is missing, damaged, or skips a file that is readable
+    now."""
     try:
         content = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         file_size = (folder / "pixels.u8").stat().st_size
         sizes = [(int(h), int(w)) for h, w in content["sizes"]]
         skipped = [(str(name), str(reason)) for name, reason in content["skipped"]]
-        index = Index([str(name) for name in content["names"]], sizes, skipped)
+        index = CacheIndex([str(name) for name in content["names"]], sizes, skipped)
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if len(index.names) != len(sizes) or file_size != sum(num_bytes(size) for size in sizes):
         return None
-    # A file skipped for a passing reason (closed to the reader, disk away) must not stay away.
+    # A file skipped for a temporary reason (permissions, an unmounted disk) is to be included.
     missed = {name for name, _ in skipped}
-    files = [file for file, name in zip(source.files, source.names, strict=True) if name in missed]
-    if not all(isinstance(result, UserError) for result in _in_order(read_image, files)):
+    paths = [path for path, name in zip(files.paths, files.names, strict=True) if name in missed]
+    if not all(isinstance(result, UserError) for result in _read_in_order(read_image, paths)):
         return None
     return index
 
 
-def _in_order(read: Callable[[Path], T], files: list[Path]) -> Iterator[T | UserError]:
-    """`read` of each file in threads, in order, few at a time so that memory stays bounded."""
+def _read_in_order(read: Callable[[Path], T], paths: list[Path]) -> Iterator[T | UserError]:
+    """Yield `read` of each file in order, computed in threads; few are in flight, which bounds the
+    memory."""
 
-    def attempt(file: Path) -> T | UserError:
+    def attempt(path: Path) -> T | UserError:
         try:
-            return read(file)
+            return read(path)
         except UserError as error:
             return error
 
     pending: deque[Future[T | UserError]] = deque()
     with ThreadPoolExecutor(_THREADS) as pool:
-        for file in files:
-            pending.append(pool.submit(attempt, file))
+        for path in paths:
+            pending.append(pool.submit(attempt, path))
             if len(pending) > _THREADS + 2:
                 yield pending.popleft().result()
         while pending:
@@ -215,7 +224,7 @@ def _in_order(read: Callable[[Path], T], files: list[Path]) -> Iterator[T | User
 
 @contextmanager
 def _lock(path: Path) -> Generator[bool, None, None]:
-    """Wait for, then hold, a lock between processes; False where the system has none to give."""
+    """Hold a lock between processes; yield False where the file system has no locks."""
     with path.open("ab") as file:
         is_locked = False
         if sys.platform != "win32":
@@ -226,15 +235,15 @@ def _lock(path: Path) -> Generator[bool, None, None]:
                 logger.info("%s: waiting for the process that builds this image cache", path)
                 fcntl.flock(file, fcntl.LOCK_EX)
                 is_locked = True
-            except OSError:  # some network disks know no locks
+            except OSError:  # some network disks have no locks
                 pass
         yield is_locked
 
 
-def _fingerprint(source: ImageFiles) -> str:
-    """Changes when a file is added, removed, renamed or rewritten."""
-    stats = [file.stat() for file in source.files]
-    rows = [(n, s.st_size, s.st_mtime_ns) for n, s in zip(source.names, stats, strict=True)]
+def _fingerprint(files: ImageFiles) -> str:
+    """Return a hash that changes when a file is added, removed, renamed or rewritten."""
+    stats = [path.stat() for path in files.paths]
+    rows = [(n, s.st_size, s.st_mtime_ns) for n, s in zip(files.names, stats, strict=True)]
     return hashlib.sha256(json.dumps([_FORMAT, rows]).encode()).hexdigest()[:16]
 
 

@@ -1,11 +1,11 @@
-"""Where data lies."""
+"""The folder of a data set on this machine."""
 
 import os
 from pathlib import Path
 
 
 def data_path(root: str | None, path: str) -> Path:
-    """A path of a configuration: absolute, `builtin:NAME` for the photographs that come with the
+    """Resolve a path of a configuration: absolute, `builtin:NAME` for the photographs in the
     package, or relative to the data root, which is `root`, else $LIIF_DATA, else datasets/."""
     if path.startswith("builtin:"):
         return Path(__file__).parent.parent / "photos" / path.removeprefix("builtin:")

@@ -1,20 +1,20 @@
-"""Samples of a random scale (Chen et al. 2021, sec. 4)."""
+"""Training samples of random scales (Chen et al. 2021, sec. 4)."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from pydantic import PositiveInt, model_validator
+import pydantic
 
 from liif.core.section import ScaleFactor
-from liif.data.cache import ImageStore
+from liif.data.cache import CacheConfig, ImageStore
 from liif.data.paths import data_path
 from liif.data.samples import (
-    CacheConfig,
     CropSpec,
     Sample,
     Side,
     check_crop_fits,
+    check_range,
     draw_crop,
     query_crop,
 )
@@ -22,26 +22,21 @@ from liif.images.resize import pillow_bicubic
 
 
 class RandomScale(CacheConfig):
-    """A random scale for every sample (Chen et al. 2021, sec. 4): a crop of round(patch · s) px
-    with s ~ U(scale), reduced to patch × patch by Pillow's bicubic."""
+    """Configuration of training samples with a random scale s ~ U(scale) each: a crop of
+    round(patch · s) pixels, downsampled to patch × patch with Pillow's bicubic."""
 
     sampling: Literal["random-scale"] = "random-scale"
     images: str
     patch: Side = 48
     scale: tuple[ScaleFactor, ScaleFactor] = (1.0, 4.0)
-    queries: PositiveInt = 2304
-    """Pixels asked for, drawn without repetition."""
+    queries: pydantic.PositiveInt = 2304
+    """Pixels queried per sample, drawn without repetition."""
     augment: bool = True
-    """Flips and transposition."""
+    """Random flips and transposition."""
 
-    @model_validator(mode="after")
-    def _possible(self) -> "RandomScale":
-        low, high = self.scale
-        if low > high:
-            raise ValueError(f"scale: must be low <= high, not {list(self.scale)}")
-        smallest = round(self.patch * low) ** 2
-        if self.queries > smallest:
-            raise ValueError(f"queries: at most the {smallest} pixels of the smallest crop")
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> "RandomScale":
+        check_range("scale", self.scale, self.queries, round(self.patch * self.scale[0]))
         return self
 
     def open_source(self, root: str | None) -> "RandomScaleSource":
@@ -54,6 +49,8 @@ class RandomScale(CacheConfig):
 
 @dataclass(frozen=True)
 class RandomScaleSource:
+    """Images that random-scale samples are made from."""
+
     config: RandomScale
     store: ImageStore
 
@@ -61,10 +58,11 @@ class RandomScaleSource:
         return len(self.store)
 
     def name(self, index: int) -> str:
-        """The image's file, relative to its folder."""
+        """Return the image's file name, relative to its folder."""
         return self.store.names[index]
 
     def draw(self, index: int, rng: np.random.Generator) -> CropSpec:
+        """Draw the random numbers of one sample."""
         side = round(self.config.patch * rng.uniform(*self.config.scale))
         return draw_crop(
             index,
@@ -77,6 +75,7 @@ class RandomScaleSource:
         )
 
     def sample(self, index: int, rng: np.random.Generator) -> Sample:
-        draw, patch = self.draw(index, rng), self.config.patch
-        hr = self.store[index][draw.top :, draw.left :][: draw.side, : draw.side]
-        return query_crop(pillow_bicubic(hr, (patch, patch)), hr, draw)
+        """Make one sample of the image at this index."""
+        spec, patch = self.draw(index, rng), self.config.patch
+        hr = self.store[index][spec.top :, spec.left :][: spec.side, : spec.side]
+        return query_crop(pillow_bicubic(hr, (patch, patch)), hr, spec)

@@ -1,4 +1,4 @@
-"""The kinds of training samples: the only list of them."""
+"""The kinds of training samples; a new kind is added here."""
 
 from typing import Annotated
 
@@ -14,4 +14,4 @@ TrainData = Annotated[
 """The section `train_data` of a configuration; `sampling` names the kind."""
 
 SampleSource = RandomScaleSource | FixedPairsSource | SizeVariedSource
-"""What `open_source` of one of them returns."""
+"""The images of a training set, as returned by `TrainData.open_source`."""

@@ -1,28 +1,26 @@
-"""One training sample: a low-resolution patch and some pixels of the picture that it came from.
+"""One training sample: a low-resolution patch and queried pixels of its high-resolution crop.
 
-Everything random comes from the generator that is handed in; `loader.py` makes one for each sample.
+All random numbers come from the generator that the caller passes; `loader.py` makes one for each
+sample. Letters: h w low-resolution size, H W high-resolution size, Q queried pixels.
 """
 
-import os
-import sys
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
-from pydantic import Field
+import pydantic
 
 from liif.core.errors import UserError
-from liif.core.section import Section
-from liif.data.cache import ImageStore, open_images
+from liif.data.cache import ImageStore
 
 Array = np.ndarray
 
-
-Side = Annotated[int, Field(gt=0, le=2**16)]
+Side = Annotated[int, pydantic.Field(gt=0, le=2**16)]
+"""Side of a square, in pixels."""
 
 
 class Sample(NamedTuple):
-    """One image's share of a batch."""
+    """One training sample; a batch stacks several."""
 
     lr: Array
     """uint8 (h, w, 3)."""
@@ -35,39 +33,23 @@ class Sample(NamedTuple):
 
 
 class CropSpec(NamedTuple):
-    """All that is random in a sample: its image, or pair; the side of the high-resolution crop; its
-    corner, or the low-resolution one's in a pair; whether rows and columns are flipped, and then
-    transposed; the queried pixels, int64 (Q,), numbered row by row in what that gives."""
+    """Everything random in a sample."""
 
     image: int
+    """Index of the image or pair."""
     side: int
+    """Of the high-resolution crop, in pixels."""
     top: int
+    """Corner of the crop; in a pair, of the low-resolution crop."""
     left: int
     rows: bool
+    """Reverse the rows."""
     cols: bool
+    """Reverse the columns."""
     transpose: bool
+    """Transpose, after reversing."""
     chosen: Array
-
-
-class CacheConfig(Section):
-    """How images are kept."""
-
-    cache: Literal["none", "memory", "mmap", "device"] = "mmap"
-    """Decoded each time; once into memory, or a mapped file; samples made on the device from it."""
-    cache_dir: str | None = None
-    """Where such files go; by default $LIIF_CACHE, else ~/.cache/liif."""
-    skip_broken: bool = False
-    """Leave files out that cannot be read, with a warning, instead of stopping."""
-
-    def open(self, path: Path) -> ImageStore:
-        folder = None if self.cache_dir is None else Path(os.path.expanduser(self.cache_dir))
-        return open_images(
-            path,
-            cache="mmap" if self.cache == "device" else self.cache,
-            cache_dir=folder,
-            skip_broken=self.skip_broken,
-            progress=sys.stderr.isatty(),
-        )
+    """int64 (Q,): the queried pixels, numbered row by row in the augmented crop."""
 
 
 def draw_crop(
@@ -80,19 +62,22 @@ def draw_crop(
     augment: bool,
     rng: np.random.Generator,
 ) -> CropSpec:
+    """Draw a crop × crop corner in an image of `size` (height, width), and the queried pixels of
+    its side × side high-resolution crop."""
     top, left = rng.integers(0, (size[0] - crop + 1, size[1] - crop + 1)).tolist()
     rows, cols, transpose = (rng.random(3) < 0.5).tolist() if augment else [False] * 3
     chosen = rng.choice(side * side, queries, replace=False)
     return CropSpec(image, side, top, left, rows, cols, transpose, chosen)
 
 
-def query_crop(lr: Array, hr: Array, draw: CropSpec) -> Sample:
-    """Flip and transpose both alike, then ask for pixels of hr."""
-    lr, hr = (_flip(image, draw.rows, draw.cols, draw.transpose) for image in (lr, hr))
-    return query_pixels(lr, hr, draw.chosen)
+def query_crop(lr: Array, hr: Array, spec: CropSpec) -> Sample:
+    """Augment both crops alike, then query the chosen pixels of hr."""
+    lr, hr = (_augment(image, spec) for image in (lr, hr))
+    return query_pixels(lr, hr, spec.chosen)
 
 
 def query_pixels(lr: Array, hr: Array, chosen: Array) -> Sample:
+    """Return the sample of lr (h, w, 3) and the chosen pixels of hr (H, W, 3), both uint8."""
     H, W = hr.shape[:2]
     row, col = np.divmod(chosen, W)
     coord = np.stack([_centres(H)[row], _centres(W)[col]], axis=-1)
@@ -100,18 +85,37 @@ def query_pixels(lr: Array, hr: Array, chosen: Array) -> Sample:
     return Sample(np.ascontiguousarray(lr), coord, cell, hr[row, col])
 
 
-def _flip(image: Array, rows: bool, cols: bool, transpose: bool) -> Array:
-    image = image[:: -1 if rows else 1, :: -1 if cols else 1]
-    return image.swapaxes(0, 1) if transpose else image
+def _augment(image: Array, spec: CropSpec) -> Array:
+    image = image[:: -1 if spec.rows else 1, :: -1 if spec.cols else 1]
+    return image.swapaxes(0, 1) if spec.transpose else image
 
 
 def _centres(n: int) -> Array:
-    """As geometry.pixel_centres, in the same float32 operations."""
+    """Return the pixel centres of an axis by the same float32 operations as `pixel_centres` in
+    models/geometry.py."""
     step, first = np.float32(2 / n), np.float32(-1 + 1 / n)
     return np.arange(n, dtype=np.float32) * step + first
 
 
+def check_range(key: str, bounds: tuple[float, float], queries: int, smallest: int) -> None:
+    """Check the range of scales or sizes at `key`, and that the smallest high-resolution crop, of
+    smallest × smallest pixels, has as many pixels as are queried.
+
+    Raises:
+        ValueError: for a validator of pydantic.
+    """
+    if bounds[0] > bounds[1]:
+        raise ValueError(f"{key}: must be [low, high] with low <= high, not {list(bounds)}")
+    if queries > smallest**2:
+        raise ValueError(f"queries: at most the {smallest**2} pixels of the smallest crop")
+
+
 def check_crop_fits(store: ImageStore, side: int, folder: Path, keys: str) -> None:
+    """Check that every image is at least side × side pixels.
+
+    Raises:
+        UserError: some are not; `keys` are the configuration keys to lower.
+    """
     small = [
         f"{name} ({w}×{h} px)"
         for name, (h, w) in zip(store.names, store.sizes, strict=True)
@@ -121,5 +125,5 @@ def check_crop_fits(store: ImageStore, side: int, folder: Path, keys: str) -> No
         listed = ", ".join(small[:5]) + (", …" if len(small) > 5 else "")
         raise UserError(
             f"{folder}: {len(small)} of {len(store)} images are smaller than the crop of "
-            f"{side}×{side} px: {listed}. Take them out or lower {keys}."
+            f"{side}×{side} px: {listed}. Remove them or lower {keys}."
         )
