@@ -1,4 +1,4 @@
-"""Where the data sets come from, as data: archives, their checksums, and what they unpack to."""
+"""Published data sets: archives, their checksums, and the folders that they unpack to."""
 
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -7,26 +7,28 @@ from liif.core.errors import UserError
 
 
 @dataclass(frozen=True)
-class Part:
-    """What is fetched in one piece."""
+class DataSetPart:
+    """A part of a data set that is downloaded in one archive."""
 
     name: str
-    """`liif download NAME` fetches every part that is called so, or NAME-…."""
+    """`liif download NAME` downloads the parts named NAME or NAME-…."""
     folders: dict[str, int]
-    """What proves that it is there: folders under the data root, the images in each."""
+    """Folders under the data root that the part consists of, with the number of images in each."""
     urls: tuple[str, ...] = ()
-    """Mirrors of one archive, to be tried in this order; none: see the set's `instructions`."""
-    into: str = ""
-    """The folder under the data root that the archive is unpacked in."""
+    """Mirrors of the archive in the order in which they are tried; none if the part cannot be
+    downloaded: see the data set's `instructions`."""
+    unpack_to: str = ""
+    """The folder under the data root that the archive is unpacked to."""
     size: int | None = None
-    """Of the archive, in bytes, where it is recorded."""
+    """Bytes of the archive; None if not recorded."""
     checksum: str | None = None
-    """Of the archive, md5:… or sha256:…."""
-    also: tuple[str, ...] = ()
-    """Other names of it."""
+    """Checksum of the archive, md5:… or sha256:…."""
+    aliases: tuple[str, ...] = ()
+    """Other names of the part."""
 
-    def is_called(self, name: str) -> bool:
-        return f"{self.name}-".startswith(f"{name}-") or name in self.also
+    def has_name(self, name: str) -> bool:
+        """Return whether a name means this part, or a group of parts that it belongs to."""
+        return f"{self.name}-".startswith(f"{name}-") or name in self.aliases
 
 
 @dataclass(frozen=True)
@@ -36,45 +38,45 @@ class DataSet:
     name: str
     title: str
     terms: str
-    """The publishers' terms, as far as we know them."""
-    parts: tuple[Part, ...]
+    """The publishers' terms of use, as far as they are known."""
+    parts: tuple[DataSetPart, ...]
     instructions: str
-    """How to get it where the archives fail, or where there are none."""
+    """How to get the data set if it cannot be downloaded."""
 
 
-def select(names: list[str]) -> list[tuple[DataSet, list[Part]]]:
-    """The parts that are called by these names, in any case of letters, set by set.
+def select(names: list[str]) -> list[tuple[DataSet, list[DataSetPart]]]:
+    """Return the parts that these names mean, grouped by data set; names ignore case.
 
-    Raises UserError for a name that is none.
+    Raises:
+        UserError: a name is unknown.
     """
     names = [name.lower().replace("_", "-") for name in names]
+    parts = [part for data_set in DATA_SETS for part in data_set.parts]
     for name in names:
-        if not any(part.is_called(name) for each in DATA_SETS for part in each.parts):
-            known = [
-                n for each in DATA_SETS for part in each.parts for n in (part.name, *part.also)
-            ]
-            sets = [each.name for each in DATA_SETS]
-            listed = ", ".join(dict.fromkeys([*sets, *known]))
-            raise UserError(f"{name}: no such data set; there are {listed}")
+        if not any(part.has_name(name) for part in parts):
+            known = [data_set.name for data_set in DATA_SETS]
+            known += [n for part in parts for n in (part.name, *part.aliases)]
+            listed = ", ".join(dict.fromkeys(known))
+            raise UserError(f"{name}: unknown data set; choose from {listed}")
     chosen = [
-        (each, [part for part in each.parts if any(part.is_called(name) for name in names)])
-        for each in DATA_SETS
+        (data_set, [p for p in data_set.parts if any(p.has_name(name) for name in names)])
+        for data_set in DATA_SETS
     ]
-    return [(each, parts) for each, parts in chosen if parts]
+    return [(data_set, parts) for data_set, parts in chosen if parts]
 
 
-def find_folder(path: str) -> tuple[Part, int | None] | None:
-    """The part that a path under the data root belongs to, and how many images should be there,
-    which is not known (None) of what lies inside a folder. None for paths of no part."""
+def find_part(path: str) -> tuple[DataSetPart, int | None] | None:
+    """Return the part that a path under the data root belongs to, and how many images belong there;
+    the number is None for paths inside one of its folders. None for paths of no part."""
     place = PurePosixPath(path)
-    for part in (part for each in DATA_SETS for part in each.parts):
+    for part in (part for data_set in DATA_SETS for part in data_set.parts):
         for folder, images in part.folders.items():
             if place.is_relative_to(folder):
                 return part, images if place == PurePosixPath(folder) else None
     return None
 
 
-# A copy that is not the authors', at one fixed version: its files have the sums recorded below.
+# The authors' server and a copy at one fixed version; both have the checksums below.
 _DIV2K_MIRRORS = (
     "https://data.vision.ee.ethz.ch/cvl/DIV2K/",
     "https://huggingface.co/datasets/goodfellowliu/DIV2K/resolve/"
@@ -95,14 +97,14 @@ valid_LR_bicubic_X4 100 ? md5:21962de700c8d368c6ff83314480eff0
 """  # noqa: E501
 
 
-def _div2k(file: str, images: str, size: str, checksum: str) -> Part:
+def _div2k(file: str, images: str, size: str, checksum: str) -> DataSetPart:
     kind, _, scale = file.partition("_bicubic_")  # …_LR_bicubic_X2.zip holds …_LR_bicubic/X2/
     folder = f"DIV2K/DIV2K_{kind}_bicubic/{scale}" if scale else f"DIV2K/DIV2K_{kind}"
-    return Part(
+    return DataSetPart(
         name="-".join(["div2k", *f"{kind}_{scale}".lower().strip("_").split("_")]),
         folders={folder: int(images)},
         urls=tuple(f"{mirror}DIV2K_{file}.zip" for mirror in _DIV2K_MIRRORS),
-        into="DIV2K",
+        unpack_to="DIV2K",
         size=None if size == "?" else int(size),
         checksum=checksum,
     )
@@ -114,9 +116,9 @@ DIV2K = DataSet(
     terms="academic research only; the photographs belong to their owners",
     parts=tuple(_div2k(*line.split()) for line in _DIV2K_ARCHIVES.splitlines()),
     instructions="""\
-Try again later: the server is slow at times. Or get the archive from elsewhere and give its
-folder's address with --from URL (the checksum is held against it), or unpack it by hand; the
-layout is in datasets/README.md.""",
+Try again later: the server is sometimes slow. Or give the address of another folder that holds the
+archive with --from URL (its checksum is verified), or unpack the archive by hand; the layout is in
+datasets/README.md.""",
 )
 
 BENCHMARK = DataSet(
@@ -125,7 +127,7 @@ BENCHMARK = DataSet(
     terms="Set5, Set14: none stated; B100: non-commercial research and education; Urban100: "
     "photographs from Flickr",
     parts=(
-        Part(
+        DataSetPart(
             name="benchmark",
             folders={
                 f"benchmark/{name}/{kind}": images
@@ -134,17 +136,17 @@ BENCHMARK = DataSet(
             },
             urls=("https://cv.snu.ac.kr/research/EDSR/benchmark.tar",),
             checksum="md5:4ace41d33c2384b97e6b320cd0afd6ba",
-            also=("set5", "set14", "b100", "urban100"),
+            aliases=("set5", "set14", "b100", "urban100"),
         ),
     ),
     instructions="""\
-That server has been down for long times. Instead:
+The server is often unavailable. Instead:
 1. Get the high-resolution images from a copy, for example
    https://huggingface.co/datasets/eugenesiow/Set5 (and …/Set14, …/BSD100, …/Urban100),
    and put them into benchmark/Set5/HR (benchmark/Set14/HR, benchmark/B100/HR, …) under the data
    root.
 2. Make the low-resolution ones with the lines of Python in datasets/README.md, "Set5, Set14,
-   B100, Urban100"; for Set5, Set14 and B100 they come out as published, bit for bit.
+   B100, Urban100"; for Set5, Set14 and B100 the result equals the published images exactly.
 3. liif data check""",
 )
 
@@ -153,7 +155,7 @@ CELEBAHQ = DataSet(
     title="CelebA-HQ, 256, 128, 64 and 32 px",
     terms="non-commercial research only; no copies may be passed on",
     parts=(
-        Part(
+        DataSetPart(
             name="celebahq",
             folders={
                 f"CelebAHQ/{side}/{split}": images
@@ -163,7 +165,7 @@ CELEBAHQ = DataSet(
         ),
     ),
     instructions="""\
-The archive that the LIIF authors used is gone and no official copy of it is known. Instead:
+The archive that the LIIF authors used is no longer available. Instead:
 1. Get CelebAMask-HQ (3 GB, the same 30,000 faces as JPEG files) by hand from
    https://github.com/switchablenorms/CelebAMask-HQ and unpack it; or rebuild the originals with
    https://github.com/tkarras/progressive_growing_of_gans.

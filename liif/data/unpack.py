@@ -1,4 +1,4 @@
-"""Archives from strangers, unpacked all or nothing, and never outside their folder."""
+"""Unpack untrusted archives, completely or not at all, and never outside their folder."""
 
 import filecmp
 import os
@@ -16,21 +16,22 @@ from liif.core.errors import UserError
 from liif.core.files import check_room, format_bytes
 
 GROWTH, ALLOWANCE = 10, 2**20
-"""An archive may unpack to so many times its size and so many bytes: photographs hardly compress,
-and one that does is a trap."""
+"""An archive of n bytes may unpack to at most GROWTH · n + ALLOWANCE bytes: photographs hardly
+compress, so one that grows more is a decompression bomb."""
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a zip or tar archive into a folder: first all of it beside its place, then move it.
+    """Unpack a zip or tar archive into a temporary folder, then move its files to `folder`.
 
     Raises:
-        UserError: damaged; holding links, devices or paths that lead elsewhere; too large; a file
-            of it is in the folder already with other content; no room. Nothing was unpacked then.
+        UserError: the archive is damaged, too large, or holds links, devices or paths outside the
+            folder; the folder holds a different file of the same name; or the disk is full. Nothing
+            is unpacked then.
     """
     work = folder / f".{archive.name}.unpacking"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(work, ignore_errors=True)  # of an unpacking that was cut off
+        shutil.rmtree(work, ignore_errors=True)  # left by an interrupted call
         check_room(folder, archive.stat().st_size)
         work.mkdir()
         _extract(archive, work)
@@ -44,7 +45,7 @@ def unpack(archive: Path, folder: Path) -> None:
         raise UserError(f"{archive}: cannot be unpacked: {error}") from None
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, LZMAError, EOFError) as error:
         raise UserError(f"{archive}: damaged: {error}; delete it") from None
-    except (RuntimeError, ValueError) as error:  # a password, an unknown method, an impossible name
+    except (RuntimeError, ValueError) as error:  # a password, an unknown method, an invalid name
         raise UserError(f"{archive}: cannot be unpacked: {error}") from None
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -54,7 +55,7 @@ def _extract(archive: Path, folder: Path) -> None:
     largest = GROWTH * archive.stat().st_size + ALLOWANCE
     total = 0
     for name, size, content in _entries(archive):
-        path = PureWindowsPath(name)  # knows / and \\ and drives
+        path = PureWindowsPath(name)  # splits at / and \\, and knows drives
         if path.anchor or ".." in path.parts:
             raise UserError(f"{archive}: refused: {name} would lie outside the folder")
         total += size
@@ -71,7 +72,7 @@ def _extract(archive: Path, folder: Path) -> None:
 
 
 def _entries(archive: Path) -> Iterator[tuple[str, int, IO[bytes] | None]]:
-    """Name, size in bytes and content (None: a folder) of everything in an archive."""
+    """Yield name, size in bytes and content (None: a folder) of each entry of an archive."""
     if tarfile.is_tarfile(archive):
         with tarfile.open(archive) as tar:
             for member in tar:
@@ -79,7 +80,7 @@ def _entries(archive: Path) -> Iterator[tuple[str, int, IO[bytes] | None]]:
                     raise UserError(f"{archive}: refused: {member.name} is a link or a device")
                 yield member.name, member.size, tar.extractfile(member) if member.isreg() else None
             while tar.fileobj and tar.fileobj.read(2**20):
-                pass  # to the end, where a compressed one has its checksum
+                pass  # read to the end, where a compressed archive has its checksum
         return
     with zipfile.ZipFile(archive) as bundle:
         for info in bundle.infolist():
@@ -90,7 +91,7 @@ def _entries(archive: Path) -> Iterator[tuple[str, int, IO[bytes] | None]]:
 
 
 def _move(source: Path, target: Path) -> None:
-    """A file over an equal one, a folder whole where there is none, else what is in it."""
+    """Move a file or folder; into a folder that exists, move what it holds one by one."""
     if source.is_dir() and target.is_dir():
         for child in sorted(source.iterdir()):
             _move(child, target / child.name)
