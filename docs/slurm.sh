@@ -8,21 +8,21 @@
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --signal=B:USR1@120
-# Two minutes before the time is up, Slurm sends SIGUSR1 to this script: the training is told to save
-# and stop, and the job queues again. The same script goes on where it stopped, until it is done.
+# Two minutes before the time limit, Slurm sends SIGUSR1 to this script. It tells the training to save and
+# stop, and requeues the job. The same script then resumes the run, until it is finished.
 #   sbatch docs/slurm.sh configs/rdn-liif.yaml
 config=$1
 shift
 
-again() {
+requeue() {
     kill -TERM "$training"
     wait "$training"
     scontrol requeue "$SLURM_JOB_ID"
     exit 0
 }
-trap again USR1
+trap requeue USR1
 
-# One task a node; torchrun starts a process for each of its GPUs. With several nodes:
+# One task per node; torchrun starts a process for each GPU of the node. With several nodes:
 #   --nnodes "$SLURM_NNODES" --rdzv-backend c10d --rdzv-id "$SLURM_JOB_ID" --rdzv-endpoint FIRST_NODE:29400
 srun torchrun --nproc-per-node "${SLURM_GPUS_ON_NODE:-1}" \
     scripts/train.py --config "$config" "$@" &
