@@ -2,15 +2,19 @@
 
 from typing import Annotated
 
-from pydantic import BeforeValidator, PositiveInt
+import pydantic
+from pydantic import PositiveInt
 
 from liif.core.section import ScaleFactor, Section
+from liif.data.pairs import PairSet, open_pairs
+from liif.data.paths import data_path
 from liif.evaluation.protocols import ProtocolName
 
 
 def _both_axes(value: object) -> object:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        if not 1 <= value <= 1000:  # checked below too, but there it would be two mistakes
+        # ScaleFactor checks this too, but would report it twice, once for each axis.
+        if not 1 <= value <= 1000:
             raise ValueError(f"must be from 1 to 1000, not {value}")
         return (value, value)
     if not isinstance(value, list | tuple) or len(value) != 2:
@@ -18,33 +22,48 @@ def _both_axes(value: object) -> object:
     return tuple(value)
 
 
-Scales = Annotated[tuple[ScaleFactor, ScaleFactor], BeforeValidator(_both_axes)]
-"""(vertical, horizontal); one number stands for both."""
+ScalePair = Annotated[tuple[ScaleFactor, ScaleFactor], pydantic.BeforeValidator(_both_axes)]
+"""(vertical, horizontal); a single number sets both."""
 
 
 class TestConfig(Section):
-    """One evaluation set at one scale."""
+    """Configuration of the evaluation of one set at one scale."""
 
-    __test__ = False  # pytest, this is no test
+    __test__ = False  # pytest would collect a class of this name
 
     data_root: str | None = None
+    """Folder of the data sets; None for $LIIF_DATA or datasets/."""
     set: str
-    """The set's name in results."""
+    """Name of the set in result files."""
     hr: str
     """Folder of high-resolution images, or one image."""
     lr: str | None = None
-    """Folder of the published low-resolution ones; {scale} stands for the scale."""
+    """Folder of the published low-resolution images; {scale} is replaced by the scale."""
     lr_scales: tuple[PositiveInt, ...] = (2, 3, 4)
-    """Scales for which `lr` holds images; they are made from `hr` for all others."""
-    scale: Scales
+    """Scales for which `lr` holds images; for other scales they are made from `hr`."""
+    scale: ScalePair
     protocol: ProtocolName
+    """Pixels and channels that are scored; see liif/evaluation/protocols.py."""
     checkpoint: str | None = None
-    """Used where the command line names none."""
+    """Default of the option --checkpoint."""
 
     @property
     def published_lr(self) -> str | None:
-        """The folder of published low-resolution images for this scale, if there is one."""
+        """The folder of published low-resolution images at this scale; None without one."""
         y, x = self.scale
         if self.lr is None or y != x or y not in self.lr_scales:
             return None
         return self.lr.replace("{scale}", f"{y:g}")
+
+    def open_pairs(self) -> PairSet:
+        """Open the images of the set at this scale.
+
+        Raises:
+            UserError: images are missing or do not match.
+        """
+        lr = self.published_lr
+        return open_pairs(
+            data_path(self.data_root, self.hr),
+            scale=self.scale,
+            lr=None if lr is None else data_path(self.data_root, lr),
+        )

@@ -1,6 +1,6 @@
-"""A model's scores on a set of image pairs, one by one."""
+"""Scores of a model on image pairs, one pair at a time."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from liif.core.distributed import Team
 from liif.core.errors import UserError
 from liif.core.parallel import read_ahead
+from liif.core.sizes import Scale
 from liif.data.pairs import Pair, PairSet
 from liif.evaluation.metrics import LUMA, psnr, ssim
 from liif.evaluation.protocols import ScoreProtocol
@@ -20,25 +21,36 @@ from liif.inference.predict import DEFAULT_OPTIONS, InferenceOptions, predict
 from liif.models.model import SRModel
 
 Perceptual = Callable[[Tensor, Tensor, ScoreProtocol], float]
-"""A further score of two images (3, H, W) in [0, 1], such as LPIPS."""
+"""A perceptual score, such as LPIPS, of two images (3, H, W) in [0, 1]."""
 
 
-class Score(NamedTuple):
-    """One image's scores, and the image itself for whoever wants to keep it."""
+class Metrics(NamedTuple):
+    """Scores of one image against its reference."""
 
-    name: str
     psnr: float
-    """In dB, of the protocol's channels: the same as one of the next two."""
+    """In dB, of the protocol's channels: equal to `psnr_rgb` or to `psnr_y`."""
     psnr_rgb: float
     psnr_y: float
     ssim: float
     lpips: float | None
-    """None unless asked for."""
+    """None unless a perceptual score was requested."""
+
+
+class Score(NamedTuple):
+    """Scores of one image, with the images themselves."""
+
+    name: str
+    psnr: float
+    psnr_rgb: float
+    psnr_y: float
+    ssim: float
+    lpips: float | None
+    """These five are those of `Metrics`."""
     bicubic: float
-    """PSNR of MATLAB's bicubic enlargement, rounded to 8 bit."""
+    """PSNR in dB of MATLAB's bicubic enlargement, rounded to 8 bits."""
     pair: Pair | None
     sr: Tensor | None
-    """(3, H, W) in [0, 1]. Both are None once they have been let go of."""
+    """The output, (3, H, W) in [0, 1]. `pair` and `sr` are None where the images were dropped."""
 
 
 def evaluate(
@@ -48,11 +60,13 @@ def evaluate(
     options: InferenceOptions = DEFAULT_OPTIONS,
     perceptual: Perceptual | None = None,
 ) -> Iterator[Score]:
-    """Enlarge every low-resolution image to the size of its partner and compare; the model is
-    clamped to [0, 1] and, unless `by` says so, not rounded.
+    """Yield the scores of each pair, in order.
+
+    Each low-resolution image is enlarged to the size of its high-resolution partner and clamped to
+    [0, 1]. It is not rounded to 8 bits unless `options.round` is set.
 
     Raises:
-        UserError: an image of which the protocol leaves nothing.
+        UserError: an image is too small for the protocol.
     """
     device = model.mean.device
     for pair in read_ahead(pairs):
@@ -61,15 +75,9 @@ def evaluate(
         sr = predict(model, lr, size, options).clamp(0, 1)
         if options.round:
             sr = (sr * 255).round() / 255
-        bicubic = to_tensor(matlab_bicubic(pair.lr, size)).to(device)
-        try:
-            rgb, y = (psnr(sr, hr, replace(protocol, luma=luma)) for luma in (False, True))
-            further = perceptual(sr, hr, protocol) if perceptual else None
-            result = (y if protocol.luma else rgb), rgb, y, ssim(sr, hr, protocol), further
-            baseline = psnr(bicubic, hr, protocol)
-        except ValueError as error:
-            raise UserError(f"{pair.name}: {error}; use protocol: none or larger images") from None
-        yield Score(pair.name, *result, baseline, pair, sr)
+        metrics = _metrics(pair, sr, hr, protocol, perceptual)
+        baseline = psnr(to_tensor(matlab_bicubic(pair.lr, size)).to(device), hr, protocol)
+        yield Score(pair.name, *metrics, baseline, pair, sr)
 
 
 def evaluate_distributed(
@@ -80,43 +88,59 @@ def evaluate_distributed(
     options: InferenceOptions = DEFAULT_OPTIONS,
     perceptual: Perceptual | None = None,
 ) -> Iterator[Score]:
-    """As `scores`: every process of the team works on its share, and each is given all scores in
-    order; the images of its own only."""
+    """Yield the scores of each pair, in order, to every process of the team.
+
+    Like `evaluate`, but every process works on its share of the pairs. Scores from other processes
+    come without images.
+    """
     own = evaluate(model, pairs[team.rank :: team.size], protocol, options, perceptual)
     for _ in range(0, len(pairs), team.size):
         score = next(own, None)
-        bare = None if score is None else score._replace(pair=None, sr=None)
-        for rank, other in enumerate(team.gather(bare)):
+        without_images = None if score is None else score._replace(pair=None, sr=None)
+        for rank, other in enumerate(team.gather(without_images)):
             if (found := score if rank == team.rank else other) is not None:
                 yield found
 
 
-def bicubic_scores(
-    pair: Pair,
-    scale: tuple[float, float],
-    protocol: ScoreProtocol,
-    perceptual: Perceptual | None = None,
-) -> dict[str, float | None]:
-    """The scores of MATLAB's bicubic enlargement, by the names that they have in `Score`."""
+def mean(values: Sequence[float]) -> float:
+    """Return the arithmetic mean of a sequence that is not empty."""
+    return sum(values) / len(values)
+
+
+def bicubic_metrics(
+    pair: Pair, scale: Scale, protocol: ScoreProtocol, perceptual: Perceptual | None = None
+) -> Metrics:
+    """Return the scores of MATLAB's bicubic enlargement, rounded to 8 bits.
+
+    PSNR in luma is computed as in the published tables (see `_published_bicubic_psnr_y`).
+
+    Raises:
+        UserError: the image is too small for the protocol.
+    """
     size = (pair.hr.shape[0], pair.hr.shape[1])
     sr, hr = to_tensor(matlab_bicubic(pair.lr, size)), to_tensor(pair.hr)
-    rgb = psnr(sr, hr, replace(protocol, luma=False))
-    y = _luma_bicubic_psnr(pair, scale, protocol)
-    further = perceptual(sr, hr, protocol) if perceptual else None
-    main = y if protocol.luma else rgb
-    return {
-        "psnr": main,
-        "psnr_rgb": rgb,
-        "psnr_y": y,
-        "ssim": ssim(sr, hr, protocol),
-        "lpips": further,
-    }
+    metrics = _metrics(pair, sr, hr, protocol, perceptual)
+    y = _published_bicubic_psnr_y(pair, scale, protocol)
+    return metrics._replace(psnr=y if protocol.luma else metrics.psnr, psnr_y=y)
 
 
-def _luma_bicubic_psnr(pair: Pair, scale: tuple[float, float], protocol: ScoreProtocol) -> float:
-    """As the literature's figures for bicubic were made (Dong et al., SRCNN, 2014): the 8-bit luma
-    of the high-resolution image is reduced and enlarged, with no rounding in between. On Set5 this
-    is 0.01 dB below enlarging the published low-resolution images."""
+def _metrics(
+    pair: Pair, sr: Tensor, hr: Tensor, protocol: ScoreProtocol, perceptual: Perceptual | None
+) -> Metrics:
+    try:
+        rgb, y = (psnr(sr, hr, replace(protocol, luma=luma)) for luma in (False, True))
+        lpips = perceptual(sr, hr, protocol) if perceptual else None
+        return Metrics(y if protocol.luma else rgb, rgb, y, ssim(sr, hr, protocol), lpips)
+    except ValueError as error:
+        raise UserError(f"{pair.name}: {error}; use protocol: none or larger images") from None
+
+
+def _published_bicubic_psnr_y(pair: Pair, scale: Scale, protocol: ScoreProtocol) -> float:
+    """Return the luma PSNR of bicubic as published since SRCNN (Dong et al. 2014).
+
+    The 8-bit luma of the high-resolution image is reduced and enlarged without rounding in between.
+    On Set5 this is 0.01 dB below enlarging the published low-resolution images.
+    """
     y = (pair.hr @ (np.array(LUMA) / 256) + 16).round()[..., None]
     lr_size, size = pair.lr.shape[:2], pair.hr.shape[:2]
     small = matlab_bicubic(y, (lr_size[0], lr_size[1]), scale=(1 / scale[0], 1 / scale[1]))

@@ -1,8 +1,8 @@
-"""What was measured, image by image: nothing is measured twice, and an interruption loses nothing.
+"""Measured scores on disk, so that no image is measured twice and interruptions lose nothing.
 
-One file of JSON lines for everything that one model did by one means at one scale. Its name is a
-hash of what was done, which its first line says; every further line is one image. A line is added
-whole and at once; one that an interruption left unfinished is passed over.
+There is one file of JSON lines per model, settings and scale, named by a hash of them. Its first
+line holds the settings, and each further line one image. Lines are appended whole; a line that was
+cut off by an interruption is ignored.
 """
 
 import json
@@ -14,65 +14,71 @@ from pathlib import Path
 from typing import Any
 
 from liif.core.errors import UserError
+from liif.core.files import finite_or_none, to_json
 
 VERSION = 1
-"""Of the way scores are taken: to be raised when a change moves numbers, so that old ones do not
-stand beside new ones."""
+"""Version of the measurement. Raise it when a change moves numbers: old files are then ignored."""
 
-Record = dict[str, Any]
+Measurement = dict[str, Any]
+"""Name, file hashes and scores of one image."""
 ImageKey = tuple[str, str]
-"""Hashes of the files of the high- and of the low-resolution image."""
+"""Hashes of the files of the high-resolution and of the low-resolution image."""
 
 
 @dataclass(frozen=True)
-class Measurements:
-    """Those of one model by one means at one scale."""
+class MeasurementFile:
+    """The measurements of one model with one group of settings at one scale."""
 
-    file: Path
-    what: Mapping[str, Any]
+    path: Path
+    settings: Mapping[str, Any]
 
     @staticmethod
-    def of(folder: Path, what: Mapping[str, Any]) -> "Measurements":
-        """`what` holds all that numbers depend on but the images, as JSON knows it."""
-        what = {"version": VERSION, **what}
-        digest = sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
-        return Measurements(folder / f"{digest[:16]}.jsonl", what)
+    def in_folder(folder: Path, settings: Mapping[str, Any]) -> "MeasurementFile":
+        """Return the file of `settings`: everything but the images that the numbers depend on,
+        as JSON values."""
+        settings = {"version": VERSION, **settings}
+        digest = sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+        return MeasurementFile(folder / f"{digest[:16]}.jsonl", settings)
 
-    def read(self) -> dict[ImageKey, Record]:
-        """All whole lines, by image."""
+    def read(self) -> dict[ImageKey, Measurement]:
+        """Return the measurements of all complete lines, by image.
+
+        Raises:
+            UserError: the file exists and cannot be read.
+        """
         try:
-            lines = self.file.read_bytes().splitlines()
+            lines = self.path.read_bytes().splitlines()
         except FileNotFoundError:
             return {}
         except OSError as error:
-            raise UserError(f"{self.file}: cannot be read: {error.strerror or error}") from None
-        records: dict[ImageKey, Record] = {}
+            raise UserError(f"{self.path}: cannot be read: {error.strerror or error}") from None
+        found: dict[ImageKey, Measurement] = {}
         for line in lines:
             try:
-                record = json.loads(line)
-                records[record["hr"], record["lr"]] = record
+                measurement = finite_or_none(json.loads(line))  # version 0.1 wrote NaN
+                found[measurement["hr"], measurement["lr"]] = measurement
             except (ValueError, KeyError, TypeError):
-                continue  # the first line, or one that was not finished
-        return records
+                continue  # the settings, or a line that was cut off
+        return found
 
-    def add(self, record: Record) -> None:
-        """Append one image, safe from a crash once this returns.
+    def append(self, measurement: Measurement) -> None:
+        """Append one image; it survives a crash once this returns.
 
         Raises:
-            UserError: it cannot be written; what was there is intact.
+            UserError: the file cannot be written; its content is unchanged.
         """
         try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            with self.file.open("ab+") as file:
-                lines = [record]
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab+") as file:
+                lines = [measurement]
                 if file.tell() == 0:
-                    lines = [dict(self.what), record]
+                    lines = [dict(self.settings), measurement]
                 else:
                     file.seek(-1, os.SEEK_END)
-                    if file.read(1) != b"\n":  # an unfinished line stays one of its own
+                    if file.read(1) != b"\n":  # end a line that was cut off
                         file.write(b"\n")
-                file.write("".join(json.dumps(line) + "\n" for line in lines).encode())
+                file.write("".join(to_json(line) + "\n" for line in lines).encode())
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise UserError(f"{self.file}: cannot be written: {error.strerror or error}") from None
+            raise UserError(f"{self.path}: cannot be written: {error.strerror or error}") from None

@@ -1,7 +1,4 @@
-"""PSNR and SSIM, and the published ways of taking them.
-
-Images are (3, H, W) float in [0, 1]; they are not rounded to 8 bit.
-"""
+"""PSNR and SSIM of images (3, H, W), float in [0, 1], which are not rounded to 8 bits."""
 
 import math
 
@@ -12,17 +9,22 @@ from torch import Tensor
 from liif.evaluation.protocols import ScoreProtocol
 
 LUMA = (65.738, 129.057, 25.064)
-"""ITU-R BT.601 luma of RGB in [0, 1], in units of 1/256."""
+"""ITU-R BT.601 luma weights of RGB in [0, 1], in units of 1/256."""
 
 
 def luma(image: Tensor) -> Tensor:
-    """(3, H, W) -> (1, H, W), without the constant 16/256 that no difference sees."""
+    """Return BT.601 luma (1, H, W) of an image (3, H, W), without the offset 16/256, which cancels
+    in differences."""
     weights = image.new_tensor(LUMA).view(3, 1, 1) / 256
     return (image * weights).sum(dim=0, keepdim=True)
 
 
 def psnr(sr: Tensor, hr: Tensor, protocol: ScoreProtocol) -> float:
-    """Peak signal-to-noise ratio in dB, peak 1; infinite where the images are equal."""
+    """Return the peak signal-to-noise ratio in dB, with peak 1; infinity for equal images.
+
+    Raises:
+        ValueError: the protocol's border leaves no pixels.
+    """
     difference = sr - hr
     if protocol.luma:
         difference = luma(difference)
@@ -31,20 +33,26 @@ def psnr(sr: Tensor, hr: Tensor, protocol: ScoreProtocol) -> float:
 
 
 def ssim(sr: Tensor, hr: Tensor, protocol: ScoreProtocol) -> float:
-    """Mean structural similarity (Wang, Bovik, Sheikh, Simoncelli 2004): Gaussian window of 11 px,
-    sigma 1.5, whole windows only; RGB is the mean of its channels. NaN below 11 px."""
+    """Return the mean structural similarity (Wang, Bovik, Sheikh, Simoncelli 2004).
+
+    The Gaussian window has 11 px and sigma 1.5, and only whole windows count. SSIM of RGB is the
+    mean over its channels. NaN if a side is below 11 px.
+
+    Raises:
+        ValueError: the protocol's border leaves no pixels.
+    """
     if protocol.luma:
         sr, hr = luma(sr) + 16 / 256, luma(hr) + 16 / 256
     sr, hr = protocol.crop(sr), protocol.crop(hr)
     if min(sr.shape[-2:]) < 11:
         return math.nan
-    # One channel at a time, in double precision: the variances are small differences.
+    # In double precision, because the variances are small differences of large numbers.
     channels = [_ssim_channel(a.double(), b.double()) for a, b in zip(sr, hr, strict=True)]
     return sum(channels) / len(channels)
 
 
 def _ssim_channel(a: Tensor, b: Tensor) -> float:
-    """SSIM of (H, W)."""
+    """Return the SSIM of two channels (H, W)."""
     mean_a, mean_b = _window_mean(a), _window_mean(b)
     var_a = _window_mean(a * a) - mean_a * mean_a
     var_b = _window_mean(b * b) - mean_b * mean_b
@@ -55,9 +63,9 @@ def _ssim_channel(a: Tensor, b: Tensor) -> float:
 
 
 def _window_mean(x: Tensor) -> Tensor:
-    """Gaussian mean around every pixel of (H, W) whose window lies inside."""
-    at = torch.arange(-5, 6, device=x.device, dtype=x.dtype)
-    kernel = torch.exp(-at.square() / (2 * 1.5**2))
+    """Return the Gaussian means (H - 10, W - 10) of all whole windows of (H, W)."""
+    offset = torch.arange(-5, 6, device=x.device, dtype=x.dtype)
+    kernel = torch.exp(-offset.square() / (2 * 1.5**2))
     kernel = kernel / kernel.sum()
     rows = F.conv2d(x[None, None], kernel.view(1, 1, 11, 1))
     return F.conv2d(rows, kernel.view(1, 1, 1, 11))[0, 0]

@@ -1,4 +1,4 @@
-"""LPIPS (Zhang et al., CVPR 2018), from its authors' package, the extra [metrics]."""
+"""LPIPS (Zhang et al., CVPR 2018) by its authors' package, which the extra [metrics] installs."""
 
 import contextlib
 import importlib
@@ -15,20 +15,22 @@ from liif.evaluation.protocols import ScoreProtocol
 
 
 def lpips_score(device: torch.device) -> Perceptual:
-    """LPIPS with AlexNet, version 0.1, of RGB without the protocol's border; lower is closer.
+    """Return a function that scores with LPIPS 0.1 and AlexNet; lower is more similar.
+
+    It compares the RGB images without the protocol's border.
 
     Raises:
-        UserError: the package or the network's weights, which it fetches once, are not there.
+        UserError: the package is not installed, or its weights cannot be downloaded.
     """
     try:
         package = importlib.import_module("lpips")
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torchvision's older ways, which it uses
+            warnings.simplefilter("ignore")  # lpips calls deprecated torchvision functions
             network = package.LPIPS(net="alex", verbose=False).to(device).eval()
     except ImportError:
-        raise UserError('--lpips needs a further package: pip install "liif[metrics]"') from None
+        raise UserError('--lpips needs the package lpips: pip install "liif[metrics]"') from None
     except (URLError, OSError) as error:
-        raise UserError(f"--lpips: the weights of AlexNet cannot be fetched: {error}") from None
+        raise UserError(f"--lpips: cannot download the weights of AlexNet: {error}") from None
 
     @torch.inference_mode()
     def score(sr: Tensor, hr: Tensor, protocol: ScoreProtocol) -> float:

@@ -1,4 +1,4 @@
-"""Which pixels and channels are scored: the published evaluation protocols."""
+"""The published evaluation protocols: which pixels and channels are scored."""
 
 import math
 from dataclasses import dataclass
@@ -6,33 +6,42 @@ from typing import Literal
 
 from torch import Tensor
 
+from liif.core.sizes import Scale
+
 ProtocolName = Literal["div2k", "benchmark", "none"]
 
 
 @dataclass(frozen=True)
 class ScoreProtocol:
-    """What is compared: which channel, without how many border pixels."""
+    """The channels that are scored and the border that is dropped."""
 
     luma: bool
+    """Score BT.601 luma instead of RGB."""
     border: tuple[int, int]
     """Rows dropped at top and bottom, columns dropped at left and right."""
 
     def crop(self, image: Tensor) -> Tensor:
-        """The part of (…, H, W) that counts.
+        """Return an image (…, H, W) without the border.
 
         Raises:
-            ValueError: nothing is left of it.
+            ValueError: no pixels are left.
         """
         (H, W), (y, x) = image.shape[-2:], self.border
         if min(H - 2 * y, W - 2 * x) < 1:
-            raise ValueError(f"nothing is left of {H}×{W} px without {y} rows and {x} columns")
+            raise ValueError(f"{H}×{W} px is too small for a border of {y} rows and {x} columns")
         return image[..., y : H - y, x : W - x]
 
 
-def get_protocol(name: ProtocolName, scale: tuple[float, float]) -> ScoreProtocol:
-    """`div2k`: RGB, scale + 6 border pixels dropped; `benchmark`: luma, scale border pixels
-    dropped (Lim et al. 2017, as in LIIF's evaluation); `none`: RGB, all pixels. A fractional scale
-    is rounded up; each axis drops its own."""
+def get_protocol(name: ProtocolName, scale: Scale) -> ScoreProtocol:
+    """Return the protocol of a name at a scale (vertical, horizontal).
+
+    - `div2k`: RGB without a border of scale + 6 pixels
+    - `benchmark`: luma without a border of scale pixels
+    - `none`: RGB, all pixels
+
+    The first two are those of EDSR (Lim et al. 2017) and LIIF (Chen et al. 2021). Fractional scales
+    are rounded up, per axis.
+    """
     extra = {"div2k": 6, "benchmark": 0}.get(name)
     if extra is None:
         return ScoreProtocol(luma=False, border=(0, 0))

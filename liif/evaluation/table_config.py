@@ -1,65 +1,67 @@
-"""What tables there are: rows, sets, scales, published numbers, and the checkpoints of the rows.
+"""Configuration of tables: rows, sets, scales and published numbers.
 
-A cell is a row of a table on one set at one scale.
+A cell is one row of a table on one set at one scale.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, model_validator
+import pydantic
+from pydantic import PositiveFloat
 
 from liif.core.config_file import load_config
 from liif.core.errors import UserError
 from liif.core.section import ScaleFactor, Section
 from liif.evaluation.config import TestConfig
-from liif.evaluation.measurements import Record
+from liif.evaluation.evaluate import mean
+from liif.evaluation.measurements import Measurement
 
 CHECKPOINTS = {"last": ("last.pt", "last.safetensors", "last.pth"), "best": ("best.pt",)}
-Scales = tuple[ScaleFactor, ...]
 
 
 class SetConfig(Section):
-    """A set of a table."""
+    """Configuration of a set of a table."""
 
     config: str
-    """A test's configuration without its scale, relative to the table's file."""
-    scales: Scales | None = None
-    """Instead of the table's."""
+    """A test configuration without its scale; a path relative to the table's file."""
+    scales: tuple[ScaleFactor, ...] | None = None
+    """Scales of this set; None for those of the table."""
 
 
 class RowConfig(Section):
-    """A system: a trained model, or bicubic."""
+    """Configuration of a row: a trained model, or bicubic."""
 
     name: str
     config: str | None = None
-    """The training run's configuration and name, without .yaml; {set} and {scale} stand for those
-    of the cell, and cells without such a configuration stay empty. None for bicubic."""
+    """Path of the training configuration in configs/ and of the run in runs/, without .yaml; None
+    for bicubic. {set} and {scale} are replaced by those of the cell; cells without such a file stay
+    empty."""
     checkpoint: Literal["last", "best"] = "last"
     lanczos_from: PositiveFloat | None = None
-    """As in `InferenceOptions`."""
+    """See `InferenceOptions`."""
     trained: tuple[ScaleFactor, ScaleFactor] | None = None
-    """Range of the scales that it is trained for; cells outside are marked."""
-    published: dict[str, tuple[float | None, ...]] = Field(default_factory=dict)
-    """For each set, a number for each scale, as far as there are any."""
+    """Lowest and highest training scale; the table marks cells outside this range."""
+    published: dict[str, tuple[float | None, ...]] = pydantic.Field(default_factory=dict)
+    """Published numbers by set, one for each scale; the tuple may be shorter than the scales."""
     source: str | None = None
-    """Where the numbers stand, if not where the table's do."""
+    """Source of the published numbers, where it differs from the table's."""
 
 
 class TableConfig(Section):
-    """A table of published numbers, to be reproduced."""
+    """Configuration of a table of published numbers to reproduce."""
 
     title: str
     source: str | None = None
-    """Where the published numbers stand."""
-    sets: Annotated[dict[str, SetConfig], Field(min_length=1)]
-    scales: Scales = ()
-    rows: Annotated[tuple[RowConfig, ...], Field(min_length=1)]
+    """Source of the published numbers."""
+    sets: Annotated[dict[str, SetConfig], pydantic.Field(min_length=1)]
+    scales: tuple[ScaleFactor, ...] = ()
+    rows: Annotated[tuple[RowConfig, ...], pydantic.Field(min_length=1)]
 
-    @model_validator(mode="after")
-    def _has_a_place_for_every_number(self) -> "TableConfig":
+    @pydantic.model_validator(mode="after")
+    def _check_published(self) -> "TableConfig":
         for row in self.rows:
             for name, numbers in row.published.items():
                 if name not in self.sets:
@@ -70,20 +72,20 @@ class TableConfig(Section):
 
 
 @dataclass
-class Cell:
-    """One row on one set at one scale, and what became of it."""
+class TableCell:
+    """One row on one set at one scale, with its measurements."""
 
     row: RowConfig
     test: TestConfig
     config: str | None
-    """The training configuration's name; None for bicubic."""
+    """Name of the training configuration; None for bicubic."""
     published: float | None
     checkpoint: Path | None = None
     missing: str | None = None
-    """Why there is no number."""
-    how: dict[str, Any] = field(default_factory=dict)
-    """Checkpoint, means and data, for the record."""
-    records: list[Record] = field(default_factory=list)
+    """Reason why the cell has no number."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Protocol, options, checkpoint and data, for the report."""
+    measurements: list[Measurement] = field(default_factory=list)
 
     @property
     def scale(self) -> float:
@@ -95,14 +97,17 @@ class Cell:
 
     @property
     def is_trained(self) -> bool:
-        """Whether the scale lies in the range that the row states."""
+        """Whether the scale lies in the row's range of training scales."""
         low, high = self.row.trained or (0, math.inf)
         return low <= self.scale <= high
 
     def mean(self, metric: str) -> float | None:
-        """Over the images; None without any."""
-        values = [r[metric] for r in self.records if r.get(metric) is not None]
-        return sum(values) / len(values) if values else None
+        """Return the mean over the images; None if the metric was not measured, NaN if an image
+        has no finite value."""
+        values = [measurement.get(metric) for measurement in self.measurements]
+        if all(value is None for value in values):
+            return None
+        return mean([math.nan if value is None else value for value in values])
 
 
 def table_cells(
@@ -113,21 +118,24 @@ def table_cells(
     scales: Sequence[float],
     rows: str,
     overrides: Sequence[str],
-) -> list[Cell]:
-    """All cells of the chosen sets, scales and rows (each empty for all), row by row; overrides
-    are those of `load_config` for the sets' configurations.
+) -> list[TableCell]:
+    """Return the cells of the selected sets, scales and rows, row by row.
+
+    An empty selection selects everything. `overrides` are passed to `load_config` for the
+    configurations of the sets.
 
     Raises:
-        UserError: a set, scale or row that the table does not have.
+        UserError: the table has no such set, scale or row.
     """
     _check_known("--sets", sets, table.sets)
     every = {s for each in table.sets.values() for s in each.scales or table.scales}
     _check_known("--scales", [f"{s:g}" for s in scales], [f"{s:g}" for s in sorted(every)])
-    chosen = [row for row in table.rows if _is_meant(row, rows)]
-    if not chosen:
-        raise UserError(f"--rows {rows}: no row is called so; there are: {_names(table.rows)}")
-    cells: list[Cell] = []
-    for row in chosen:
+    selected = [row for row in table.rows if _is_selected(row, rows)]
+    if not selected:
+        names = "; ".join(row.name for row in table.rows)
+        raise UserError(f"--rows {rows}: not in this table, which has {names}")
+    cells: list[TableCell] = []
+    for row in selected:
         for name, each in table.sets.items():
             if sets and name not in sets:
                 continue
@@ -139,35 +147,34 @@ def table_cells(
                 if config is not None:
                     config = config.replace("{set}", name).replace("{scale}", f"{scale:g}")
                 if config and not (file.parent.parent / f"{config}.yaml").exists():
-                    continue  # a network for one scale, and this is another
+                    continue  # a model for a single scale has no cell at another scale
                 test = load_config(
                     TestConfig, file.parent / each.config, [f"scale={scale}", *overrides]
                 )
                 number = published[i] if i < len(published) else None
-                cells.append(Cell(row, test, config, number))
+                cells.append(TableCell(row, test, config, number))
     return cells
 
 
-def _is_meant(row: RowConfig, names: str) -> bool:
+def _is_selected(row: RowConfig, names: str) -> bool:
     own = (row.name.lower(), (row.config or "bicubic").lower())
     return not names or any(n.strip().lower() in text for n in names.split(",") for text in own)
 
 
-def _names(rows: Sequence[RowConfig]) -> str:
-    return "; ".join(row.name for row in rows)
-
-
-def _check_known(option: str, asked: Sequence[str], known: Any) -> None:  # noqa: ANN401
-    for name in asked:
+def _check_known(option: str, names: Sequence[str], known: Collection[str]) -> None:
+    for name in names:
         if name not in known:
             raise UserError(f"{option} {name}: not in this table, which has {', '.join(known)}")
 
 
-def find_checkpoints(cells: Sequence[Cell], runs: Path, given: Mapping[str, Path]) -> None:
-    """Give every cell the checkpoint of its run, or say which command makes it.
+def find_checkpoints(cells: Sequence[TableCell], runs: Path, given: Mapping[str, Path]) -> None:
+    """Set the checkpoint of every cell, or the command that trains it as `missing`.
+
+    `given` maps names of training configurations to checkpoints; other checkpoints are looked for
+    in the folder `runs`.
 
     Raises:
-        UserError: a given name that no row has.
+        UserError: no row has a given name.
     """
     names = dict.fromkeys(cell.config for cell in cells if cell.config)
     _check_known("--checkpoint", list(given), names)

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from liif.core.errors import UserError
-from liif.evaluation.results import Point, Run
+from liif.evaluation.results import RunCurves, ScorePoint
 from liif.figures.crops import Scene
 
 if TYPE_CHECKING:
@@ -76,17 +76,17 @@ def rendered(figure: "Figure", suffix: str) -> bytes:
 
 
 @styled()
-def scores_figure(points: Sequence[Point], quantity: str) -> "Figure":
+def scores_figure(points: Sequence[ScorePoint], quantity: str) -> "Figure":
     """`quantity` over scale: a panel per set, a line per method, bicubic in gray. Published values
     are rings; scales that a model was not trained for have pale markers."""
     sets = list(dict.fromkeys(point.set for point in points))
-    looks = _looks(point.line for point in points)
+    looks = _looks(point.method for point in points)
     figure, axes = _panels(len(sets), width=3.8, height=2.9)
     handles = {line: _sample(**look) for line, look in looks.items()}
     for axis, name in zip(axes, sets, strict=True):
         here = sorted((p for p in points if p.set == name), key=_position)
         for line, look in looks.items():
-            its = [p for p in here if p.line == line]
+            its = [p for p in here if p.method == line]
             if not its:
                 continue
             x, y = [_position(p) for p in its], [p.value for p in its]
@@ -111,7 +111,7 @@ def scores_figure(points: Sequence[Point], quantity: str) -> "Figure":
 
 
 @styled()
-def curves_figure(runs: Sequence[Run]) -> "Figure":
+def curves_figure(runs: Sequence[RunCurves]) -> "Figure":
     """Training loss, validation PSNR at every scale and learning rate over step, of all runs."""
     from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
@@ -283,7 +283,7 @@ def _legend(figure: "Figure", handles: "Mapping[str, Line2D]") -> None:
     figure.legend(list(handles.values()), labels, loc="outside lower center", ncols=columns)
 
 
-def _position(point: Point) -> float:
+def _position(point: ScorePoint) -> float:
     """Where a scale is on the axis; an uneven one where an even one makes as many pixels."""
     return math.sqrt(point.scale[0] * point.scale[1])
 

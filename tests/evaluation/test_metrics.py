@@ -86,12 +86,12 @@ def test_ssim_of_rgb():
 
 def test_ssim_of_luma():
     sr, hr = images()
-    how = get_protocol("benchmark", (2, 2))
+    protocol = get_protocol("benchmark", (2, 2))
     a, b = ((luma(x)[0] + 16 / 256).double().numpy()[2:-2, 2:-2] for x in (sr, hr))
     expected = structural_similarity(
         a, b, data_range=1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
     )
-    assert ssim(sr, hr, how) == pytest.approx(expected, abs=1e-6)
+    assert ssim(sr, hr, protocol) == pytest.approx(expected, abs=1e-6)
 
 
 def test_ssim_needs_a_whole_window():

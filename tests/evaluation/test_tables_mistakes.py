@@ -10,7 +10,7 @@ from helpers.configs import TABLE
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--table", "u"], "--table u: no such table; known are t"),
+        (["--table", "u"], "--table u: no such table; available: t"),
         (["--table", "no.yaml"], "--table no.yaml: no such table"),
         (
             ["--table", "t", "--sets", "set5"],
@@ -20,11 +20,11 @@ from helpers.configs import TABLE
         (["--table", "t", "--scales", "two"], "--scales two: must be numbers"),
         (
             ["--table", "t", "--rows", "edsr"],
-            "--rows edsr: no row is called so; there are: Bicubic;",
+            "--rows edsr: not in this table, which has Bicubic;",
         ),
-        (["--table", "t", "--sets", "faces", "--scales", "3"], "nothing of the table is left"),
-        (["--table", "t", "--checkpoint", "x"], "--checkpoint x: must be CONFIG=FILE"),
-        (["--table", "t", "--checkpoint", "any=x"], "--checkpoint any=x: no such file"),
+        (["--table", "t", "--sets", "faces", "--scales", "3"], "select nothing of the table"),
+        (["--table", "t", "--checkpoint", "x"], "--checkpoint x: must be NAME=FILE"),
+        (["--table", "t", "--checkpoint", "any=x"], "x: no such checkpoint file"),
         (
             ["--table", "t", "--checkpoint", "a=configs/any.yaml"],
             "--checkpoint a: not in this table",
@@ -59,7 +59,7 @@ def test_a_set_that_is_not_there(cli, refused, table):
 
 def test_nothing_at_all_is_no_success(cli, table):
     status, out, err = cli("tables", "--table", "t", "--rows", "fixed")
-    assert status == 1 and "nothing could be measured" in err and "configs/fixed-x2.yaml" in out
+    assert status == 1 and "nothing was measured" in err and "configs/fixed-x2.yaml" in out
 
 
 def test_lpips_where_it_is_not_installed(refused, table, monkeypatch):

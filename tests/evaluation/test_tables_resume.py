@@ -8,7 +8,7 @@ from evaluation.test_tables import measured, result
 from helpers.models import TINY
 from helpers.pictures import texture
 
-from liif.evaluation.measurements import Measurements
+from liif.evaluation.measurements import MeasurementFile
 from liif.images.rgb8 import write_image
 from liif.models.build import ModelConfig, build_model
 from liif.models.checkpoint import read_checkpoint, save_checkpoint, save_weights
@@ -24,7 +24,7 @@ def test_a_second_run_measures_nothing_and_writes_the_same(cli, table):
 
 @pytest.mark.parametrize("after", [0, 1, 4, 11, 20])
 def test_interrupted_anywhere_it_goes_on(cli, table, monkeypatch, after):
-    whole, add, added = None, Measurements.add, []
+    whole, add, added = None, MeasurementFile.append, []
 
     def interrupted(self, record):
         if len(added) == after:
@@ -32,13 +32,13 @@ def test_interrupted_anywhere_it_goes_on(cli, table, monkeypatch, after):
         added.append(record["name"])
         add(self, record)
 
-    monkeypatch.setattr(Measurements, "add", interrupted)
+    monkeypatch.setattr(MeasurementFile, "append", interrupted)
     status, _, err = cli("tables", "--table", "t")
     assert status == 130 and measured(err) == (21, 0)
     assert sum(c["measured"] for c in result()) == after
     partly = [c for c in result() if 0 < c["measured"] < (c["images"] or 0)]
     assert all(c["difference"] is None for c in partly)
-    monkeypatch.setattr(Measurements, "add", add)
+    monkeypatch.setattr(MeasurementFile, "append", add)
     status, _, err = cli("tables", "--table", "t")
     assert (status, measured(err)) == (0, (21 - after, after))
     whole = result()

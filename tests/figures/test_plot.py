@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from helpers.plotting import matplotlib, refused, result_file
 
-from liif.evaluation.results import Point
+from liif.evaluation.results import ScorePoint
 from liif.figures.plot import STYLE, rendered, scores_figure
 
 pytestmark = pytest.mark.usefixtures("folder")
@@ -34,6 +34,6 @@ def test_nothing_global_changes():
         return [matplotlib.rcParams[key] for key in STYLE]
 
     before = settings(), "matplotlib.pyplot" in sys.modules
-    points = [Point("s", "l", (2, 2), 1.0), Point("s\udce9", r"$\frac$", (3, 3), 1.0)]
+    points = [ScorePoint("s", "l", (2, 2), 1.0), ScorePoint("s\udce9", r"$\frac$", (3, 3), 1.0)]
     rendered(scores_figure(points, "PSNR (dB)"), ".png")
     assert (settings(), "matplotlib.pyplot" in sys.modules) == before

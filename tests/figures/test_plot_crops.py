@@ -92,14 +92,14 @@ def test_crops_that_cannot_be(photos, tiny_checkpoint):
     draw = ("crops", "--image", photos / "a.png", "--out", "o.png", "--checkpoint")
     use = (*draw, tiny_checkpoint)
     outside = refused(*use, "--box", "50,0,11,8", "--scales", "2")
-    assert "a.png: the box 50,0,11,8 reaches outside of the 60×40 px that x2 leaves" in outside
+    assert "a.png: the box 50,0,11,8 reaches outside the 60×40 px that x2 preserves" in outside
     assert "of the 56×40 px that x8 leaves" in refused(*use, "--box", "50,0,10,8")
     assert "of the 50×0 px that x50 leaves" in refused(*use, "--scales", "50")
     boxes = ("--box", "0,0,8,8", "0,0,8,8")
     assert "--box: 2 boxes for 1 images" in refused(*use, *boxes)
     assert "no.pt: no such checkpoint file" in refused(*draw, "LIIF=no.pt")
     for same in ((f"a={tiny_checkpoint}",) * 2, (f"HR={tiny_checkpoint}",), (tiny_checkpoint,) * 2):
-        assert "every model needs a name of its own: NAME=FILE" in refused(*draw, *same)
+        assert "every model needs its own name: use NAME=FILE" in refused(*draw, *same)
     assert "no.png: cannot read the image" in refused(
         "crops", "--image", "no.png", "--checkpoint", tiny_checkpoint, "--out", "o.png"
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers.plotting import data, plot, refused
 
-from liif.evaluation.results import Run, read_run
+from liif.evaluation.results import RunCurves, read_run
 from liif.figures.plot import curves_figure, smoothed
 
 pytestmark = pytest.mark.usefixtures("folder")
@@ -35,7 +35,7 @@ def test_curves_of_runs(folder):
     a = run_folder("runs/_a", text + "".join(valid) + '{"kind": "train", "st')
     b = run_folder("runs/$b", record("train", 7, loss=math.nan, learning_rate=0.5))
     runs = [read_run(a, "_a"), read_run(b, "$b")]
-    assert runs[1] == Run("$b", [], [(7, 0.5)], {}, {})
+    assert runs[1] == RunCurves("$b", [], [(7, 0.5)], {}, {})
     figure = curves_figure(runs)
     titles = [axis.get_title() for axis in figure.axes]
     assert titles[1:] == ["validation x2", "validation x4", "learning rate"]

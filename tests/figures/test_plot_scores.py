@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from helpers.plotting import data, pixels, plot, refused, result_file
 
-from liif.evaluation.results import Point, over, read_points
+from liif.evaluation.results import ScorePoint, differences, read_points
 from liif.figures.plot import GRAY, scores_figure
 
 pytestmark = pytest.mark.usefixtures("folder")
@@ -52,7 +52,7 @@ def test_tables_have_a_panel_for_each_set_and_show_published_values():
         {"row": "worse", "psnr": math.nan},
     )
     points = read_points([file], "psnr")
-    assert {p.line for p in points} == {"LIIF", "Bicubic"}
+    assert {p.method for p in points} == {"LIIF", "Bicubic"}
     figure = scores_figure(points, "PSNR (dB)")
     assert [axis.get_title() for axis in figure.axes] == ["DIV2K", "Set5"]
     line, beyond, published, bicubic = figure.axes[0].lines
@@ -63,7 +63,7 @@ def test_tables_have_a_panel_for_each_set_and_show_published_values():
     assert data(bicubic) == [(2, 31)]
     labels = [text.get_text() for text in figure.legends[0].texts]
     assert labels == ["LIIF", "Bicubic", "beyond training", "published"]
-    assert read_points([file], "psnr_rgb") == [Point("Set5", "LIIF", (2, 2), 36.0)]
+    assert read_points([file], "psnr_rgb") == [ScorePoint("Set5", "LIIF", (2, 2), 36.0)]
     published = {"row": "RDN", "psnr": 33.0, "measured": 3, "images": 100, "published": 35.0}
     (rdn,) = read_points([table("u.json", published)], "psnr")
     assert math.isnan(rdn.value) and rdn.published == 35  # some images are no mean of a set
@@ -71,19 +71,19 @@ def test_tables_have_a_panel_for_each_set_and_show_published_values():
     assert [35.0] in [list(line.get_ydata()) for line in figure.axes[0].lines]
     both = read_points([Path("u.json"), table("v.json", {"row": "RDN", "psnr": 34.9})], "psnr")
     assert [(p.value, p.published) for p in both] == [(34.9, 35.0)]
-    gains = over(points, "Bicubic")
-    assert [(p.line, p.value, p.published) for p in gains] == [
+    gains = differences(points, "Bicubic")
+    assert [(p.method, p.value, p.published) for p in gains] == [
         ("LIIF", 3.0, pytest.approx(3.1)),
     ]  # fmt: skip
 
 
 def test_tick_labels_do_not_run_into_each_other():
-    points = [Point("s", "l", (s, s), 1.0) for s in (2, 2.01, 3, 30, 29)]
+    points = [ScorePoint("s", "l", (s, s), 1.0) for s in (2, 2.01, 3, 30, 29)]
     figure = scores_figure(points, "PSNR (dB)")
     labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
     assert labels == ["x2", "", "x3", "x29", ""]
     assert scores_figure(points[:1], "y").axes[0].get_xticklabels()[0].get_text() == "x2"
-    uneven = scores_figure([Point("s", "l", (2, 3.5), 1.0)], "y").axes[0]
+    uneven = scores_figure([ScorePoint("s", "l", (2, 3.5), 1.0)], "y").axes[0]
     assert uneven.get_xticklabels()[0].get_text() == "x2,3.5"
 
 
@@ -92,7 +92,7 @@ def test_checkpoints_are_told_apart():
         files = [
             result_file(f"{i}.json", 2, 30.0 + i, checkpoint=c) for i, c in enumerate(checkpoints)
         ]
-        return [p.line for p in read_points(files, "ssim")]
+        return [p.method for p in read_points(files, "ssim")]
 
     assert lines("runs/a/last.pt", "runs/b/step-500.pt", "x/c.pth", "last.pt") == [
         "a", "b", "c", "last",
