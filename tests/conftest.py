@@ -12,6 +12,7 @@ from helpers.faulty_server import faulty_server
 from helpers.models import TINY
 from helpers.paths import ROOT, SHARED
 from helpers.pictures import save_noise, texture
+from helpers.processes import end_with_this_run
 
 from liif.cli import main
 from liif.data import mapped
@@ -19,6 +20,8 @@ from liif.hub.catalog import find
 from liif.images.rgb8 import read_image, write_image
 from liif.models.build import ModelConfig, build_model
 from liif.models.checkpoint import save_checkpoint
+
+end_with_this_run()
 
 # A shell without job control starts what it sends to the background deaf to Ctrl-C, and so would be
 # the processes that are interrupted here.
