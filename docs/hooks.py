@@ -1,5 +1,8 @@
-"""What mkdocs makes when it builds: pages of the commands, of the configuration's keys and
-of modules, and the pages that lie elsewhere in the project (datasets/README.md and others)."""
+"""Hooks of the documentation site: pages that are generated when it is built.
+
+These are the pages of the commands, of the configuration's keys and of modules, and the pages that
+are outside docs/ in the project (datasets/README.md and others).
+"""
 
 import argparse
 import ast
@@ -30,17 +33,20 @@ ELSEWHERE = (
     "benchmarks/README.md",
     "results/README.md",
     "liif/weights/README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
 )
-"""Pages that are at the same place in the site as in the project, with what they show and link."""
+"""Pages outside docs/, with the same path in the site as in the project."""
 
 
 def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
-    """Adds the pages that are made here."""
+    """Add the generated pages; mkdocs calls this."""
     from mkdocs.structure.files import File
 
     made = {name: make() for name, make in MADE.items()}
     for name in ELSEWHERE:
-        made[name] = (ROOT / name).read_text(encoding="utf-8").replace("](../docs/", "](../")
+        text = (ROOT / name).read_text(encoding="utf-8")
+        made[name] = text.replace("](../docs/", "](../").replace("](docs/", "](")
     for name, text in made.items():
         files.append(File.generated(config, name, content=text))
     for path in sorted((ROOT / "results").rglob("*.*")):
@@ -51,7 +57,7 @@ def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
 
 
 def modules(package: str) -> str:
-    """A page of all modules of a package of liif's."""
+    """Return the page of all modules of a package inside liif."""
     text = f"# liif.{package}\n"
     for path in sorted((ROOT / "liif" / package).rglob("*.py")):
         if path.stat().st_size:
@@ -64,14 +70,12 @@ def modules(package: str) -> str:
 
 
 def commands() -> str:
-    """A page of every command's help."""
+    """Return the page of every command's help."""
     text = (
-        "# Commands\n\nWhat `liif COMMAND --help` prints. Exit status: 0 done; 1 a mistake, or a "
+        "# Commands\n\nThe output of `liif COMMAND --help`. Exit status: 0 for success; 1 for an "
+        "error, which is reported in one line; 130 after Ctrl-C; 128 + the signal's number for a "
+        "training that was stopped by a signal and saved.\n"
     )
-    text += (
-        "file that failed, told in one line; 130 after Ctrl-C; 128 and the number of the signal "
-    )
-    text += "for a training that was stopped and has saved.\n"
     width, os.environ["COLUMNS"] = os.environ.get("COLUMNS"), "90"
     try:
         for parser in _all_parsers(_parser()):
@@ -93,13 +97,13 @@ def _all_parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentP
 
 
 def configuration() -> str:
-    """A page of every key of a configuration."""
+    """Return the page of every key of a configuration."""
     parts = [
-        "# Configuration\n\nA training and a test are each told by one YAML file. A file states "
-        "only what differs from the defaults; `base: FILE` takes over another file's values first. "
+        "# Configuration\n\nOne YAML file configures a training or a test. It states only what "
+        "differs from the defaults; `base: FILE` first includes another file's values. "
         "`--set KEY=VALUE` overrides any value by its dotted key. Unknown keys, wrong types and "
-        "impossible values are refused, each with a line that names the file, the key and what "
-        "would be right.\n"
+        "impossible values are refused, each with a line that names the file, the key and the "
+        "expected value.\n"
     ]
     for title, kind in (("Training", TrainConfig), ("Test", TestConfig)):
         parts.append(f"## {title}\n\n{_cleaned(kind)}\n")
@@ -108,7 +112,7 @@ def configuration() -> str:
 
 
 class Keys:
-    """One section of a configuration: what it is, and its keys."""
+    """One section of a configuration with its keys."""
 
     def __init__(self, prefix: str, kind: type[Section], which: str = "") -> None:
         self.prefix, self.kind, self.which = prefix, kind, which
@@ -129,7 +133,7 @@ class Keys:
 
 
 def sections(kind: type[Section], prefix: str = "", which: str = "") -> Iterator[Keys]:
-    """All sections of a configuration, the parts of a choice one after another."""
+    """Yield all sections of a configuration; the alternatives of a choice follow each other."""
     yield Keys(prefix, kind, which)
     for key, field in kind.model_fields.items():
         members = list(_sections_in(field.annotation))
@@ -146,7 +150,7 @@ def _sections_in(annotation: object) -> Iterator[type[Section]]:
 
 
 def _tag(kind: type[Section]) -> str:
-    """How a section that is one of several is chosen."""
+    """Return the key and value that choose a section among alternatives."""
     for names in (ENCODERS, DECODERS):
         for name, member in names.items():
             if member is kind:
@@ -156,7 +160,7 @@ def _tag(kind: type[Section]) -> str:
 
 
 def field_docs(kind: type[Section]) -> dict[str, str]:
-    """The text under each field of a section and of those it extends."""
+    """Return the docstring under each field of a section and of its base classes."""
     found: dict[str, str] = {}
     for owner in reversed(kind.__mro__):
         if not (issubclass(owner, Section) and owner is not Section):
@@ -172,7 +176,7 @@ def field_docs(kind: type[Section]) -> dict[str, str]:
 
 
 def _type(field: FieldInfo) -> str:
-    """In words, from the JSON schema, which knows the limits."""
+    """Describe a field's type in words, from its JSON schema, which contains the limits."""
     if list(_sections_in(field.annotation)):
         return "a section" + (", or null" if type(None) in get_args(field.annotation) else "")
     annotation: Any = field.annotation
@@ -180,7 +184,7 @@ def _type(field: FieldInfo) -> str:
         annotation = Annotated[annotation, extra]
     words = _words(TypeAdapter(annotation).json_schema(mode="serialization"))
     if any(isinstance(extra, BeforeValidator) for extra in field.metadata):
-        words += "; one number stands for both"
+        words += "; one number sets both"
     return _in_cell(words)
 
 
@@ -197,7 +201,7 @@ def _words(schema: dict[str, Any]) -> str:
             return "[" + ", ".join(_words(part) for part in schema["prefixItems"]) + "]"
         return f"list: {_words(schema['items'])}"
     names = {
-        "integer": "whole number", "number": "number", "boolean": "true or false",
+        "integer": "integer", "number": "number", "boolean": "true or false",
         "string": "text", "null": "null",
     }  # fmt: skip
     words = names[kind or "null"]
@@ -214,7 +218,7 @@ def _words(schema: dict[str, Any]) -> str:
 
 def _default(field: FieldInfo) -> str:
     if field.is_required():
-        return "must be given"
+        return "required"
     value = list(field.default) if isinstance(field.default, tuple) else field.default
     return f"`{json.dumps(value)}`"
 
@@ -233,4 +237,4 @@ MADE: dict[str, Callable[[], str]] = {
     "reference/models.md": lambda: modules("models"),
     "reference/data.md": lambda: modules("data"),
 }
-"""What makes each page that is in no file."""
+"""The function that generates each page without a file."""

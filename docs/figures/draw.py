@@ -1,6 +1,6 @@
-"""CropSpecs the figures of concepts.md: python docs/figures/draw.py
+"""Draw the figures of concepts.md: python docs/figures/draw.py
 
-Coordinates, offsets and weights in them are computed by liif/geometry.py.
+liif/models/geometry.py computes their coordinates, offsets and weights.
 """
 
 from fractions import Fraction
@@ -18,8 +18,8 @@ def centres(n: int) -> list[float]:
     return pixel_centres(n, torch.zeros(0)).tolist()
 
 
-def shown(number: float) -> str:
-    """As a fraction, with a real minus sign."""
+def as_fraction(number: float) -> str:
+    """Return a number as a fraction, with a typographic minus sign."""
     fraction = Fraction(number).limit_denominator(99)
     return str(fraction).replace("-", "−")
 
@@ -38,12 +38,12 @@ def pixels() -> Figure:
     fig.arrow((left - 12, top - 10), (left - 12, top + h + 14))
     fig.text(left - 16, top + h + 30, "y")
     for j, x in enumerate(centres(cols)):
-        fig.text(left + (j + 0.5) * side, top - 20, shown(x), "small middle")
+        fig.text(left + (j + 0.5) * side, top - 20, as_fraction(x), "small middle")
     for i, y in enumerate(centres(rows)):
-        fig.text(left - 20, top + (i + 0.5) * side + 4, shown(y), "small end")
+        fig.text(left - 20, top + (i + 0.5) * side + 4, as_fraction(y), "small end")
         for j in range(cols):
             fig.dot(left + (j + 0.5) * side, top + (i + 0.5) * side)
-    at = f"({shown(centres(rows)[0])}, {shown(centres(cols)[2])})"
+    at = f"({as_fraction(centres(rows)[0])}, {as_fraction(centres(cols)[2])})"
     fig.text(left + 2.5 * side, top + 0.5 * side + 20, at, "small middle")
     fig.text(left - 20, top - 20, "−1", "small end")
     fig.text(left + w + 6, top + h + 16, "(1, 1)", "small")
@@ -56,17 +56,17 @@ def pixels() -> Figure:
         fig.box(x0, y, span, 44)
         for c in centres(n):
             fig.dot(x0 + (c + 1) / 2 * span, y + 22)
-    asked = centres(10)[5]
-    at = nearest(torch.tensor([asked]), 4)
+    queried = centres(10)[5]
+    at = nearest(torch.tensor([queried]), 4)
     code = int(at.at)
     fig.fill(x0 + span * 0.5, 200, span / 10, 44, "a", 0.35)
     fig.fill(x0 + span * code / 4, 90, span / 4, 44, "b", 0.2)
-    ask_x, code_x = x0 + (asked + 1) / 2 * span, x0 + (centres(4)[code] + 1) / 2 * span
-    fig.line((ask_x, 222), (ask_x, 112), kind="faint dashed")
+    query_x, code_x = x0 + (queried + 1) / 2 * span, x0 + (centres(4)[code] + 1) / 2 * span
+    fig.line((query_x, 222), (query_x, 112), kind="faint dashed")
     fig.line((code_x, 112), (code_x, 160), kind="faint dashed")
-    fig.arrow((code_x, 156), (ask_x, 156))
-    fig.text(code_x + 10, 160, f"offset {shown(float(at.offset))}", "small")
-    fig.text(ask_x, 262, "pixel 5: −1 + 11/10 = 1/10", "small middle")
+    fig.arrow((code_x, 156), (query_x, 156))
+    fig.text(code_x + 10, 160, f"offset {as_fraction(float(at.offset))}", "small")
+    fig.text(query_x, 262, "pixel 5: −1 + 11/10 = 1/10", "small middle")
     for x, name in ((x0, "−1"), (x0 + span, "1")):
         fig.line((x, 70), (x, 290), kind="faint dashed")
         fig.text(x, 64, name, "small middle")
@@ -77,7 +77,7 @@ def pixels() -> Figure:
 
 def cell() -> Figure:
     """The cell at several scales, in half-pixels of the low-resolution grid."""
-    fig = Figure(860, 268, "The cell: the size of the pixel that is asked for")
+    fig = Figure(860, 268, "The cell: the size of the queried pixel")
     side = 150
     panels = (((1, 1), "x1"), ((2, 2), "x2"), ((4, 4), "x4"), ((2, 4), "x2 high, x4 wide"))
     for number, ((sy, sx), name) in enumerate(panels):
@@ -92,15 +92,17 @@ def cell() -> Figure:
         y, x = top + (row + 1) * side / sy, left + col * side / sx
         fig.arrow((x, y + 12), (x + side / sx, y + 12), both=True)
         fig.arrow((x - 12, y - side / sy), (x - 12, y), both=True)
-        fig.text(left + side / 2, 244, f"cell = ({shown(2 / sy)}, {shown(2 / sx)})", "middle")
-    words = "a low-resolution pixel, its code (dot) and the pixel asked for (✕); cells in "
+        fig.text(
+            left + side / 2, 244, f"cell = ({as_fraction(2 / sy)}, {as_fraction(2 / sx)})", "middle"
+        )
+    words = "a low-resolution pixel, its code (dot) and the queried pixel (✕); cells in "
     words += "half-pixels of the low-resolution grid, (height, width): 2/scale"
     fig.text(430, 264, words, "small soft middle")
     return fig
 
 
 def ensemble() -> Figure:
-    """Areas and the codes that they weigh; a line through the picture with and without."""
+    """Areas and the codes that they weight; a line with and without the ensemble."""
     fig = Figure(860, 350, "The local ensemble")
     left, top, side = 60, 70, 220
     fig.text(left, 24, "Four codes, four areas", "title")
@@ -136,7 +138,7 @@ def ensemble() -> Figure:
         fig.line((x0 + j * px, y0), (x0 + j * px, y0 + h), kind="faint dashed")
 
     def predicted(code: int, at: float) -> float:
-        """By one code, at so many pixels from the left."""
+        """Return the prediction of one code at a distance from the left, in pixels."""
         return levels[code] + slopes[code] * (at - code - 0.5)
 
     def height(value: float) -> float:
@@ -168,10 +170,10 @@ def ensemble() -> Figure:
 
 
 def unfold() -> Figure:
-    """A code becomes its 3×3 neighbourhood; outside are zeros."""
+    """A code becomes its 3×3 neighbourhood, with zeros outside."""
     fig = Figure(860, 330, "Feature unfolding")
     left, top, side = 70, 84, 34
-    fig.text(left, 24, "Feature map, C numbers a pixel", "title")
+    fig.text(left, 24, "Feature map, C numbers per pixel", "title")
     rows, cols = 6, 8
     for row, col, colour in ((3, 5, "b"), (0, 0, "a")):
         fig.fill(left + (col - 1) * side, top + (row - 1) * side, 3 * side, 3 * side, colour, 0.2)
@@ -224,13 +226,13 @@ def folded() -> Figure:
     block(686, 68, 144, 52, "c", "rest of the MLP", "→ colour")
     fig.line((20, 172), (840, 172), kind="faint")
 
-    fig.text(30, 204, "Here: the code's share once per image …", "title")
+    fig.text(30, 204, "Here: the code's part once per image …", "title")
     block(30, 224, 130, 52, "b", "feature map", "C = 64")
     fig.arrow((160, 250), (214, 250))
     block(220, 224, 150, 52, "d", "3×3 convolution", "64 → 256 channels")
     fig.arrow((370, 250), (430, 250))
-    block(436, 224, 190, 52, "b", "256 numbers a pixel")
-    fig.text(30, 322, "… and little for every query and code", "title")
+    block(436, 224, 190, 52, "b", "256 numbers per pixel")
+    fig.text(30, 322, "… and a small part per query and code", "title")
     block(220, 340, 150, 36, "a", "offset, cell: 4")
     fig.arrow((370, 358), (430, 358))
     block(436, 340, 110, 36, "d", "256 × 4")
