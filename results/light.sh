@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# What made liif/weights/edsr-light.safetensors, on one core of a plain CPU with bf16 units (AVX512-BF16 or
-# AMX), and light.md and light-photos.md. Expects photographs in photos/train and photos/valid and the 400
-# training images of BSDS500 in bsds400 under the data root ($LIIF_DATA, else datasets).
+# Train the bundled model edsr-light.safetensors on one CPU core with bf16 units (AVX512-BF16 or AMX), then write
+# light.md and light-photos.md. Expects photographs in photos/train and photos/valid and the 400 training images
+# of BSDS500 in bsds400 under the data root ($LIIF_DATA, else datasets).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$(realpath "${LIIF_DATA:-datasets}")
 mkdir -p runs/light-data
-# The large photographs six times, so that three samples in seven come from them.
+# Each large photograph is linked six times, so that three samples in seven come from them.
 for file in "$root"/photos/train/*; do
     for copy in 1 2 3 4 5 6; do ln -sf "$file" "runs/light-data/photo-$copy-$(basename "$file")"; done
 done

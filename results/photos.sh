@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What made photos.md: seven small trainings one after the other, then the table. Expects photographs
-# in photos/train and photos/valid under the data root.
+# Write photos.md: seven small trainings one after the other, then the table. Expects photographs in
+# photos/train and photos/valid under the data root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 for row in edsr-liif edsr-liif-c edsr-liif-u edsr-liif-e edsr-liif-d edsr-liif-x2 edsr-liif-x4; do

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What made the table and the curves of "Schedules" in README.md: small trainings on the same photographs, one
-# after the other, four to fourteen minutes each on one core. Expects photographs in photos/train and photos/valid
-# under the data root.
+# Produce the table and the curves of "Schedules" in README.md: small trainings on the same photographs, one after
+# the other, four to fourteen minutes each on one core. Expects photographs in photos/train and photos/valid under
+# the data root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 run() { # NAME STEPS BATCH RATE [--set KEY=VALUE ...]
@@ -28,4 +28,4 @@ run muon-half-of-samples 6000 8 2e-3 "${cosine[@]}" --set ema=0.998 --set optimi
 run adam-twice-the-samples 24000 8 2e-3 "${cosine[@]}" --set ema=0.998
 run muon-twice-the-samples 24000 8 2e-3 "${cosine[@]}" --set ema=0.998 --set optimizer=muon
 liif plot curves runs/milestones runs/adam-half runs/adam-quarter runs/muon-half runs/muon-quarter \
-    --out results/schedules.png
+    -o results/schedules.png
