@@ -1,4 +1,4 @@
-"""Local Implicit Image Functions: super-resolution of any scale."""
+"""Local Implicit Image Functions: arbitrary-scale super-resolution."""
 
 from typing import TYPE_CHECKING
 
@@ -12,15 +12,15 @@ __all__ = ["SRModel", "UserError", "load"]
 
 
 def __getattr__(name: str) -> object:
-    """The public names, imported when they are asked for: PyTorch takes a second, and
-    `liif --help` does not need it."""
+    """Import a public name on first use: importing PyTorch takes a second, which `liif --help`
+    does not need."""
     from importlib import import_module
 
-    places = {
+    modules = {
         "SRModel": "liif.models.model",
         "UserError": "liif.core.errors",
         "load": "liif.hub.pretrained",
     }
-    if name not in places:
+    if name not in modules:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(places[name]), name)
+    return getattr(import_module(modules[name]), name)

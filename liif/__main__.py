@@ -1,4 +1,4 @@
-"""`python -m liif` is the command `liif`."""
+"""`python -m liif` is the same as the command `liif`."""
 
 import sys
 

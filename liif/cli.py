@@ -1,4 +1,8 @@
-"""The command line: what can be asked for, and how mistakes are told."""
+"""The command `liif`: parse the command line, run a sub-command, report errors in one line.
+
+`liif --help` imports nothing heavy: the module of a command, and with it PyTorch, is imported only
+when that command is chosen.
+"""
 
 import argparse
 import io
@@ -7,45 +11,29 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from importlib import import_module
 from typing import NoReturn
 
-from tqdm import tqdm
-
-from liif.commands import (
-    completion,
-    convert,
-    data,
-    download,
-    export,
-    models,
-    plot,
-    runs,
-    tables,
-    test,
-    train,
-    upscale,
-    view,
-)
 from liif.core.environment import rank_of_environment
 from liif.core.errors import UserError
-from liif.core.progress import shows_progress
 
 COMMANDS = {
-    "train": train,
-    "runs": runs,
-    "test": test,
-    "tables": tables,
-    "plot": plot,
-    "upscale": upscale,
-    "view": view,
-    "convert": convert,
-    "export": export,
-    "models": models,
-    "download": download,
-    "data": data,
-    "completion": completion,
+    "train": "Train a model.",
+    "runs": "List training runs, their state and how to resume them.",
+    "test": "Evaluate a model on a set of images.",
+    "tables": "Measure a table of the paper and compare it with the published numbers.",
+    "plot": "Plot PSNR over scale, training curves or side-by-side crops.",
+    "upscale": "Enlarge images to any size.",
+    "view": "Explore an image at any scale in the browser.",
+    "convert": "Convert a checkpoint, ours or an official one, to .safetensors or .pt.",
+    "export": "Export encoder and decoder as graphs for other programs (ONNX, torch.export).",
+    "models": "List the pretrained models or download one.",
+    "download": "Download a data set.",
+    "data": "Check that the data of configurations is present and intact.",
+    "completion": "Print a completion script for your shell.",
 }
+"""Each command and its summary; the command itself is the module of that name in liif.commands."""
 
 log = logging.getLogger("liif")
 
@@ -58,14 +46,15 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a sub-command; returns the exit status: 0 done, 1 the user's mistake, 130 Ctrl-C."""
+    """Run a sub-command and return the exit status: 0 success, 1 user error, 130 Ctrl-C."""
     try:
         try:
-            options = _parser().parse_args(_checked(arguments))
+            arguments = _checked(sys.argv[1:] if arguments is None else arguments)
+            options = _parser(_commands_to_load(arguments)).parse_args(arguments)
             _set_up_logging()
             return options.run(options)
         finally:
-            sys.stdout.flush()  # here, where it is known what to do if nobody listens
+            sys.stdout.flush()  # here, so that the handlers below see a broken pipe or a full disk
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -78,46 +67,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"error: not enough memory: {error}", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # whoever reads our output has seen enough, as in `… | head`
+    except BrokenPipeError:  # the reader has closed the pipe, as in `liif … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:  # a disk that is full or gone, where no better message is given
+    except OSError as error:  # e.g. a full disk, where no more specific message is given
         print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         return 1
 
 
-def _checked(arguments: Sequence[str] | None) -> Sequence[str]:
-    """--option=-- is refused here: argparse (up to Python 3.12) makes an empty list of it."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+def _checked(arguments: Sequence[str]) -> Sequence[str]:
+    """Refuse --option=--, of which argparse (up to Python 3.12) makes an empty list."""
     for argument in arguments:
         if argument.startswith("-") and argument.endswith("=--"):
-            raise UserError(f"{argument}: -- is no value")
+            raise UserError(f"{argument}: -- is not a value")
     return arguments
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="liif", description="Super-resolution of any scale: train, test, use.")
+def _commands_to_load(arguments: Sequence[str]) -> Collection[str]:
+    """The command that is named, or all where the completion script is."""
+    named = [argument for argument in arguments if not argument.startswith("-")][:1]
+    return COMMANDS if named == ["completion"] else named
+
+
+def _parser(loaded: Collection[str] = COMMANDS) -> argparse.ArgumentParser:
+    """Return the parser of `liif`, with the options of the commands in `loaded`."""
+    parser = _Parser(
+        prog="liif", description="Arbitrary-scale super-resolution: train, evaluate, use."
+    )
     parser.set_defaults(parser=parser)
     parsers = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-    for name, module in COMMANDS.items():
-        example = f"example: liif {name} {module.EXAMPLE}"
-        summary = module.SUMMARY
-        sub = parsers.add_parser(name, help=summary, description=summary, epilog=example)
-        sub.set_defaults(run=module.run)
-        module.arguments(sub)
+    for name, summary in COMMANDS.items():
+        sub = parsers.add_parser(name, help=summary, description=summary)
+        if name in loaded:
+            module = import_module(f"liif.commands.{name}")
+            sub.epilog = f"example: liif {name} {module.EXAMPLE}"
+            sub.set_defaults(run=module.run)
+            module.arguments(sub)
     return parser
 
 
-class _AboveTheBar(logging.Handler):
+class _ProgressSafeHandler(logging.Handler):
     """Writes a line to standard error without breaking a progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
         tqdm.write(self.format(record), file=sys.stderr)
 
 
-def _tell_of_thread(failure: threading.ExceptHookArgs) -> None:
-    """A full disk meets TensorBoard's own thread first; what it means for the run, the next
-    checkpoint tells."""
+def _report_thread_failure(failure: threading.ExceptHookArgs) -> None:
+    """Log an I/O error of a thread in one line: a full disk hits TensorBoard's writer first, and
+    the next checkpoint reports what it means for the run."""
     if isinstance(failure.exc_value, OSError) and failure.thread is not None:
         log.warning("%s: %s", failure.thread.name, failure.exc_value)
     else:
@@ -125,13 +125,15 @@ def _tell_of_thread(failure: threading.ExceptHookArgs) -> None:
 
 
 def _set_up_logging() -> None:
-    """People read the log on standard error; a progress bar tells the steps where there is one."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # file names may hold what it cannot show
+    """Log to standard error; where a progress bar is shown, it replaces the lines of each step."""
+    from liif.core.progress import shows_progress
+
+    if isinstance(sys.stdout, io.TextIOWrapper):  # file names may not fit the terminal's encoding
         sys.stdout.reconfigure(errors="backslashreplace")
     log.handlers.clear()
     log.setLevel(logging.ERROR if rank_of_environment() else logging.DEBUG)
-    handler = _AboveTheBar()
+    handler = _ProgressSafeHandler()
     handler.setLevel(logging.INFO if shows_progress() else logging.DEBUG)
     handler.setFormatter(logging.Formatter("%(message)s"))
     log.addHandler(handler)
-    threading.excepthook = _tell_of_thread
+    threading.excepthook = _report_thread_failure

@@ -1,4 +1,4 @@
-"""`liif completion`: a script by which a shell completes commands, options and names of files."""
+"""`liif completion`: print a script with which a shell completes commands, options and files."""
 
 import argparse
 from collections.abc import Iterator
@@ -6,13 +6,12 @@ from pathlib import Path
 
 from liif.core.errors import UserError
 
-SUMMARY = "Print a completion script for your shell."
 EXAMPLE = "bash > ~/.local/share/bash-completion/completions/liif"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    text = "zsh reads it as _liif from a folder of $fpath, fish as liif.fish from "
-    text += "~/.config/fish/completions"
+    text = "where the script belongs: for bash see the example; for zsh a file _liif in a folder "
+    text += "of $fpath; for fish ~/.config/fish/completions/liif.fish"
     parser.add_argument("shell", choices=("bash", "zsh", "fish"), help=text)
 
 
@@ -21,15 +20,17 @@ def run(options: argparse.Namespace) -> int:
         import shtab
     except ModuleNotFoundError:
         raise UserError('completion needs shtab: pip install "liif[completion]"') from None
+    from liif.commands.options import named_checkpoint
+
     for action in _actions(options.parser):
-        if action.type is Path:
-            setattr(action, "complete", shtab.FILE)  # noqa: B010  (argparse knows no such field)
+        if action.type in (Path, named_checkpoint):
+            setattr(action, "complete", shtab.FILE)  # noqa: B010  (argparse declares no such field)
     print(shtab.complete(options.parser, options.shell))
     return 0
 
 
 def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """Everything that can be typed, that of sub-commands included."""
+    """All options and positional arguments, those of sub-commands included."""
     for action in parser._actions:  # pyright: ignore[reportPrivateUsage]  (there is no public list)
         yield action
         for sub in action.choices.values() if isinstance(action.choices, dict) else ():

@@ -1,4 +1,4 @@
-"""`liif data check`: what of the data that configurations name is there, and whole."""
+"""`liif data check`: check that the images that configurations name are present and intact."""
 
 import argparse
 import os
@@ -11,42 +11,42 @@ from typing import NamedTuple
 from liif.core.config_file import load_config
 from liif.core.errors import UserError
 from liif.core.progress import progress_bar
-from liif.data.catalog import find_folder
+from liif.data.catalog import find_part
 from liif.data.pairs import open_pairs
 from liif.data.paths import data_path
 from liif.evaluation.config import TestConfig
 from liif.images.rgb8 import image_size, list_images, read_image
 from liif.training.config import TrainConfig
 
-SUMMARY = "Check that the data of configurations is there and whole."
 EXAMPLE = "check configs/edsr-liif.yaml"
 
 _ENDS = {".png": b"IEND", ".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9"}
-"""What stands near the end of a file that is not cut off."""
+"""Bytes near the end of a complete file, by suffix."""
 
 
-class State(NamedTuple):
-    """What was found at one place."""
+class FolderState(NamedTuple):
+    """What the check found in a folder of images."""
 
-    is_whole: bool
+    is_usable: bool
     text: str
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=["check"], help="the only one so far")
-    text = "configurations of trainings and tests (default: configs/*.yaml)"
+    parser.add_argument("action", choices=["check"], help="the only action")
+    text = "configurations of training or testing (default: configs/*.yaml)"
     parser.add_argument("configs", nargs="*", type=Path, metavar="CONFIG.yaml", help=text)
-    text = "instead of the configurations' own, $LIIF_DATA and datasets/"
+    text = "folder of the data sets (default: that of the configuration, else $LIIF_DATA, else "
+    text += "datasets/)"
     parser.add_argument("--data-root", metavar="DIR", help=text)
-    text = "decode every image, instead of reading its header and its end"
+    text = "decode every image instead of reading only its header and its end"
     parser.add_argument("--deep", action="store_true", help=text)
 
 
 def run(options: argparse.Namespace) -> int:
     files = options.configs or sorted(Path("configs").glob("*.yaml"))
     if not files:
-        raise UserError("configs/: no configurations here; name some: liif data check FILE.yaml …")
-    states: dict[Path, State] = {}
+        raise UserError("configs/: no configurations here; name them: liif data check FILE.yaml …")
+    states: dict[Path, FolderState] = {}
     usable: list[str] = []
     not_usable: list[str] = []
     for file in files:
@@ -64,18 +64,20 @@ def run(options: argparse.Namespace) -> int:
     return 1 if not_usable else 0
 
 
-def _problems(file: Path, root: str | None, deep: bool, states: dict[Path, State]) -> list[str]:
-    """The places that a configuration needs and that are not whole. Prints each when it is new."""
+def _problems(
+    file: Path, root: str | None, deep: bool, states: dict[Path, FolderState]
+) -> list[str]:
+    """Return the folders of a configuration that are not usable; print each folder once."""
     config = _load(file)
     root = root or config.data_root
     problems: list[str] = []
-    for name in dict.fromkeys(_places(config)):
-        place = data_path(root, name)
-        if place not in states:
-            states[place] = _examine(place, name, root, deep)
-            shown = name if name.startswith("builtin:") else place
-            print(f"{shown!s:44} {states[place].text}", flush=True)
-        if not states[place].is_whole:
+    for name in dict.fromkeys(_folders(config)):
+        folder = data_path(root, name)
+        if folder not in states:
+            states[folder] = _examine(folder, name, root, deep)
+            shown = name if name.startswith("builtin:") else folder
+            print(f"{shown!s:44} {states[folder].text}", flush=True)
+        if not states[folder].is_usable:
             problems.append(name)
     if not problems and isinstance(config, TestConfig) and (lr := config.published_lr):
         open_pairs(data_path(root, config.hr), scale=config.scale, lr=data_path(root, lr))
@@ -83,17 +85,21 @@ def _problems(file: Path, root: str | None, deep: bool, states: dict[Path, State
 
 
 def _load(file: Path) -> TrainConfig | TestConfig:
-    """A configuration of either kind. Of two complaints, the shorter one knows its keys better."""
-    complaints: list[str] = []
+    """Read a configuration of either kind.
+
+    Raises:
+        UserError: the shorter of the two messages: the other kind complains about more keys.
+    """
+    messages: list[str] = []
     for kind in (TrainConfig, TestConfig):
         try:
             return load_config(kind, file)
         except UserError as error:
-            complaints.append(str(error))
-    raise UserError(min(complaints, key=lambda text: text.count("\n")))
+            messages.append(str(error))
+    raise UserError(min(messages, key=lambda text: text.count("\n")))
 
 
-def _places(config: TrainConfig | TestConfig) -> Iterator[str]:
+def _folders(config: TrainConfig | TestConfig) -> Iterator[str]:
     sections = (
         [config]
         if isinstance(config, TestConfig)
@@ -101,40 +107,42 @@ def _places(config: TrainConfig | TestConfig) -> Iterator[str]:
     )
     for section in sections:
         for key in ("images", "hr", "published_lr" if isinstance(config, TestConfig) else "lr"):
-            if place := getattr(section, key, None):
-                yield place
+            if folder := getattr(section, key, None):
+                yield folder
 
 
-def _examine(place: Path, name: str, root: str | None, deep: bool) -> State:
-    known = find_folder(name)
-    command = "`--set data_root=DIR` or LIIF_DATA points to other places"
+def _examine(folder: Path, name: str, root: str | None, deep: bool) -> FolderState:
+    known = find_part(name)
+    command = "set LIIF_DATA, or use `--set data_root=DIR`, if it is elsewhere"
     if known:
-        where = f" --data-root {shlex.quote(root)}" if root else ""
-        command = f"`liif download {known[0].name}{where}`"
+        option = f" --data-root {shlex.quote(root)}" if root else ""
+        command = f"`liif download {known[0].name}{option}`"
     try:
-        files = list_images(place)
+        files = list_images(folder)
     except UserError as error:
-        if place.exists() and "no images here" not in str(error):
-            return State(False, str(error))
-        return State(False, f"missing: {command}")
+        if folder.exists() and "no images here" not in str(error):
+            return FolderState(False, str(error))
+        return FolderState(False, f"missing: {command}")
     broken = _broken(files, deep)
     expected = (known[1] if known else None) or len(files)
     if broken:
         listed = "; ".join(broken[:5]) + ("; …" if len(broken) > 5 else "")
-        mend = f"; delete them, then {command}" if known else ""
-        return State(False, f"damaged ({len(broken)} of {len(files)} images): {listed}{mend}")
+        remedy = f"; delete them, then {command}" if known else ""
+        return FolderState(
+            False, f"damaged ({len(broken)} of {len(files)} images): {listed}{remedy}"
+        )
     if len(files) < expected:
-        return State(False, f"incomplete ({len(files)} of {expected} images): {command}")
+        return FolderState(False, f"incomplete ({len(files)} of {expected} images): {command}")
     more = f", {len(files) - expected} more than published" if len(files) > expected else ""
-    return State(True, f"present ({len(files)} image{'s' * (len(files) > 1)}{more})")
+    return FolderState(True, f"present ({len(files)} image{'s' * (len(files) > 1)}{more})")
 
 
 def _broken(files: list[Path], deep: bool) -> list[str]:
-    """A line for every file that cannot be used."""
+    """Return an error message for every file that cannot be read."""
 
-    def complaint(file: Path) -> str | None:
+    def problem(file: Path) -> str | None:
         try:
-            if deep or not _ends_well(file):
+            if deep or not _looks_complete(file):
                 read_image(file)
             else:
                 image_size(file)
@@ -143,13 +151,13 @@ def _broken(files: list[Path], deep: bool) -> list[str]:
         return None
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        found = pool.map(complaint, files)
+        found = pool.map(problem, files)
         bar = progress_bar(found, total=len(files), unit="image", leave=False)
         return [line for line in bar if line is not None]
 
 
-def _ends_well(file: Path) -> bool:
-    """Whether nothing speaks for a file being cut off."""
+def _looks_complete(file: Path) -> bool:
+    """Whether the end of a file shows that it is complete."""
     end = _ENDS.get(file.suffix.lower(), b"")
     try:
         with file.open("rb") as content:

@@ -1,4 +1,4 @@
-"""`liif download`: published data sets, fetched and unpacked to where the configurations look."""
+"""`liif download`: download published data sets to where the configurations expect them."""
 
 import argparse
 import logging
@@ -7,26 +7,25 @@ from pathlib import Path
 from liif.core.download import fetch
 from liif.core.errors import UserError
 from liif.core.files import check_room, format_bytes
-from liif.data.catalog import DATA_SETS, DataSet, Part, select
+from liif.data.catalog import DATA_SETS, DataSet, DataSetPart, select
 from liif.data.paths import data_path
 from liif.data.unpack import unpack
 from liif.images.rgb8 import list_images
 
-SUMMARY = "Fetch a data set."
 EXAMPLE = "div2k"
 
 log = logging.getLogger("liif")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    text = "data sets or parts of them, e.g. div2k, div2k-valid, benchmark; --list shows all"
+    text = "data sets or parts of them, e.g. div2k, div2k-valid, benchmark (see --list)"
     parser.add_argument("names", nargs="*", metavar="NAME", help=text)
-    text = "where it goes (default: $LIIF_DATA, else datasets/)"
+    text = "folder of the data sets (default: $LIIF_DATA, else datasets/)"
     parser.add_argument("--data-root", metavar="DIR", help=text)
-    text = "fetch the archives from this folder on the web instead of the known mirrors"
+    text = "download the archives from this web folder instead of the known mirrors"
     parser.add_argument("--from", dest="mirror", metavar="URL", help=text)
-    parser.add_argument("--keep", action="store_true", help="keep the archives once unpacked")
-    parser.add_argument("--list", action="store_true", help="show what there is, and do nothing")
+    parser.add_argument("--keep", action="store_true", help="keep the archives after unpacking")
+    parser.add_argument("--list", action="store_true", help="only list the data sets")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -34,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
         print("\n".join(line for data_set in DATA_SETS for line in _described(data_set)))
         return 0
     if not options.names:
-        raise UserError("name a data set, e.g. liif download div2k; liif download --list shows all")
+        raise UserError("name a data set, e.g. liif download div2k (see liif download --list)")
     root = data_path(options.data_root, "")
     chosen = select(options.names)
     missing = [part for _, parts in chosen for part in parts if not _is_present(part, root)]
@@ -59,23 +58,24 @@ def _described(data_set: DataSet) -> list[str]:
         for part in data_set.parts
         if part.name != data_set.name
     ]
-    by_hand = "" if any(part.urls for part in data_set.parts) else " To be made by hand."
-    return [f"{data_set.name}: {data_set.title}. Terms: {data_set.terms}.{by_hand}", *parts]
+    manual = "" if any(part.urls for part in data_set.parts) else " Manual preparation required."
+    return [f"{data_set.name}: {data_set.title}. Terms: {data_set.terms}.{manual}", *parts]
 
 
-def _is_present(part: Part, root: Path) -> bool:
+def _is_present(part: DataSetPart, root: Path) -> bool:
     return all(_count(root / folder) >= images for folder, images in part.folders.items())
 
 
 def _count(folder: Path) -> int:
     try:
         return len(list_images(folder))
-    except UserError:  # none, or no folder
+    except UserError:  # no images, or no folder
         return 0
 
 
-def _check_room(root: Path, parts: list[Part], *, keep: bool) -> None:
-    """Before anything is fetched: archives unpack to about their size, and go one by one."""
+def _check_room(root: Path, parts: list[DataSetPart], *, keep: bool) -> None:
+    """Raise UserError before any download if the disk is too small. Archives unpack to about their
+    own size and are deleted one by one."""
     sizes = [part.size or 0 for part in parts]
     archives = [_archive(part, root) for part in parts if part.urls]
     arrived = [file for archive in archives for file in archive.parent.glob(f"{archive.name}*")]
@@ -84,24 +84,24 @@ def _check_room(root: Path, parts: list[Part], *, keep: bool) -> None:
     check_room(place, needed - sum(file.stat().st_size for file in arrived))
 
 
-def _archive(part: Part, root: Path) -> Path:
-    return root / part.into / part.urls[0].rpartition("/")[2]
+def _archive(part: DataSetPart, root: Path) -> Path:
+    return root / part.unpack_to / part.urls[0].rpartition("/")[2]
 
 
-def _get(part: Part, data_set: DataSet, root: Path, mirror: str | None, keep: bool) -> None:
+def _get(part: DataSetPart, data_set: DataSet, root: Path, mirror: str | None, keep: bool) -> None:
     archive = _archive(part, root)
     urls = part.urls if mirror is None else (f"{mirror.rstrip('/')}/{archive.name}",)
     size = "" if part.size is None else f" ({format_bytes(part.size)})"
-    print(f"{part.name}: fetching {archive.name}{size} to {archive.parent}", flush=True)
+    print(f"{part.name}: downloading {archive.name}{size} to {archive.parent}", flush=True)
     try:
         fetch(urls, archive, size=part.size, checksum=part.checksum, unpacks=True)
     except UserError as error:
         raise UserError(f"{error}\n{data_set.instructions}") from None
     except KeyboardInterrupt:
-        log.info("the same command goes on where this one stopped")
+        log.info("the same command resumes the download")
         raise
     print(f"{part.name}: unpacking", flush=True)
-    unpack(archive, root / part.into)
+    unpack(archive, root / part.unpack_to)
     for folder, images in part.folders.items():
         if (found := _count(root / folder)) < images:
             raise UserError(

@@ -1,31 +1,40 @@
-"""`liif export`: a model as two graphs that need no code of this package."""
+"""`liif export`: write a model as two graphs that run without this package."""
 
 import argparse
 import logging
-from pathlib import Path
 
-from liif.commands.options import check_target, checkpoint_input
+from liif.commands.options import (
+    check_output,
+    checkpoint_argument,
+    hidden_positionals,
+    output_argument,
+    overwrite_argument,
+)
+from liif.hub.catalog import DEFAULT
 from liif.hub.export import FORMATS, export
 from liif.hub.pretrained import resolve_checkpoint
 from liif.models.checkpoint import read_checkpoint
 
-SUMMARY = "Write a model as two graphs, encoder and decoder, for other programs (ONNX, PyTorch)."
-EXAMPLE = "edsr-light --format onnx --out exported"
+EXAMPLE = "--checkpoint edsr-light --format onnx -o exported"
 
 log = logging.getLogger("liif")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    checkpoint_input(parser)
+    checkpoint_argument(parser, DEFAULT)
     text = 'onnx (needs pip install "liif[export]") or torch (torch.export, .pt2)'
     parser.add_argument("--format", choices=tuple(FORMATS), default="onnx", help=text)
-    text = "a folder: the two graphs, and model.json with what a program that runs them must know"
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help=text)
+    text = "folder for the two graphs and model.json, which describes how to run them"
+    output_argument(parser, text, metavar="DIR", required=True)
+    overwrite_argument(parser)
+    hidden_positionals(parser, "checkpoint")
 
 
 def run(options: argparse.Namespace) -> int:
-    check_target(options.out / "model.json")
+    suffix, _ = FORMATS[options.format]
+    for name in (f"encoder{suffix}", f"decoder{suffix}", "model.json"):
+        check_output(options.output / name, overwrite=options.overwrite)
     checkpoint = read_checkpoint(resolve_checkpoint(options.checkpoint))
-    for file in export(checkpoint, options.out, options.format):
+    for file in export(checkpoint, options.output, options.format):
         log.info("wrote %s", file)
     return 0

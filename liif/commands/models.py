@@ -1,4 +1,4 @@
-"""`liif models`: trained models by name, what they are and where, and how to get them."""
+"""`liif models`: list the pretrained models, or download one."""
 
 import argparse
 from hashlib import sha256
@@ -8,27 +8,26 @@ from liif.core.files import format_bytes
 from liif.hub.catalog import DEFAULT, MODELS, Pretrained
 from liif.hub.pretrained import get
 
-SUMMARY = "List the trained models that have names, or fetch one."
 EXAMPLE = "get edsr-liif"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    text = "list (default) or get"
+    text = "list the models (default) or get one"
     parser.add_argument("action", nargs="?", choices=("list", "get"), default="list", help=text)
-    text = "which model to get; it goes to $LIIF_MODELS, else to ~/.local/share/liif/models"
+    text = "model to download to $LIIF_MODELS, else to ~/.local/share/liif/models"
     parser.add_argument("name", nargs="?", metavar="NAME", help=text)
-    text = "fetch it from this address; where a checksum is known, it must be the same file"
+    text = "download from this address; the file must match the checksum where one is known"
     parser.add_argument("--url", metavar="URL", help=text)
 
 
 def run(options: argparse.Namespace) -> int:
     if options.action == "list":
         if options.url:
-            raise UserError("--url: belongs to `liif models get NAME`")
+            raise UserError("--url: requires `liif models get NAME`")
         print("\n".join(line for model in MODELS for line in _described(model)))
         return 0
     if options.name is None:
-        raise UserError(f"name a model: {', '.join(model.name for model in MODELS)}")
+        raise UserError(f"give the name of a model: {', '.join(model.name for model in MODELS)}")
     path = get(options.name, options.url)
     print(f"{path}  sha256:{sha256(path.read_bytes()).hexdigest()}")
     return 0
@@ -41,12 +40,12 @@ def _described(model: Pretrained) -> list[str]:
     if is_here:
         where = f"at {path}"
     elif model.is_shipped:
-        where = f"missing: it comes with the package, at {path}"
+        where = f"missing, although it is part of the package: {path}"
     elif model.urls:
-        where = f"not here yet: liif models get {model.name}"
+        where = f"not downloaded yet: liif models get {model.name}"
     else:
-        where = f"not here; to be had by hand: {model.by_hand}"
-    default = ", used where none is named" if model.name == DEFAULT else ""
+        where = f"manual download required: {model.by_hand}"
+    default = ", the default" if model.name == DEFAULT else ""
     also = f", also {', '.join(model.also)}" if model.also else ""
     return [
         f"{model.name}{also} ({shown}{default})",

@@ -1,76 +1,150 @@
-"""Options that several commands share, and the files that they name."""
+"""Options that several commands share, and the check that an output can be written."""
 
 import argparse
 import math
+import os
 import re
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from liif.core.errors import UserError
 from liif.inference.predict import InferenceOptions
+from liif.models.precision import PRECISIONS
 
 CHECKPOINT = (
-    "a model: a name that `liif models` lists, a run's last.pt, a .safetensors or an official .pth"
+    "a run's last.pt, a .safetensors or an official .pth file, or a name from `liif models`"
 )
 
 
+class NamedCheckpoint(NamedTuple):
+    """A checkpoint as `--checkpoint [NAME=]FILE` gives it."""
+
+    name: str
+    """Empty if none was given."""
+    file: Path
+
+
+def named_checkpoint(text: str) -> NamedCheckpoint:
+    """Parse [NAME=]FILE; an existing file whose own name contains "=" is a file."""
+    name, _, file = text.partition("=")
+    if not file or Path(text).is_file():
+        return NamedCheckpoint("", Path(text))
+    return NamedCheckpoint(name, Path(file))
+
+
 def config_arguments(parser: argparse.ArgumentParser) -> None:
-    """--config and --set, for `configfile.load_config`."""
+    """Add --config and --set, for `load_config`."""
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="YAML file")
     text = "override a value of the configuration, e.g. --set train_data.patch=64"
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
 
 
 def checkpoint_argument(parser: argparse.ArgumentParser, default: str) -> None:
-    """--checkpoint, for `pretrained.resolve_checkpoint`; what is used without it."""
+    """Add --checkpoint FILE, for `resolve_checkpoint`."""
     text = f"{CHECKPOINT} (default: {default})"
-    parser.add_argument("--checkpoint", type=Path, metavar="NAME|FILE", help=text)
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help=text)
 
 
-def checkpoint_input(parser: argparse.ArgumentParser) -> None:
-    """A positional checkpoint, for `pretrained.resolve_checkpoint`."""
-    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help=CHECKPOINT)
+def checkpoints_argument(
+    parser: argparse.ArgumentParser,
+    text: str,
+    **settings: Any,  # noqa: ANN401
+) -> None:
+    """Add --checkpoint [NAME=]FILE for several checkpoints, a list of NamedCheckpoint.
+
+    Args:
+        parser: receives the option.
+        text: the help, to which the kinds of files are added.
+        settings: further ones of `add_argument`.
+    """
+    text = f"{text}; FILE is {CHECKPOINT}"
+    settings = {"action": "append", "metavar": "[NAME=]FILE", "help": text, **settings}
+    parser.add_argument("--checkpoint", type=named_checkpoint, default=[], **settings)
+
+
+def output_argument(
+    parser: argparse.ArgumentParser,
+    text: str,
+    kind: Callable[[str], Path | str] = Path,
+    **settings: Any,  # noqa: ANN401
+) -> None:
+    """Add -o/--output. --out, the spelling of version 0.1, works as argparse's abbreviation."""
+    parser.add_argument("-o", "--output", type=kind, help=text, **settings)
+
+
+def overwrite_argument(parser: argparse.ArgumentParser) -> None:
+    """Add --overwrite, for `check_output`."""
+    text = "overwrite existing results (never inputs)"
+    parser.add_argument("--overwrite", action="store_true", help=text)
+
+
+class _SetIfGiven(argparse.Action):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        if values is not None:
+            setattr(namespace, self.dest, values)
+
+
+def hidden_positionals(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Accept the values of options as positional arguments, too, as version 0.1 did."""
+    for name in names:
+        parser.add_argument(name, nargs="?", type=Path, action=_SetIfGiven, help=argparse.SUPPRESS)
 
 
 def inference_arguments(parser: argparse.ArgumentParser) -> None:
-    """By what means a model enlarges, for `inference_options`."""
-    text = "bf16 is several times as fast where the machine has units for it (loss < 0.01 dB)"
-    parser.add_argument("--precision", choices=("float32", "bf16"), default="float32", help=text)
-    text = "reference: the published formulation, plain and slow"
+    """Add the options of inference, for `inference_options`."""
+    text = "tf32: faster on NVIDIA GPUs from Ampere on; bf16: several times as fast on hardware "
+    text += "with bf16 units, loss < 0.01 dB (default: float32)"
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help=text)
+    text = "reference: the published formulation, slow"
     parser.add_argument("--engine", choices=("fast", "reference"), default="fast", help=text)
-    text = "budget for what is in work at a time, e.g. 500M or 2G (default: 1G on a CPU, half "
-    text += "of what is free on a GPU); beyond it images are worked through in tiles"
+    text = "memory budget for tiling, e.g. 500M or 2G (default: 1G on a CPU, half of the free "
+    text += "memory on a GPU)"
     parser.add_argument("--memory", type=_bytes, metavar="SIZE", help=text)
-    text = "average the eight flips and transpositions of the input; eight times the work"
+    text = "average over the eight flips and transpositions of the input; eight times the work"
     parser.add_argument("--self-ensemble", action="store_true", help=text)
     text = "beyond this scale give the decoder the cell of this scale, e.g. 4 after training to x4"
     parser.add_argument("--clip-cell", type=_factor, metavar="S", default=math.inf, help=text)
-    text = "enlarge by this factor with the model, and from there to the size asked for by Lanczos"
+    text = "enlarge by this factor with the model, and from there to the output size with Lanczos"
     parser.add_argument("--lanczos-from", type=_factor, metavar="S", help=text)
 
 
 def scoring_arguments(parser: argparse.ArgumentParser) -> None:
-    """--round, for `inference_options`."""
+    """Add --round, for `inference_options`."""
     text = "round results to 8 bit before scoring"
     parser.add_argument("--round", action="store_true", help=text)
 
 
 def inference_options(options: argparse.Namespace) -> InferenceOptions:
-    """Raises UserError for options that do not go together."""
+    """Return the chosen inference options; UserError for a contradictory combination."""
     if options.engine == "reference" and (options.precision != "float32" or options.memory):
-        raise UserError("--engine reference knows neither --precision nor --memory")
+        raise UserError("--engine reference supports neither --precision nor --memory")
     chosen = {
         field: getattr(options, field) for field in InferenceOptions._fields if field in options
     }
     return InferenceOptions(**chosen)
 
 
-def check_target(file: Path) -> None:
-    """Find out before the work, not after it, that its result cannot be written."""
+def check_output(file: Path, *, overwrite: bool = True) -> None:
+    """Raise UserError before the work, not after it, if an output cannot be written.
+
+    Args:
+        file: the output; its folder is created if it is missing.
+        overwrite: whether an existing file may be replaced.
+    """
     if file.is_dir():
         raise UserError(f"{file}: is a folder; give the name of a file")
-    if file.exists() and not file.is_file():  # a file would take its place, as of /dev/null
+    if file.exists() and not file.is_file():  # a rename would replace e.g. /dev/null
         raise UserError(f"{file}: is a pipe or a device; give the name of a file")
+    if not overwrite and os.path.lexists(file):
+        raise UserError(f"{file}: exists already; --overwrite replaces it")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=file.parent).close()

@@ -1,4 +1,4 @@
-"""`liif plot`: what is to be drawn, read and made; `liif.figures.plot` draws it."""
+"""`liif plot`: read results, runs or images and draw them with `liif.figures.plot`."""
 
 import argparse
 import logging
@@ -9,11 +9,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from liif.commands.device import device_argument, select_device
-from liif.commands.options import check_target, inference_arguments, inference_options
+from liif.commands.options import (
+    NamedCheckpoint,
+    check_output,
+    checkpoints_argument,
+    inference_arguments,
+    inference_options,
+    output_argument,
+)
 from liif.core.errors import UserError
 from liif.core.progress import progress_bar
 from liif.data.pairs import reduced_size
-from liif.evaluation.results import METRICS, model_name, over, read_points, read_run, shortest
+from liif.evaluation.results import (
+    METRIC_LABELS,
+    differences,
+    model_name,
+    read_points,
+    read_run,
+    short_names,
+)
 from liif.figures.crops import Box, Row, Scene, enlarged
 from liif.figures.plot import SUFFIXES, crops_figure, curves_figure, rendered, scores_figure, styled
 from liif.hub.pretrained import load
@@ -23,8 +37,7 @@ from liif.models.checkpoint import write_atomically
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SUMMARY = "Draw PSNR over scale, training curves, crops side by side."
-EXAMPLE = "psnr results/benchmark.json --out psnr.png"
+EXAMPLE = "psnr results/benchmark.json -o psnr.png"
 
 log = logging.getLogger("liif")
 
@@ -37,48 +50,46 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     ) -> argparse.ArgumentParser:
         sub = kinds.add_parser(name, help=summary, description=summary)
         sub.set_defaults(draw=draw)
-        metavar, text = f"FILE{'|'.join(SUFFIXES)}", "may be given several times"
-        sub.add_argument(
-            "--out", type=Path, action="append", required=True, metavar=metavar, help=text
-        )
+        text = f"figure to write or update, {'|'.join(SUFFIXES)}; repeatable"
+        output_argument(sub, text, action="append", required=True, metavar="FILE")
         return sub
 
-    sub = kind("psnr", _psnr, "Scores over scale, a panel for each set.")
-    text = "written by `liif test --out` or `liif tables`"
+    sub = kind("psnr", _psnr, "Plot scores over scale, a panel for each set.")
+    text = "file written by `liif test -o` or `liif tables`"
     sub.add_argument("results", type=Path, nargs="+", metavar="RESULT.json", help=text)
-    text = "draw these sets only"
+    text = "only these sets"
     sub.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME", help=text)
-    text = "default: psnr, as the set's protocol takes it"
-    sub.add_argument("--metric", choices=tuple(METRICS), default="psnr", help=text)
-    text = "draw differences to this method, e.g. bicubic: good models lie close together"
+    text = "default: psnr, on the channels of the set's protocol"
+    sub.add_argument("--metric", choices=tuple(METRIC_LABELS), default="psnr", help=text)
+    text = "plot differences from this method, e.g. bicubic, to separate similar models"
     sub.add_argument("--over", metavar="NAME", help=text)
 
-    sub = kind("curves", _curves, "Loss, validation PSNR and learning rate of runs.")
+    sub = kind("curves", _curves, "Plot loss, validation PSNR and learning rate of runs.")
     sub.add_argument(
         "runs", type=Path, nargs="+", metavar="RUN_FOLDER", help="e.g. runs/quickstart"
     )
 
-    sub = kind("crops", _crops, "The same crop by several methods, at several scales.")
-    text = "high-resolution pictures; their reductions are enlarged again"
+    sub = kind("crops", _crops, "Compare a crop between methods and scales.")
+    text = "high-resolution images, which are reduced and enlarged again"
     sub.add_argument("--image", type=Path, nargs="+", required=True, metavar="FILE", help=text)
-    text = "in pixels of the image; one for each image or one for all (default: in the middle)"
+    text = "crop in image pixels; one for each image or one for all (default: the middle)"
     sub.add_argument("--box", type=_box, nargs="+", metavar="X,Y,W,H", help=text)
-    text = "any numbers from 1 on (default: 2,4,8)"
+    text = "scale factors from 1 up (default: 2,4,8)"
     sub.add_argument("--scales", type=_scales, default=[2.0, 4.0, 8.0], metavar="S,…", help=text)
-    text = "models, files or names that `liif models` lists, and what they are called in the figure"
-    sub.add_argument("--checkpoint", nargs="+", required=True, metavar="[NAME=]FILE", help=text)
+    text = "models and their labels in the figure"
+    checkpoints_argument(sub, text, action="extend", nargs="+", required=True)
     device_argument(sub)
     inference_arguments(sub)
 
 
 def run(options: argparse.Namespace) -> int:
-    for file in options.out:
+    for file in options.output:
         if file.suffix.lower() not in SUFFIXES:
             raise UserError(f"{file}: cannot draw this format; use one of {' '.join(SUFFIXES)}")
-        check_target(file)
-    with styled():  # that nothing can be drawn shows before the work
+        check_output(file)
+    with styled():  # raises before the work if matplotlib is missing
         figure = options.draw(options)
-    contents = {file: rendered(figure, file.suffix) for file in options.out}
+    contents = {file: rendered(figure, file.suffix) for file in options.output}
     for file, content in contents.items():
         write_atomically(file, content)
         log.info("wrote %s", file)
@@ -87,30 +98,30 @@ def run(options: argparse.Namespace) -> int:
 
 def _psnr(options: argparse.Namespace) -> "Figure":
     points = read_points(options.results, options.metric)
-    sets, lines = ({getattr(p, key): None for p in points} for key in ("set", "line"))
-    for option, asked, known in (("set", options.set, sets), ("over", [options.over], lines)):
-        for name in asked:
+    sets, lines = ({getattr(p, key): None for p in points} for key in ("set", "method"))
+    for option, given, known in (("set", options.set, sets), ("over", [options.over], lines)):
+        for name in given:
             if name and name not in known:
                 raise UserError(f"--{option} {name}: not among the results: {', '.join(known)}")
     points = [point for point in points if not options.set or point.set in options.set]
-    quantity = METRICS[options.metric]
+    quantity = METRIC_LABELS[options.metric]
     if options.over:
-        points = over(points, options.over)
+        points = differences(points, options.over)
         quantity = f"{quantity} above {options.over}"
         if not points:
-            raise UserError(f"--over {options.over}: there is nothing to compare with it")
+            raise UserError(f"--over {options.over}: no other method to compare with it")
     return scores_figure(points, quantity)
 
 
 def _curves(options: argparse.Namespace) -> "Figure":
-    names = shortest(options.runs, lambda folder: folder.resolve().name)
+    names = short_names(options.runs, lambda folder: folder.resolve().name)
     return curves_figure([read_run(folder, name) for folder, name in names.items()])
 
 
 def _crops(options: argparse.Namespace) -> "Figure":
-    by = inference_options(options)
+    inference = inference_options(options)
     scenes = list(zip(options.image, _boxes(options), strict=True))
-    files = _named(options.checkpoint)
+    files = _labelled(options.checkpoint)
     device = select_device(options.device)
     models = {name: load(file, device) for name, file in files.items()}
     total = len(scenes) * len(options.scales)
@@ -118,7 +129,7 @@ def _crops(options: argparse.Namespace) -> "Figure":
 
     def rows(image: np.ndarray, box: Box, path: Path) -> Iterator[Row]:
         for scale in options.scales:
-            yield enlarged(image, scale, box, models, path, by)
+            yield enlarged(image, scale, box, models, path, inference)
             bar.update()
 
     drawn: list[Scene] = []
@@ -130,7 +141,7 @@ def _crops(options: argparse.Namespace) -> "Figure":
 
 
 def _boxes(options: argparse.Namespace) -> list[Box]:
-    """A box for every image, inside of what every scale leaves of it."""
+    """Return a box for every image, inside the part that every scale preserves."""
     sizes = [image_size(path) for path in options.image]
     boxes = options.box or [_middle(size) for size in sizes]
     if len(boxes) not in (1, len(sizes)):
@@ -143,8 +154,8 @@ def _boxes(options: argparse.Namespace) -> list[Box]:
             H, W = map(min, size, reduced_size(size, (scale, scale))[1])
             if box.x + box.w > W or box.y + box.h > H:
                 raise UserError(
-                    f"{path}: the box {','.join(map(str, box))} reaches outside of the {W}×{H} px "
-                    f"that x{scale:g} leaves of it; choose another --box, or smaller --scales"
+                    f"{path}: the box {','.join(map(str, box))} reaches outside the {W}×{H} px "
+                    f"that x{scale:g} preserves; choose another --box or smaller --scales"
                 )
     return boxes
 
@@ -154,18 +165,13 @@ def _middle(size: tuple[int, int]) -> Box:
     return Box((size[1] - side) // 2, (size[0] - side) // 2, side, side)
 
 
-def _named(checkpoints: list[str]) -> dict[str, Path]:
-    """Files by the names they get in the figure, given or short ones."""
-    files: list[tuple[str, Path]] = []
-    for text in checkpoints:
-        name, _, file = text.partition("=")
-        whole = not file or Path(text).is_file()  # names of files may hold the sign as well
-        files.append(("", Path(text)) if whole else (name, Path(file)))
-    short = shortest((file for name, file in files if not name), model_name)
-    named = {name or short[file]: file for name, file in files}
-    if len(named) < len(files) or named.keys() & {"LR", "bicubic", "HR"}:
-        raise UserError("--checkpoint: every model needs a name of its own: NAME=FILE")
-    return named
+def _labelled(checkpoints: list[NamedCheckpoint]) -> dict[str, Path]:
+    """Return the files by their labels: the given names, or short ones made from the paths."""
+    short = short_names((file for name, file in checkpoints if not name), model_name)
+    labelled = {name or short[file]: file for name, file in checkpoints}
+    if len(labelled) < len(checkpoints) or labelled.keys() & {"LR", "bicubic", "HR"}:
+        raise UserError("--checkpoint: every model needs its own name: use NAME=FILE")
+    return labelled
 
 
 def _box(text: str) -> Box:
@@ -184,5 +190,5 @@ def _scales(text: str) -> list[float]:
     except ValueError:
         scales = [0.0]
     if not all(1 <= scale <= 1000 for scale in scales):
-        raise argparse.ArgumentTypeError(f"{text}: must be numbers from 1 to 1000, such as 2,3.5,8")
+        raise argparse.ArgumentTypeError(f"{text}: must be numbers from 1 to 1000, e.g. 2,3.5,8")
     return scales

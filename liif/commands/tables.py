@@ -1,4 +1,4 @@
-"""`liif tables`: the paper's tables, ours beside published."""
+"""`liif tables`: measure the tables of the paper and compare them with the published numbers."""
 
 import argparse
 import logging
@@ -7,9 +7,12 @@ from pathlib import Path
 
 from liif.commands.device import device_argument, keep_freed_memory, machine, select_device
 from liif.commands.options import (
-    check_target,
+    NamedCheckpoint,
+    check_output,
+    checkpoints_argument,
     inference_arguments,
     inference_options,
+    output_argument,
     scoring_arguments,
 )
 from liif.core.config_file import load_config
@@ -17,14 +20,12 @@ from liif.core.distributed import joined
 from liif.core.errors import UserError
 from liif.core.progress import progress_bar
 from liif.evaluation.perceptual import lpips_score
-from liif.evaluation.report import as_csv, as_json, as_latex, as_markdown, entries
-from liif.evaluation.table_config import Cell, TableConfig, find_checkpoints, table_cells
-from liif.evaluation.tables import Bench, Job
-from liif.hub.catalog import find
+from liif.evaluation.report import as_csv, as_json, as_latex, as_markdown, cell_records
+from liif.evaluation.table_config import TableCell, TableConfig, find_checkpoints, table_cells
+from liif.evaluation.tables import PendingCell, TableEvaluator
 from liif.hub.pretrained import resolve_checkpoint
 from liif.models.checkpoint import write_atomically
 
-SUMMARY = "Measure a table of the paper and set it beside the published numbers."
 EXAMPLE = "--table benchmark --sets set5,set14"
 
 TABLES = Path("configs/tables")
@@ -33,24 +34,27 @@ log = logging.getLogger("liif")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    text = "div2k, benchmark, ablation, single-scale, celebahq, or the file of another table"
+    text = "div2k, benchmark, ablation, single-scale, celebahq or the YAML file of a table"
     parser.add_argument("--table", required=True, metavar="NAME|FILE", help=text)
     for name, example in (("sets", "set5,set14"), ("scales", "2,3,4"), ("rows", "bicubic,edsr")):
         text = f"only these {name}, e.g. {example}"
-        text += " (parts of their names)" if name == "rows" else ""
+        text += " (substrings of their names)" if name == "rows" else ""
         parser.add_argument(f"--{name}", default="", metavar="LIST", help=text)
-    text = "instead of $LIIF_DATA or datasets/"
+    text = "folder of the data sets (default: $LIIF_DATA, else datasets/)"
     parser.add_argument("--data-root", metavar="DIR", help=text)
-    text = "use this model, a file or a name that `liif models` lists, for the row of a "
-    text += "configuration, e.g. edsr-liif=edsr-baseline-liif.pth "
-    text += "(default: runs/CONFIG/last.pt)"
-    add = parser.add_argument
-    add("--checkpoint", action="append", default=[], metavar="CONFIG=FILE", help=text)
-    add("--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of the runs")
-    text = "folder of the tables and of all that was measured (default: results)"
-    add("--out", type=Path, default=Path("results"), metavar="DIR", help=text)
-    add("--lpips", action="store_true", help='LPIPS, too; needs pip install "liif[metrics]"')
-    add("--list", action="store_true", help="only list the rows' configurations and checkpoints")
+    text = "checkpoint of the rows of configuration NAME, e.g. edsr-liif=edsr-baseline-liif.pth; "
+    text += "repeatable (default: runs/NAME/last.pt)"
+    checkpoints_argument(parser, text, metavar="NAME=FILE")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of training runs"
+    )
+    text = "folder of the tables and the measurements, which are reused; tables in it are updated "
+    text += "(default: results)"
+    output_argument(parser, text, default=Path("results"), metavar="DIR")
+    text = 'also measure LPIPS (needs pip install "liif[metrics]")'
+    parser.add_argument("--lpips", action="store_true", help=text)
+    text = "only list the configurations of the rows and their checkpoints"
+    parser.add_argument("--list", action="store_true", help=text)
     device_argument(parser)
     inference_arguments(parser)
     scoring_arguments(parser)
@@ -66,34 +70,36 @@ def run(options: argparse.Namespace) -> int:
         table, file, sets=sets, scales=scales, rows=options.rows, overrides=overrides
     )
     if not cells:
-        raise UserError("nothing of the table is left by --sets, --scales and --rows")
-    find_checkpoints(cells, options.runs, dict(map(_assignment, options.checkpoint)))
+        raise UserError("--sets, --scales and --rows select nothing of the table")
+    find_checkpoints(cells, options.runs, dict(map(_checkpoint_of_row, options.checkpoint)))
     if options.list:
         for config, cell in {cell.config: cell for cell in cells if cell.config}.items():
             print(f"{config}\t{cell.checkpoint or 'missing'}")
         return 0
     device = select_device(options.device)
     keep_freed_memory(device)
-    check_target(options.out / f"{file.stem}.md")
+    check_output(options.output / f"{file.stem}.md")
     perceptual = lpips_score(device) if options.lpips else None
-    kept, by = options.out / "measurements", inference_options(options)
+    measurements, inference = options.output / "measurements", inference_options(options)
     with joined(device) as team:
-        bench = Bench(kept, device, machine(device), by, perceptual, team)
-        jobs = bench.plan(cells, needed=sets)
-        team.gather(None)  # nothing is measured before all have seen what is known
+        evaluator = TableEvaluator(
+            measurements, device, machine(device), inference, perceptual, team
+        )
+        todo = evaluator.find_pending(cells, required=sets)
+        team.gather(None)  # all have read the measurements before one of them adds to them
         try:
-            _measure(bench, jobs)
-        finally:  # interrupted, too: the same command goes on where it stopped
+            _measure(evaluator, todo)
+        finally:  # also when interrupted: the same command resumes
             if team.leads:
-                _write(options.out, file.stem, table, cells)
-    if team.leads and not any(cell.records for cell in cells):
-        log.warning("nothing could be measured: see above for what is missing")
+                _write(options.output, file.stem, table, cells)
+    if team.leads and not any(cell.measurements for cell in cells):
+        log.warning("nothing was measured; the table says what is missing")
         return 1
     return 0
 
 
-def _write(folder: Path, name: str, table: TableConfig, cells: Sequence[Cell]) -> None:
-    found = entries(table, cells)
+def _write(folder: Path, name: str, table: TableConfig, cells: Sequence[TableCell]) -> None:
+    found = cell_records(table, cells)
     markdown = as_markdown(table, found)
     texts = {
         "md": markdown,
@@ -104,25 +110,26 @@ def _write(folder: Path, name: str, table: TableConfig, cells: Sequence[Cell]) -
     for suffix, text in texts.items():
         write_atomically(folder / f"{name}.{suffix}", text.encode())
     print(markdown)
-    log.info("written: %s", ", ".join(str(folder / f"{name}.{suffix}") for suffix in texts))
+    log.info("wrote %s", ", ".join(str(folder / f"{name}.{suffix}") for suffix in texts))
 
 
-def _measure(bench: Bench, jobs: Sequence[Job]) -> None:
-    total, known = sum(len(job.pairs) for job in jobs), sum(len(job.cell.records) for job in jobs)
-    log.info("%d images to measure, %d known already", total, known)
+def _measure(evaluator: TableEvaluator, todo: Sequence[PendingCell]) -> None:
+    total = sum(len(pending.pairs) for pending in todo)
+    known = sum(len(pending.cell.measurements) for pending in todo)
+    log.info("%d images to measure, %d measured before", total, known)
     bar = progress_bar(total=total, unit="image")
     with bar:
-        for job in jobs:
-            if not len(job.pairs):
+        for pending in todo:
+            if not len(pending.pairs):
                 continue
-            bar.set_description(job.cell.title)
-            for _ in bench.run(job):
+            bar.set_description(pending.cell.title)
+            for _ in evaluator.measure(pending):
                 bar.update()
-            if job.cell.records:  # of bicubic's only one process knows
-                log.info("%s: %s", job.cell.title, _summary(job.cell))
+            if pending.cell.measurements:  # those of bicubic are known to one process only
+                log.info("%s: %s", pending.cell.title, _summary(pending.cell))
 
 
-def _summary(cell: Cell) -> str:
+def _summary(cell: TableCell) -> str:
     ours = f"PSNR {cell.mean('psnr'):.4f} dB"
     return ours if cell.published is None else f"{ours}, published {cell.published:.2f}"
 
@@ -132,8 +139,8 @@ def _table_file(name: str) -> Path:
     if file.exists():
         return file
     known = ", ".join(sorted(path.stem for path in TABLES.glob("*.yaml")))
-    where = f"known are {known}" if known else f"there is no {TABLES} here; run it in the project"
-    raise UserError(f"--table {name}: no such table; {where}")
+    hint = f"available: {known}" if known else f"no folder {TABLES} here; run in the project folder"
+    raise UserError(f"--table {name}: no such table; {hint}")
 
 
 def _listed(text: str) -> list[str]:
@@ -147,10 +154,7 @@ def _scale(text: str) -> float:
         raise UserError(f"--scales {text}: must be numbers, e.g. 2,3,4") from None
 
 
-def _assignment(text: str) -> tuple[str, Path]:
-    name, equals, path = text.partition("=")
-    if not equals:
-        raise UserError(f"--checkpoint {text}: must be CONFIG=FILE, e.g. edsr-liif=weights.pth")
-    if not Path(path).is_file() and find(path) is None:
-        raise UserError(f"--checkpoint {text}: no such file, nor a name that `liif models` lists")
-    return name, resolve_checkpoint(path)
+def _checkpoint_of_row(given: NamedCheckpoint) -> tuple[str, Path]:
+    if not given.name:
+        raise UserError(f"--checkpoint {given.file}: must be NAME=FILE, e.g. edsr-liif=weights.pth")
+    return given.name, resolve_checkpoint(given.file)

@@ -1,4 +1,4 @@
-"""`liif test`: one model on one set at one scale."""
+"""`liif test`: evaluate a model on a set of images at one scale."""
 
 import argparse
 import json
@@ -10,11 +10,12 @@ from pathlib import Path
 
 from liif.commands.device import device_argument, keep_freed_memory, select_device
 from liif.commands.options import (
-    check_target,
+    check_output,
     checkpoint_argument,
     config_arguments,
     inference_arguments,
     inference_options,
+    output_argument,
     scoring_arguments,
 )
 from liif.core.config_file import load_config
@@ -24,30 +25,28 @@ from liif.core.progress import progress_bar
 from liif.data.pairs import open_pairs
 from liif.data.paths import data_path
 from liif.evaluation.config import TestConfig
-from liif.evaluation.evaluate import Score, evaluate_distributed
+from liif.evaluation.evaluate import Score, evaluate_distributed, mean
 from liif.evaluation.protocols import get_protocol
 from liif.hub.pretrained import load
 from liif.images.convert import to_image
 from liif.images.rgb8 import write_image
 from liif.models.checkpoint import write_atomically
-from liif.training.validation import mean
 
-SUMMARY = "Score a model on a set of images."
 EXAMPLE = "--config configs/test-set5-x2.yaml"
 
-
 KEYS = ("psnr", "psnr_rgb", "psnr_y", "ssim", "bicubic")
-"""Of a Score, in result files."""
+"""Fields of a Score that are written to result files."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     config_arguments(parser)
     device_argument(parser)
-    checkpoint_argument(parser, "the configuration's")
+    checkpoint_argument(parser, "that of the configuration")
     inference_arguments(parser)
     scoring_arguments(parser)
-    parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the scores there")
-    parser.add_argument("--save-images", type=Path, metavar="DIR", help="write the results there")
+    output_argument(parser, "write the scores to this file, or update it", metavar="FILE.json")
+    text = "write the enlarged images to this folder, or update them"
+    parser.add_argument("--save-images", type=Path, metavar="DIR", help=text)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -55,11 +54,11 @@ def run(options: argparse.Namespace) -> int:
     checkpoint = options.checkpoint or _configured_checkpoint(config, options.config)
     device = select_device(options.device)
     keep_freed_memory(device)
-    by = inference_options(options)
-    if options.out:
-        check_target(options.out)
+    inference = inference_options(options)
+    if options.output:
+        check_output(options.output)
     if options.save_images:
-        check_target(options.save_images / "image.png")
+        check_output(options.save_images / "image.png")
     model = load(checkpoint, device)
     lr = config.published_lr
     pairs = open_pairs(
@@ -73,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
         found: list[Score] = []
         bar = progress_bar(total=len(pairs), unit="image")
         with bar:
-            for score in evaluate_distributed(team, model, pairs, protocol, by):
+            for score in evaluate_distributed(team, model, pairs, protocol, inference):
                 if options.save_images and score.sr is not None:
                     write_image(options.save_images / f"{score.name}.png", to_image(score.sr))
                 found.append(score._replace(pair=None, sr=None))
@@ -85,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
     y, x = config.scale
     title = f"{config.set} x{y:g}" + ("" if y == x else f",{x:g}")
     print(_score_line(f"mean {title}", found) + f"  protocol {config.protocol}")
-    if options.out:
+    if options.output:
         result = {
             "set": config.set,
             "scale": y if y == x else [y, x],
@@ -94,11 +93,11 @@ def run(options: argparse.Namespace) -> int:
             "images": [{"name": score.name, **_in_json([score])} for score in found],
             "lr": lr or "pillow-bicubic",
             "checkpoint": str(checkpoint),
-            "precision": by.precision,
-            "options": by.unusual,
+            "precision": inference.precision,
+            "options": inference.unusual,
             "seconds": round(time.perf_counter() - started, 3),
         }
-        write_atomically(options.out, (json.dumps(result, indent=1) + "\n").encode())
+        write_atomically(options.output, (json.dumps(result, indent=1) + "\n").encode())
     return 0
 
 
@@ -119,16 +118,16 @@ def _score_line(name: str, found: Sequence[Score]) -> str:
 
 
 def _configured_checkpoint(config: TestConfig, file: Path) -> Path:
-    """The checkpoint that a test's configuration names."""
+    """Return the checkpoint that a configuration names."""
     if config.checkpoint is None:
-        raise UserError(f"{file}: names no checkpoint; give one with --checkpoint FILE")
+        raise UserError(f"{file}: checkpoint: not set; use --checkpoint FILE")
     path = Path(config.checkpoint).expanduser()
     if path.exists():
         return path
-    trained_by = file.parent / f"{path.parent.name}.yaml"
-    if not trained_by.exists():
-        raise UserError(f"{file}: no checkpoint at {path}; give another with --checkpoint FILE")
+    training = file.parent / f"{path.parent.name}.yaml"
+    if not training.exists():
+        raise UserError(f"{file}: no checkpoint at {path}; use --checkpoint FILE for another")
     raise UserError(
         f"no checkpoint at {path}; train it with\n"
-        f"  python scripts/train.py --config {trained_by}\nor give another with --checkpoint FILE"
+        f"  python scripts/train.py --config {training}\nor use --checkpoint FILE for another"
     )

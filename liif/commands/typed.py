@@ -1,4 +1,4 @@
-"""Numbers as they are typed for sizes and parts of pictures: types for argparse."""
+"""Sizes, scales and regions as argparse types."""
 
 import argparse
 
@@ -7,7 +7,7 @@ from liif.figures.crops import Box
 
 
 def scale(text: str) -> tuple[float, float]:
-    """S or SY,SX as (vertical, horizontal)."""
+    """Parse S or SY,SX as (vertical, horizontal)."""
     try:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
@@ -18,16 +18,16 @@ def scale(text: str) -> tuple[float, float]:
 
 
 def size(text: str) -> Size:
-    """WIDTHxHEIGHT as (H, W)."""
-    width, by, height = text.lower().partition("x")
+    """Parse WIDTHxHEIGHT as (H, W)."""
+    width, times, height = text.lower().partition("x")
     sides = [int(s) if s.isascii() and s.isdecimal() else 0 for s in (width, height)]
-    if not by or not 1 <= min(sides) <= max(sides) <= 10**6:
+    if not times or not 1 <= min(sides) <= max(sides) <= 10**6:
         raise argparse.ArgumentTypeError(f"{text}: must be WIDTHxHEIGHT, e.g. 3840x2160")
     return sides[1], sides[0]
 
 
 def side(text: str) -> int:
-    """A number of pixels."""
+    """Parse a number of pixels."""
     side = int(text) if text.isascii() and text.isdecimal() else 0
     if not 1 <= side <= 10**6:
         raise argparse.ArgumentTypeError(f"{text}: must be a whole number of pixels")
@@ -35,7 +35,7 @@ def side(text: str) -> int:
 
 
 def crop(text: str) -> Window:
-    """X,Y,W,H, not necessarily whole."""
+    """Parse X,Y,W,H, fractions allowed."""
     try:
         x, y, w, h = (float(part) for part in text.split(","))
     except ValueError:
@@ -46,9 +46,9 @@ def crop(text: str) -> Window:
 
 
 def box(text: str) -> Box:
-    """X,Y,W,H in whole pixels."""
+    """Parse X,Y,W,H in whole pixels."""
     y, x, h, w = crop(text)
     box = Box(int(x), int(y), int(w), int(h))
     if (x, y, w, h) != box:
-        raise argparse.ArgumentTypeError(f"{text}: must be whole numbers")
+        raise argparse.ArgumentTypeError(f"{text}: must be whole pixels: left, top, width, height")
     return box

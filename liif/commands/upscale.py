@@ -1,4 +1,4 @@
-"""`liif upscale`: pictures in, pictures of any size out."""
+"""`liif upscale`: enlarge photographs, folders of them and animations to any size."""
 
 import argparse
 import glob
@@ -13,10 +13,12 @@ from tqdm import tqdm
 
 from liif.commands.device import device_argument, select_device
 from liif.commands.options import (
-    check_target,
+    check_output,
     checkpoint_argument,
     inference_arguments,
     inference_options,
+    output_argument,
+    overwrite_argument,
 )
 from liif.commands.typed import box, crop, scale, side, size
 from liif.core.distributed import Team, joined
@@ -42,86 +44,75 @@ from liif.inference.enlarge import enlarged
 from liif.inference.predict import InferenceOptions
 from liif.models.model import SRModel
 
-SUMMARY = "Enlarge pictures to any size."
-EXAMPLE = "photo.jpg large.png --scale 3.7"
+EXAMPLE = "photo.jpg -o large.png --scale 3.7"
 
-Bar = tqdm  # its type takes a parameter for type checkers only
+Bar = tqdm  # only the stubs make it generic: tqdm[...] fails at run time
 log = logging.getLogger("liif")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    text = "pictures, folders of them (with all below) and patterns such as 'photos/*.jpg'. Of two "
-    text += "paths without --output the second is the result's, if nothing is there yet"
-    parser.add_argument("input", nargs="+", help=text)
-    text = "a file; a folder (it exists, ends in / or has no suffix), in which results keep their "
-    text += "names; or a pattern of {%s} (default: %s, beside the picture). The suffix chooses the "
-    text += "format: %s. What is there already counts as done"
+    text = "images, folders of images (recursive) or patterns such as 'photos/*.jpg'"
+    parser.add_argument("input", nargs="+", type=Path, help=text)
+    text = "file; folder (exists, ends in / or has no suffix), where results keep the names of "
+    text += "the inputs; or pattern of {%s} (default: %s next to the input). The suffix selects "
+    text += "the format: %s. Existing results in folders are skipped"
     text %= "}, {".join(FIELDS), BESIDE, " ".join(TARGETS)
-    parser.add_argument("--output", metavar="PLACE", help=text)
-    text = "make anew what is there already; never a picture that is an input"
-    parser.add_argument("--overwrite", action="store_true", help=text)
+    output_argument(parser, text, metavar="PATH", kind=str)
+    overwrite_argument(parser)
     device_argument(parser)
     checkpoint_argument(parser, DEFAULT)
-    text = "factor (height, width); where it is 1 or less, that side is reduced by antialiased "
-    text += "bicubic instead of the model"
+    text = "scale factor, or factors of height and width; a side scaled by 1 or less is resized "
+    text += "by antialiased bicubic instead of the model"
     parser.add_argument("--scale", type=scale, metavar="S or SY,SX", help=text)
-    parser.add_argument("--size", type=size, metavar="WxH", help="size of the result in pixels")
-    parser.add_argument("--width", type=side, metavar="N", help="its width; height in proportion")
-    parser.add_argument("--height", type=side, metavar="N", help="its height; width in proportion")
-    text = "only this part of the picture (upright), in its own pixels, fractions included"
+    parser.add_argument("--size", type=size, metavar="WxH", help="output size in pixels")
+    parser.add_argument("--width", type=side, metavar="N", help="output width; keeps the ratio")
+    parser.add_argument("--height", type=side, metavar="N", help="output height; keeps the ratio")
+    text = "enlarge only this region of the upright image, in input pixels, fractions allowed"
     parser.add_argument("--crop", type=crop, metavar="X,Y,W,H", help=text)
-    text = "bits per channel (default: the picture's own where the format holds them)"
+    text = "bits per channel (default: those of the input where the format supports them)"
     parser.add_argument("--bits", type=int, choices=(8, 16), help=text)
     inference_arguments(parser)
-    text = "write a picture of parts of the input beside bicubic and the model; without --output "
-    text += "nothing else is written"
+    text = "write a sheet that compares input, bicubic and the model on some regions; without "
+    text += "--output, nothing else is written"
     parser.add_argument("--compare", type=Path, metavar="FILE.png", help=text)
-    text = (
-        "a part to compare, in the input's pixels; repeat it for more (default: chosen by detail)"
-    )
+    text = "region to compare, in input pixels; repeatable (default: regions rich in detail)"
     parser.add_argument("--box", type=box, action="append", metavar="X,Y,W,H", help=text)
-    text = "what the result should be, for --compare: shown beside, with PSNR; gives the size, too"
+    text = "ground truth for --compare: shown and scored with PSNR; also sets the output size"
     parser.add_argument("--reference", type=Path, metavar="HR.png", help=text)
 
 
 def run(options: argparse.Namespace) -> int:
-    by, asked = inference_options(options), _asked(options)
+    inference, spec = inference_options(options), _output_spec(options)
     device = select_device(options.device)
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is damaged is told in our words
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # our errors say what is damaged
     with joined(device) as team:
-        paths, place = _paths(options)
-        where = output(place, paths)
+        paths: list[Path] = options.input
+        _check_second_path(paths, options.output)
+        where = output(options.output, paths)
         pictures = inputs(paths, where.folder)
         if options.compare:
-            check_target(options.compare)
+            _check_comparison(options, pictures)
         planned = Plan([], [], 0)
-        if place is not None or not options.compare:
-            planned = _possible(plan(pictures, where, asked, overwrite=options.overwrite))
+        if options.output is not None or not options.compare:
+            planned = _without_unwritable(plan(pictures, where, spec, overwrite=options.overwrite))
         jobs, failures, done = team.gather(planned)[0]
         if jobs or options.compare:
             model = load(options.checkpoint, device)
-            if options.compare:
-                _compare(options, pictures, model, asked, by, team)
-            failures += _do_all(team, model, jobs, asked, options.bits, by)
-        return _told(failures, done, len(pictures))
+            if options.compare and team.leads:
+                _compare(options, pictures[0].path, model, spec, inference)
+            failures += _enlarge_all(team, model, jobs, spec, options.bits, inference)
+        return _report(failures, done, len(pictures))
 
 
-def _paths(options: argparse.Namespace) -> tuple[list[Path], str | None]:
-    """What is to be enlarged, and where to."""
-    names: list[str] = options.input
-    paths = [Path(name) for name in names]
-    if options.output is not None or len(names) != 2:
-        return paths, options.output
-    if os.path.lexists(names[1]):
-        kind = "is a folder" if paths[1].is_dir() else "exists"
-        raise UserError(
-            f"{names[1]}: {kind} already; for the result there, say --output {names[1]}, with "
-            "--overwrite for a file; to enlarge it as well, say with --output where to"
-        )
-    return (paths, None) if glob.has_magic(names[1]) else (paths[:1], names[1])
+def _check_second_path(paths: Sequence[Path], place: str | None) -> None:
+    """Raise UserError where a path looks like the name of a result given without -o."""
+    if place is None and len(paths) == 2:
+        second = paths[1]
+        if not os.path.lexists(second) and not glob.has_magic(str(second)):
+            raise UserError(f"{second}: no such input; to name the result, use -o {second}")
 
 
-def _asked(options: argparse.Namespace) -> OutputSpec:
+def _output_spec(options: argparse.Namespace) -> OutputSpec:
     size, width, height = options.size, options.width, options.height
     given = [options.scale, size, width, height]
     if sum(each is not None for each in given) != 1 and not (
@@ -129,42 +120,52 @@ def _asked(options: argparse.Namespace) -> OutputSpec:
     ):
         raise UserError("give one of --scale, --size, --width and --height")
     if not options.compare and (options.box or options.reference):
-        raise UserError("--box and --reference belong to --compare")
+        raise UserError("--box and --reference require --compare")
     if options.compare and options.crop:
-        raise UserError("--compare takes --box instead of --crop")
+        raise UserError("--compare and --crop exclude each other; use --box")
     if options.reference and given == [None] * 4:
         size = photo_size(options.reference)
     height, width = size or (height, width)
     return OutputSpec(options.scale, height, width, options.crop)
 
 
-def _possible(planned: Plan) -> Plan:
-    """Without what cannot be written."""
+def _check_comparison(options: argparse.Namespace, pictures: Sequence[Input]) -> None:
+    """Raise UserError for several inputs and for a sheet that must not or cannot be written."""
+    if len(pictures) != 1:
+        raise UserError(f"--compare: takes one image, not {len(pictures)}")
+    for used in (pictures[0].path, options.reference):
+        if used and os.path.realpath(used) == os.path.realpath(options.compare):
+            raise UserError(f"--compare {options.compare}: is an input; choose another name")
+    check_output(options.compare, overwrite=options.overwrite)
+
+
+def _without_unwritable(planned: Plan) -> Plan:
+    """Move jobs whose target cannot be written to the failures."""
     jobs, failures = list(planned.jobs), list(planned.failures)
     for job in planned.jobs:
         try:
-            check_target(job.target)
+            check_output(job.target)
         except UserError as error:
             failures.append(str(error))
             jobs.remove(job)
     return Plan(jobs, failures, planned.done)
 
 
-def _do_all(
+def _enlarge_all(
     team: Team,
     model: SRModel,
     jobs: Sequence[Job],
-    asked: OutputSpec,
+    spec: OutputSpec,
     bits: int | None,
-    by: InferenceOptions,
+    inference: InferenceOptions,
 ) -> list[str]:
-    """What went wrong."""
+    """Enlarge all pictures and return the errors."""
     failures: list[str] = []
     total = sum(job.size[0] * job.size[1] for job in jobs)
     with progress_bar(total=total, unit="px", unit_scale=True) as bar:
         for job in jobs:
             try:
-                _do(team, model, job, asked, bits, by, bar)
+                _enlarge(team, model, job, spec, bits, inference, bar)
             except UserError as error:
                 failures.append(str(error))
                 if len(jobs) > 1:
@@ -172,17 +173,17 @@ def _do_all(
     return failures
 
 
-def _do(
+def _enlarge(
     team: Team,
     model: SRModel,
     job: Job,
-    asked: OutputSpec,
+    spec: OutputSpec,
     bits: int | None,
-    by: InferenceOptions,
+    inference: InferenceOptions,
     bar: Bar,
 ) -> None:
     """Enlarge one picture, or all frames of an animation. Raises UserError."""
-    frames = _agreed(team, job.picture.path)
+    frames = _read_in_step(team, job.picture.path)
     first = next(frames)
     is_moving = first.frames > 1 and holds_animation(job.target)
     layout = Layout(4, 8) if is_moving else layout_for(job.target, job.size, first, bits)
@@ -190,7 +191,7 @@ def _do(
     bar.total += (first.frames - 1) * job.size[0] * job.size[1] if is_moving else 0
 
     def strips(photo: Photo) -> Iterator[Samples]:
-        for strip in enlarged(model, photo, asked, layout, by, team):
+        for strip in enlarged(model, photo, spec, layout, inference, team):
             yield strip
             bar.update(strip.shape[0] * strip.shape[1])
 
@@ -199,25 +200,26 @@ def _do(
         for photo in photos:
             list(strips(photo))
     elif is_moving:
-        made = ((np.concatenate(list(strips(photo))), photo) for photo in photos)
-        write_animation(job.target, job.size, made)
+        animation = ((np.concatenate(list(strips(photo))), photo) for photo in photos)
+        write_animation(job.target, job.size, animation)
     else:
         if first.frames > 1:
-            log.warning("%s: only the first of %d frames", job.target, first.frames)
+            log.warning("%s: first of %d frames only", job.target, first.frames)
         if layout.bits < first.bits and bits is None:
-            log.warning("%s: 8 of %d bits; .png and .tif hold them", job.target, first.bits)
-        made = strips(first)
+            text = "%s: reduced from %d to 8 bits; .png and .tif keep them"
+            log.warning(text, job.target, first.bits)
+        result = strips(first)
         try:
-            write_photo(job.target, job.size, layout, made, first)
+            write_photo(job.target, job.size, layout, result, first)
         except UserError:
             if team.size > 1:
-                list(made)  # what the other processes have made is on its way
+                list(result)  # receive what the other processes have sent
             raise
     log.info("%s: %d×%d px", job.target, job.size[1], job.size[0])
 
 
-def _agreed(team: Team, path: Path) -> Iterator[Photo]:
-    """As `read_photo`; if one process cannot, none goes on."""
+def _read_in_step(team: Team, path: Path) -> Iterator[Photo]:
+    """Like `read_photo`, but raises in all processes if it fails in one."""
     photos = read_photo(path)
     while True:
         photo = error = None
@@ -232,10 +234,9 @@ def _agreed(team: Team, path: Path) -> Iterator[Photo]:
         yield photo
 
 
-def _told(failures: Sequence[str], done: int, count: int) -> int:
+def _report(failures: Sequence[str], done: int, count: int) -> int:
     if done:
-        text = "%d of %d were done already; --overwrite makes them anew"
-        log.info(text, done, count)
+        log.info("%d of %d exist already and were skipped; --overwrite replaces them", done, count)
     if failures and count == 1:
         raise UserError(failures[0])
     if failures:
@@ -246,21 +247,15 @@ def _told(failures: Sequence[str], done: int, count: int) -> int:
 
 def _compare(
     options: argparse.Namespace,
-    pictures: Sequence[Input],
+    path: Path,
     model: SRModel,
-    asked: OutputSpec,
-    by: InferenceOptions,
-    team: Team,
+    spec: OutputSpec,
+    inference: InferenceOptions,
 ) -> None:
-    if len(pictures) != 1:
-        raise UserError(f"--compare is for one picture, not {len(pictures)}")
-    if not team.leads:
-        return
-    path: Path = pictures[0].path
     photo = next(read_photo(path))
     reference = next(read_photo(options.reference)) if options.reference else None
     sheet, scores = comparison(
-        model, photo, asked.target(photo.size), path.name, options.box, reference, by
+        model, photo, spec.target(photo.size), path.name, options.box, reference, inference
     )
     write_image(options.compare, sheet)
     log.info("%s: %s", options.compare, scores)

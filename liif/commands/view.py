@@ -1,4 +1,4 @@
-"""`liif view`: a picture as the continuous function that it is, in the browser."""
+"""`liif view`: explore an image at any scale in the browser."""
 
 import argparse
 import socket
@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 
 from liif.commands.device import device_argument, keep_freed_memory, select_device
-from liif.commands.options import CHECKPOINT
+from liif.commands.options import NamedCheckpoint, checkpoints_argument
 from liif.core.errors import UserError
 from liif.hub.catalog import DEFAULT
 from liif.hub.pretrained import load, resolve_checkpoint
 from liif.models.model import Precision, SRModel
+from liif.models.precision import PRECISIONS
 
-SUMMARY = "Look at a picture at any scale, in the browser."
 EXAMPLE = "photo.jpg"
 
 PHOTO = Path(__file__).parent.parent / "photos" / "test" / "kitten.webp"
@@ -23,16 +23,16 @@ PORTS = range(8642, 8662)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    text = "a picture (default: a photograph of ours); more can be dropped on the page"
+    text = "image to show (default: a bundled photograph); drop others on the page"
     parser.add_argument("input", type=Path, nargs="?", default=PHOTO, help=text)
     device_argument(parser)
-    text = f"{CHECKPOINT} (default: {DEFAULT}); give it twice to compare two"
-    parser.add_argument("--checkpoint", type=Path, action="append", metavar="NAME|FILE", help=text)
-    text = "default: bf16 where the machine has units for it (loss < 0.01 dB)"
-    parser.add_argument("--precision", choices=("float32", "bf16"), help=text)
-    text = f"of this machine, 127.0.0.1 (default: the first free one from {PORTS[0]})"
+    text = f"model and its label on the page; give two to compare them (default: {DEFAULT})"
+    checkpoints_argument(parser, text)
+    text = "default: bf16 on hardware with bf16 units (loss < 0.01 dB), else float32"
+    parser.add_argument("--precision", choices=PRECISIONS, help=text)
+    text = f"port on 127.0.0.1 (default: the first free one from {PORTS[0]})"
     parser.add_argument("--port", type=_port, metavar="N", help=text)
-    parser.add_argument("--no-browser", action="store_true", help="print the address only")
+    parser.add_argument("--no-browser", action="store_true", help="only print the address")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -43,7 +43,10 @@ def run(options: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         needed = f"the viewer needs {error.name}: pip install 'liif[view]'"
         raise UserError(needed) from None
-    checkpoints = [resolve_checkpoint(name) for name in options.checkpoint or [None]]
+    checkpoints = [
+        NamedCheckpoint(name, resolve_checkpoint(file))
+        for name, file in options.checkpoint or [("", None)]
+    ]
     device = select_device(options.device)
     precision: Precision = options.precision or _fastest(device)
     picture = read_picture(options.input, options.input.name)
@@ -54,37 +57,38 @@ def run(options: argparse.Namespace) -> int:
     port = listener.getsockname()[1]
     address = f"http://127.0.0.1:{port}/"
     print(f"{options.input.name}: {address} (Ctrl-C to stop)", flush=True)
-    if not options.no_browser:  # which may wait for a browser in the terminal to end
+    if not options.no_browser:  # a thread: a text browser returns only when it is closed
         threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
     server_of(viewer.app(port)).run(sockets=[listener])
     return 0
 
 
-def _models(checkpoints: list[Path], device: torch.device) -> dict[str, SRModel]:
-    """By the names of their files, made different."""
+def _models(checkpoints: list[NamedCheckpoint], device: torch.device) -> dict[str, SRModel]:
+    """Load the models by their labels; primes tell equal labels apart."""
     models: dict[str, SRModel] = {}
-    for path in checkpoints:
-        name = next(n for i in range(99) if (n := path.stem + i * "′") not in models)
-        models[name] = load(path, device)
+    for label, path in checkpoints:
+        label = label or path.stem
+        label = next(n for i in range(99) if (n := label + i * "′") not in models)
+        models[label] = load(path, device)
     return models
 
 
 def _fastest(device: torch.device) -> Precision:
-    """bf16 but on processors that have no units for it."""
+    """Return bf16, but float32 on CPUs without bf16 units."""
     cpu = torch.cpu
     units = cpu._is_avx512_bf16_supported, cpu._is_amx_tile_supported  # pyright: ignore
     return "bf16" if device.type != "cpu" or any(has() for has in units) else "float32"
 
 
 def _listener(port: int | None) -> socket.socket:
-    """A socket of this machine that nobody else can reach."""
+    """Listen on the loopback interface, which other machines cannot reach."""
     for candidate in PORTS if port is None else (port,):
         try:
             return socket.create_server(("127.0.0.1", candidate))
         except OSError:
             continue
     taken = f"{PORTS[0]} to {PORTS[-1]} are all" if port is None else f"{port} is"
-    raise UserError(f"--port: {taken} taken; choose another")
+    raise UserError(f"--port: {taken} taken; choose another port")
 
 
 def _port(text: str) -> int:

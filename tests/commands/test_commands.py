@@ -1,36 +1,34 @@
-"""What every command owes: help for newcomers, one line for a mistake, 130 for Ctrl-C."""
+"""All commands: help, old spellings, exit status, Ctrl-C, broken pipes, completion, scripts."""
 
 import argparse
 import os
+import re
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
-import yaml
-from helpers.models import TINY
+from helpers import processes
+from helpers.paths import ROOT
 
-from liif import cli
-from liif.cli import COMMANDS, main
+import liif
+from liif.cli import COMMANDS, _parser, main
 from liif.commands import completion
 from liif.core.errors import UserError
 
-NAMES = sorted(COMMANDS)
+MODULES = {name: import_module(f"liif.commands.{name}") for name in COMMANDS}
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def example(name):
     """A command's own example as arguments, without what the shell would do with its output."""
-    words = shlex.split(COMMANDS[name].EXAMPLE)
+    words = shlex.split(MODULES[name].EXAMPLE)
     return [name, *(words[: words.index(">")] if ">" in words else words)]
 
 
@@ -41,137 +39,180 @@ def parsers(parser, name="liif"):
             yield from parsers(inner, f"{name} {sub}")
 
 
-def start(*arguments, **options):
-    """A command in a process of its own."""
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
-    pipes["env"] = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
-    return subprocess.Popen([sys.executable, "-m", "liif", *map(str, arguments)], **pipes)
-
-
 # Help
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_help_has_a_summary_and_an_example(name, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "300")
     with pytest.raises(SystemExit) as stopped:
         main([name, "--help"])
     assert stopped.value.code == 0
     out = capsys.readouterr().out
-    assert out.startswith(f"usage: liif {name}")
-    assert COMMANDS[name].SUMMARY in out
-    assert f"example: liif {name} {COMMANDS[name].EXAMPLE}" in out
+    assert out.startswith(f"usage: liif {name}") and COMMANDS[name] in out
+    assert f"example: liif {name} {MODULES[name].EXAMPLE}" in out
 
 
-def test_the_help_of_liif_lists_every_command(capsys):
+def test_the_help_of_liif_lists_every_command(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
     with pytest.raises(SystemExit):
         main(["--help"])
-    out = capsys.readouterr().out
-    assert all(f"\n    {name}" in out for name in NAMES)
+    out = " ".join(capsys.readouterr().out.split())
+    assert all(f" {name} {summary}" in out for name, summary in COMMANDS.items())
 
 
-PARSERS = dict(parsers(cli._parser()))
+def test_every_file_of_the_commands_is_listed_or_shared():
+    shared = {"__init__", "device", "options", "typed"}
+    files = {path.stem for path in Path(liif.__file__).parent.glob("commands/*.py")}
+    assert files - shared == set(COMMANDS)
+
+
+def test_the_help_of_liif_imports_nothing_heavy():
+    code = (
+        "import sys; from liif.cli import main\n"
+        "try: main(['--help'])\n"
+        "finally: print(*{'torch', 'numpy', 'pydantic', 'PIL', 'yaml', 'tqdm'} & {*sys.modules},"
+        " file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "\n") and "upscale" in done.stdout
+
+
+PARSERS = dict(parsers(_parser()))
 
 
 @pytest.mark.parametrize("name", PARSERS)
-def test_every_option_says_what_it_is(name):
+def test_every_option_has_a_help_text(name):
     parser, commands = PARSERS[name], argparse._SubParsersAction
     silent = [a.dest for a in parser._actions if not a.help and not isinstance(a, commands)]
     assert silent == [], f"{name}: no help for {silent}"
     assert parser.description
 
 
-@pytest.mark.parametrize("name", NAMES)
+def test_one_name_for_the_same_option():
+    for name, parser in PARSERS.items():
+        options = {option for action in parser._actions for option in action.option_strings}
+        assert not options & {"--out", "--model", "--weights", "--force"}, name
+        assert ("-o" in options) == ("--output" in options), name
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_examples_can_be_typed(name):
-    assert cli._parser().parse_args(example(name)).run is COMMANDS[name].run
+    assert _parser().parse_args(example(name)).run is MODULES[name].run
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("test --config c.yaml --out r.json", "test --config c.yaml -o r.json"),
+        ("tables --table div2k --out d", "tables --table div2k --output d"),
+        ("plot psnr r.json --out a.png --out b.pdf", "plot psnr r.json -o a.png -o b.pdf"),
+        ("convert a.pth b.pt", "convert --checkpoint a.pth -o b.pt"),
+        ("export a.pth --format torch --out d", "export --checkpoint a.pth --format torch -o d"),
+        ("export --format torch --out d a.pth", "export --checkpoint a.pth --format torch -o d"),
+    ],
+)
+def test_spellings_of_version_0_1(old, new):
+    old, new = (vars(_parser().parse_args(line.split())) for line in (old, new))
+    assert {**old, "parser": None} == {**new, "parser": None}
 
 
 # Exit status
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_wrong_option_is_one_line(name, refused):
-    message = refused(*example(name), "--no-such-option")
-    reason, pointer = message.splitlines()
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_unknown_option_is_one_line(name, refused):
+    reason, pointer = refused(*example(name), "--no-such-option").splitlines()
     assert reason == "error: unrecognized arguments: --no-such-option"
     assert pointer.startswith("see liif") and pointer.endswith("--help")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_ctrl_c_is_130(name, cli, monkeypatch):
     def interrupted(options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(COMMANDS[name], "run", interrupted)
+    monkeypatch.setattr(MODULES[name], "run", interrupted)
     assert cli(*example(name)) == (130, "", "interrupted\n")
 
 
-def interrupt(process, ready):
-    """SIGINT as soon as `ready()`; the exit status and what was said."""
-    end = time.time() + 120
-    while not ready():
-        assert process.poll() is None, process.communicate()
-        assert time.time() < end
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=120)
-    assert "Traceback" not in err
-    return process.returncode, err
+# Processes of their own
+
+
+def start(*command, **options):
+    pipes = {"stdout": processes.PIPE, "stderr": processes.PIPE, **options}
+    pipes["env"] = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    return processes.Popen([sys.executable, *map(str, command)], **pipes)
+
+
+def test_a_script_passes_the_exit_status_on(folder):
+    script, config = ROOT / "scripts" / "test.py", ROOT / "configs" / "test-set5-x4.yaml"
+    process = start(script, "--config", config, "--checkpoint", "no.pt")
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, out) == (1, "")
+    assert err == "error: no.pt: no such checkpoint file\n"
 
 
 def test_an_interrupted_enlargement_leaves_nothing(photos, folder, tiny_checkpoint):
     use = ("--checkpoint", tiny_checkpoint, "--size", "20000x20000")
-    process = start("upscale", photos / "a.png", folder / "out" / "x.png", *use)
-    status, err = interrupt(process, lambda: list(folder.glob("out/.*.tmp")))
-    assert (status, err.splitlines()[-1]) == (130, "interrupted")
+    command = ("-m", "liif", "upscale", photos / "a.png", "-o", folder / "out" / "x.png", *use)
+    process = start(*command)
+    try:
+        end = time.monotonic() + 120
+        while not list(folder.glob("out/.*.tmp")):
+            assert process.poll() is None and time.monotonic() < end
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert "Traceback" not in err
+    assert (process.returncode, err.splitlines()[-1]) == (130, "interrupted")
     assert os.listdir("out") == []
 
 
-def test_an_interrupted_training_is_saved(photos, folder):
-    data = {"sampling": "random-scale", "images": "photos", "cache": "none", "patch": 8}
-    config = {"model": TINY, "train_data": {**data, "queries": 16}, "data_root": str(folder)}
-    Path("r.yaml").write_text(yaml.safe_dump({**config, "batch_size": 1, "workers": 0}))
-    process = start("train", "--config", "r.yaml", "--set", "log_every=1")
-    log = folder / "runs/r/metrics.jsonl"
-    status, err = interrupt(process, lambda: log.exists() and log.stat().st_size)
-    assert status == 130 and "to go on: " in err
-    assert Path("runs/r/last.pt").exists()
-
-
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["tables", "--help"], ["download", "--list"], ["data", "check"]]
-)
-def test_nobody_listening_is_no_traceback(arguments, folder):
+@pytest.mark.parametrize("arguments", [["--help"], ["data", "check"]])
+def test_a_closed_pipe_is_no_traceback(arguments):
     Path("configs").mkdir()
     Path("configs/x.yaml").write_text("a: 1\n")
     read, write = os.pipe()
     os.close(read)
-    process = start(*arguments, stdout=write)
+    process = start("-m", "liif", *arguments, stdout=write)
     os.close(write)
     _, err = process.communicate(timeout=120)
     assert err == "" and process.returncode in (0, 1)
+
+
+# Shell scripts
+
+BASH_4 = re.compile(
+    r"mapfile|readarray|coproc|(declare|local|typeset) -\w*[An]|\$\{\w+[,^]|\|&|&>>|globstar"
+)
+SCRIPTS = [path for pattern in ("*/*.sh", ".ci/run") for path in sorted(ROOT.glob(pattern))]
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_shell_scripts_use_bash_3_2(path):
+    """macOS has bash 3.2."""
+    code = re.sub(r"(?m)(^| )#.*$", "", path.read_text())
+    assert not BASH_4.search(code)
+    if path.name == "reproduce.sh":  # its lists may be empty, in an array an error under set -u
+        assert "[@]" not in code
 
 
 # Completion
 
 
 @pytest.fixture
-def script(capsys):
+def script(cli):
     pytest.importorskip("shtab", reason='needs pip install "liif[completion]"')
-    parser = cli._parser()
-    parser.set_defaults(parser=parser)
-
-    def print_script(shell):
-        completion.run(argparse.Namespace(shell=shell, parser=parser))
-        return capsys.readouterr().out
-
-    return print_script
+    return lambda shell: cli("completion", shell)[1]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_knows_commands_options_and_values(script, shell):
     text = script(shell)
-    for word in ("upscale", "tables", "self-ensemble", "bf16", "crops"):
+    for word in (*COMMANDS, "self-ensemble", "output", "overwrite", "bf16", "crops"):
         assert word in text
     if shutil.which(shell):
         subprocess.run([shell, "-n"], input=text, text=True, check=True, timeout=60)
@@ -185,7 +226,9 @@ def test_completion_knows_commands_options_and_values(script, shell):
         ("upscale --pre", ["--precision"]),
         ("upscale --precision b", ["bf16"]),
         ("upscale --checkpoint mod", ["model one.pt"]),
-        ("convert mod", ["model one.pt"]),
+        ("convert --checkpoint mod", ["model one.pt"]),
+        ("view --checkpoint mod", ["model one.pt"]),
+        ("upscale mod", ["model one.pt"]),
         ("plot cr", ["crops"]),
     ],
 )

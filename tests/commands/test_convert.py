@@ -1,4 +1,4 @@
-"""`liif convert`: the same outputs in every format."""
+"""`liif convert`: identical outputs in every format; existing files are not replaced."""
 
 from pathlib import Path
 
@@ -25,14 +25,33 @@ def test_convert_round_trip_gives_identical_outputs(cli, refused, tiny_checkpoin
         "sd": {k.replace("decoder.mlp.", "imnet."): v for k, v in content["weights"].items()},
     }  # fmt: skip
     torch.save({"model": official, "optimizer": {}, "epoch": 3}, "a.pth")
-    assert cli("convert", "a.pth", "a.safetensors")[0] == 0
-    assert cli("convert", "a.safetensors", "b.pt")[0] == 0
+    assert cli("convert", "--checkpoint", "a.pth", "-o", "a.safetensors")[0] == 0
+    assert cli("convert", "--checkpoint", "a.safetensors", "--output", "b.pt")[0] == 0
     lr = to_tensor(texture(9, 11))
     wanted = load_checkpoint(tiny_checkpoint).upscale(lr, scale=2.7)
     for name in ("a.pth", "a.safetensors", "b.pt"):
         assert torch.equal(load_checkpoint(name).upscale(lr, scale=2.7), wanted)
-    before = Path("b.pt").read_bytes()
-    assert "b.pt: exists already" in refused("convert", "a.pth", "b.pt")
-    assert Path("b.pt").read_bytes() == before
-    assert "c.onnx: must end in .safetensors or .pt" in refused("convert", "a.pth", "c.onnx")
-    assert "no.pth: no such checkpoint file" in refused("convert", "no.pth", "c.pt")
+    assert "c.onnx: must end in .safetensors or .pt" in refused("convert", "-o", "c.onnx")
+    missing = refused("convert", "--checkpoint", "no.pth", "-o", "c.pt")
+    assert "no.pth: no such checkpoint file" in missing
+
+
+def test_an_existing_file_needs_overwrite(cli, refused, tiny_checkpoint):
+    Path("b.pt").write_text("mine")
+    Path("input.pt").write_bytes(tiny_checkpoint.read_bytes())
+    convert = ("convert", "--checkpoint", "input.pt", "-o")
+    assert "b.pt: exists already; --overwrite replaces it" in refused(*convert, "b.pt")
+    assert Path("b.pt").read_text() == "mine"
+    assert cli(*convert, "b.pt", "--overwrite")[0] == 0
+    assert load_checkpoint("b.pt").halo == load_checkpoint("input.pt").halo
+    assert "input.pt: is the input" in refused(*convert, "input.pt", "--overwrite")
+    assert Path("input.pt").read_bytes() == tiny_checkpoint.read_bytes()
+
+
+def test_an_existing_export_needs_overwrite(cli, refused, tiny_checkpoint):
+    export = ("export", "--checkpoint", tiny_checkpoint, "--format", "torch", "-o", "out")
+    assert cli(*export)[0] == 0
+    before = {path: path.stat().st_mtime_ns for path in Path("out").iterdir()}
+    assert "out/encoder.pt2: exists already; --overwrite replaces it" in refused(*export)
+    assert {path: path.stat().st_mtime_ns for path in Path("out").iterdir()} == before
+    assert cli(*export, "--overwrite")[0] == 0

@@ -1,4 +1,4 @@
-"""Data, checkpoints and places for results that are not as they should be: one line each."""
+"""Damaged or missing data and checkpoints, outputs that cannot be written: one line each."""
 
 import os
 import pickle
@@ -64,7 +64,7 @@ def test_images_smaller_than_the_crop(refused, training):
     assert "a.png (60×40 px)" in message and "crop of 44×44 px" in message
 
 
-def test_lr_and_hr_that_do_not_match(refused, scoring):
+def test_lr_and_hr_images_that_do_not_match(refused, scoring):
     lr = ("test", "--config", scoring, "--set", "lr=lr")
     write_image(Path("lr/ax2.png"), texture(20, 30))
     write_image(Path("lr/bx2.png"), texture(22, 25))
@@ -94,8 +94,8 @@ def test_a_checkpoint_cannot_run_code(refused, scoring, name, save):
     save({"model": {"name": "liif", "args": {}, "sd": Bomb()}}, bomb)
     for command in (
         ("test", "--config", scoring, "--checkpoint", bomb),
-        ("upscale", "photos/a.png", "out.png", "--scale", "2", "--checkpoint", bomb),
-        ("convert", bomb, "out.pt"),
+        ("upscale", "photos/a.png", "-o", "out.png", "--scale", "2", "--checkpoint", bomb),
+        ("convert", "--checkpoint", bomb, "-o", "out.pt"),
     ):
         assert "bomb" in refused(*command)
         assert not Path("exploded").exists()
@@ -103,7 +103,7 @@ def test_a_checkpoint_cannot_run_code(refused, scoring, name, save):
     assert Path("exploded").exists()  # it would have
 
 
-def test_checkpoints_that_are_none(refused, scoring, tiny_checkpoint):
+def test_invalid_checkpoints(refused, scoring, tiny_checkpoint):
     content = tiny_checkpoint.read_bytes()
     Path("truncated.pt").write_bytes(content[: len(content) // 2])
     Path("empty.pt").write_bytes(b"")
@@ -137,7 +137,7 @@ def test_a_missing_checkpoint_says_what_trains_it(refused, scoring, training):
     message = refused(*missing)
     assert "no checkpoint at runs/r/last.pt" in message and "scripts/train.py" not in message
     message = refused("test", "--config", scoring, "--set", "checkpoint=null")
-    assert "t.yaml: names no checkpoint; give one with --checkpoint" in message
+    assert "t.yaml: checkpoint: not set; use --checkpoint FILE" in message
 
 
 # Results that cannot be written
@@ -145,15 +145,14 @@ def test_a_missing_checkpoint_says_what_trains_it(refused, scoring, training):
 
 def test_results_that_cannot_be_written_are_found_before_the_work(refused, scoring, capsys):
     Path("file").write_text("mine")
-    upscale = ("upscale", "photos/a.png")
-    use = ("--scale", "2", "--checkpoint", yaml.safe_load(scoring.read_text())["checkpoint"])
+    use = ("--checkpoint", yaml.safe_load(scoring.read_text())["checkpoint"], "-o")
     for command in (
-        ("test", "--config", scoring, "--out", "file/result.json"),
-        ("test", "--config", scoring, "--out", "photos"),
+        ("test", "--config", scoring, "-o", "file/result.json"),
+        ("test", "--config", scoring, "-o", "photos"),
         ("test", "--config", scoring, "--save-images", "file"),
-        (*upscale, "file/out.png", *use),
-        (*upscale, "photos", *use),
-        ("convert", use[-1], "file/out.pt"),
+        ("upscale", "photos/a.png", "--scale", "2", *use, "file/out.png"),
+        ("convert", *use, "file/out.pt"),
+        ("export", *use, "file"),
     ):
         message = refused(*command)
         assert "cannot be written" in message or "is a folder" in message
@@ -161,7 +160,9 @@ def test_results_that_cannot_be_written_are_found_before_the_work(refused, scori
     assert Path("file").read_text() == "mine"
 
 
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder nobody can write to")
-def test_a_folder_that_nobody_can_write_to(refused, scoring):
-    message = refused("test", "--config", scoring, "--out", "/proc/liif/result.json")
+@pytest.mark.skipif(
+    not Path("/proc/self").exists(), reason="needs /proc"
+)
+def test_a_folder_without_write_permission(refused, scoring):
+    message = refused("test", "--config", scoring, "-o", "/proc/liif/result.json")
     assert "/proc/liif/result.json: cannot be written" in message

@@ -1,0 +1,67 @@
+"""Command lines that cannot work: status 1 and one line that says why, never a traceback."""
+
+import io
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.usefixtures("folder")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["tset"], "invalid choice: 'tset'"),
+        (["test"], "the following arguments are required: --config"),
+        (["train"], "the following arguments are required: --config"),
+        (["test", "--config"], "--config: expected one argument"),
+        (["test", "--config", "x.yaml", "--bogus"], "unrecognized arguments: --bogus"),
+        (["test", "--config", "x.yaml"], "x.yaml: no such configuration file"),
+        (["test", "--config", "."], ".: cannot be read"),
+        (["test", "--config=--"], "--config=--: -- is not a value"),
+        (["upscale"], "the following arguments are required: input"),
+        (["convert", "a.pth"], "the following arguments are required: -o/--output"),
+        (["convert", "--checkpoint", "a.pth"], "the following arguments are required: -o/--output"),
+        (["export", "a.pth"], "the following arguments are required: -o/--output"),
+    ],
+)
+def test_invalid_command_lines(refused, arguments, message):
+    assert message in refused(*arguments)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "cuda:x", "", "meta", "mps"])
+def test_invalid_devices(refused, scoring, device):
+    assert f"error: --device {device}: " in refused("test", "--config", scoring, "--device", device)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("scale=0", "--set scale: must be from 1 to 1000, not 0"),
+        ("scale=-2", "--set scale: must be from 1 to 1000, not -2"),
+        ("scale=[2,-1]", "--set scale: scale.1: must be greater than or equal to 1, not -1"),
+        ("scale=two", "--set scale: must be a number"),
+        ("chekpoint=x", "--set chekpoint: unknown key; did you mean 'checkpoint'?"),
+        ("protocol=div2", "--set protocol: must be 'div2k', 'benchmark' or 'none'"),
+        ("protocol", "--set protocol: must be KEY=VALUE"),
+    ],
+)
+def test_invalid_overrides(refused, scoring, override, message):
+    assert refused("test", "--config", scoring, "--set", override).startswith(f"error: {message}")
+
+
+def test_a_configuration_of_the_other_kind(refused, scoring, training):
+    assert "t.yaml: model: must be given" in refused("train", "--config", scoring)
+    assert "r.yaml: model: unknown key; valid keys are" in refused("test", "--config", training)
+    assert not Path("runs").exists()
+
+
+def test_a_terminal_that_cannot_show_a_file_name(cli, scoring, monkeypatch):
+    os.rename("photos/a.png", os.fsencode("photos/caf") + b"\xe9.png")
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    assert cli("test", "--config", scoring)[0] == 0
+    assert len(terminal.buffer.getvalue().splitlines()) == 4
