@@ -1,7 +1,7 @@
-"""Configuration files: read, override, check, explain, write.
+"""Read, override, validate and write configuration files.
 
-A file states only what differs from the defaults; `base: FILE` (relative to the file) takes over
-another file's values first. Nothing starts before the whole has passed.
+A file states only the values that differ from the defaults. `base: FILE` (relative to the file)
+loads another file's values first. A configuration is validated as a whole before it is used.
 """
 
 import difflib
@@ -31,20 +31,27 @@ WORDING = {
     "text": "a valid string",
     "keys and values": "an object",
 }
-"""What pydantic says of JSON, in the words of someone who writes YAML."""
+"""Our wording, for people who write YAML: pydantic's wording, which is about JSON."""
 
-LONGEST, MOST_BASES = 2**17, 50
-"""Of a file, in bytes, and of files that take over from each other: what is more is no
-configuration, and would take minutes to say so."""
+MAX_BYTES = 2**17
+"""Largest size of a file; parsing larger ones as YAML would take minutes."""
+MAX_BASES = 50
+"""Largest number of files in a chain of bases."""
 
 C = TypeVar("C", bound=Section)
 
 
-def load_config(kind: type[C], path: Path, overrides: Sequence[str] = ()) -> C:
-    """Read a file with its bases, apply KEY=VALUE overrides (dotted keys, YAML values), check.
+def load_config(config_type: type[C], path: Path, overrides: Sequence[str] = ()) -> C:
+    """Read a file with its bases, apply overrides, and validate the result.
+
+    Args:
+        config_type: the section that the file describes.
+        path: a YAML file.
+        overrides: KEY=VALUE each, with a dotted key and a YAML value; the last one wins.
 
     Raises:
-        UserError: a line for everything that is wrong: file, dotted key, what would be right.
+        UserError: the message has one line for each mistake, with file, dotted key and valid
+            values.
     """
     origins: dict[tuple[str, ...], str] = {}
     data = _read_with_bases(path, origins, seen=())
@@ -57,34 +64,34 @@ def load_config(kind: type[C], path: Path, overrides: Sequence[str] = ()) -> C:
             nested = {part: nested}
         _merge(data, nested, f"--set {key}", origins)
     try:
-        # Checked as JSON and strictly: no text for a number, no number for a yes or no.
-        return kind.model_validate_json(json.dumps(data), strict=True)
+        # Strict validation of JSON: text is not taken for a number, nor a number for a boolean.
+        return config_type.model_validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
-        lines = [_explain(kind, e, origins, str(path)) for e in error.errors()]
+        lines = [_explain(config_type, e, origins, str(path)) for e in error.errors()]
         raise UserError("\n".join(dict.fromkeys(lines))) from None
 
 
 def dump_config(config: Section) -> str:
-    """YAML that loads back equal."""
+    """Return YAML text from which `load_config` restores an equal configuration."""
     return yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False)
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 as people expect it: 1e-4 is a number, 010 is ten, 1:30 is text, a key stands once;
-    no aliases, no tags."""
+    """A YAML 1.1 loader without its surprises: 1e-4 is a number, 010 is ten, 1:30 is text; repeated
+    keys, aliases and tags are errors."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:  # noqa: ANN401
         if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases (*name) are not used here; see `base:`")
+            raise yaml.YAMLError("aliases (*name) are not supported; use `base:`")
         if self.peek_event().tag is not None:
-            raise yaml.YAMLError("tags (!name) are not used here")
+            raise yaml.YAMLError("tags (!name) are not supported")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:  # noqa: ANN401
         keys = [key.value for key, _ in node.value if isinstance(key.value, str)]
         for key, times in Counter(keys).items():
             if times > 1:
-                raise yaml.YAMLError(f"line {node.start_mark.line + 1}: key {key!r} stands twice")
+                raise yaml.YAMLError(f"line {node.start_mark.line + 1}: key {key!r} is given twice")
         return super().construct_mapping(node, deep)
 
 
@@ -104,7 +111,7 @@ for _class in (_Loader, _Dumper):
 def _parse_yaml(text: str, where: str) -> Any:  # noqa: ANN401
     try:
         data = yaml.load(text, Loader=_Loader)  # a SafeLoader
-        json.dumps(data, ensure_ascii=False).encode()  # half a surrogate pair is no text
+        json.dumps(data, ensure_ascii=False).encode()  # raises for half a surrogate pair
         return data
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:300]
@@ -119,17 +126,19 @@ def _read_with_bases(
         if seen and path.exists() and not (path.is_file() or path.is_dir()):
             raise UserError(f"{path}: cannot be read: a pipe or a device, not a file")
         with path.open("rb") as file:
-            content = file.read(LONGEST + 1)
+            content = file.read(MAX_BYTES + 1)
         text = content.decode()
     except FileNotFoundError:
         raise UserError(f"{path}: no such configuration file") from None
     except UnicodeDecodeError:
         raise UserError(f"{path}: cannot be read: not a text file (UTF-8)") from None
-    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a NUL in the name
+    except (OSError, RuntimeError, ValueError) as error:  # such as a loop of links, a NUL in a name
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{path}: cannot be read: {reason}") from None
-    if len(content) > LONGEST or len(seen) > MOST_BASES:
-        raise UserError(f"{path}: too much: at most {LONGEST} bytes and {MOST_BASES} bases")
+    if len(content) > MAX_BYTES:
+        raise UserError(f"{path}: too large for a configuration: at most {MAX_BYTES} bytes")
+    if len(seen) > MAX_BASES:
+        raise UserError(f"{path}: too many bases: at most {MAX_BASES}")
     if resolved in seen:
         raise UserError(f"{path}: is its own base")
     data = _parse_yaml(text, str(path))
@@ -145,33 +154,36 @@ def _read_with_bases(
 
 
 def _merge(
-    into: dict[str, Any],
+    target: dict[str, Any],
     data: Mapping[str, Any],
     source: str,
     origins: dict[tuple[str, ...], str],
-    at: tuple[str, ...] = (),
+    prefix: tuple[str, ...] = (),
 ) -> None:
-    """Put data over `into`, key by key; a section that names another kind replaces the old one."""
+    """Overwrite `target` with `data`, key by key, and record the source of each key in `origins`.
+    A section with another `name` or `sampling` replaces the old section as a whole."""
     for key, value in data.items():
         key = str(key)
-        origins[(*at, key)] = source
-        old = into.get(key)
-        if isinstance(old, dict) and isinstance(value, Mapping):
-            for tag in ("name", "sampling"):
-                if tag in value and value[tag] != old.get(tag):
-                    old.clear()
-            _merge(old, value, source, origins, (*at, key))
-        else:
-            into[key] = {} if isinstance(value, Mapping) else value
-            if isinstance(value, Mapping):
-                _merge(into[key], value, source, origins, (*at, key))
+        origins[(*prefix, key)] = source
+        old = target.get(key)
+        if not isinstance(value, Mapping):
+            target[key] = value
+            continue
+        if not isinstance(old, dict):
+            old = target[key] = {}
+        if any(tag in value and value[tag] != old.get(tag) for tag in ("name", "sampling")):
+            old.clear()
+        _merge(old, value, source, origins, (*prefix, key))
 
 
 def _explain(
-    kind: type[Section], error: ErrorDetails, origins: Mapping[tuple[str, ...], str], file: str
+    config_type: type[Section],
+    error: ErrorDetails,
+    origins: Mapping[tuple[str, ...], str],
+    file: str,
 ) -> str:
-    """One line: where, which key, what is wrong, what would be right."""
-    parts, section = _locate(kind, error["loc"])
+    """Return one line: the file or option, the key, what is wrong, and valid values."""
+    parts, section = _locate(config_type, error["loc"])
     source = next(
         (origins[parts[:n]] for n in range(len(parts), 0, -1) if parts[:n] in origins), file
     )
@@ -181,36 +193,41 @@ def _explain(
     match error["type"]:
         case "extra_forbidden":
             valid = sorted(section.model_fields)
-            close = difflib.get_close_matches(parts[-1], valid, n=1)
-            guess = f" did you mean {close[0]!r}?" if close else ""
-            return f"{where}: unknown key;{guess} valid keys are {', '.join(valid)}"
+            return (
+                f"{where}: unknown key;{_guess(parts[-1], valid)} valid keys are {', '.join(valid)}"
+            )
         case "missing":
             return f"{where}: must be given"
         case "union_tag_not_found" | "union_tag_invalid":
             tag = str(context.get("discriminator", "name")).strip("'")
             choices = sorted(_choices(section, parts[-1]))
-            given = context.get("tag")
-            close = difflib.get_close_matches(given, choices, n=1) if given else []
-            guess = f" did you mean {close[0]!r}?" if close else ""
-            what = f"unknown {tag} {given!r};{guess}" if given else f"{tag} must be given;"
-            return f"{where}: {what} valid are {', '.join(choices)}"
-        case "json_invalid":  # what passed as YAML is too deep for pydantic's parser, no more
+            given = error["input"].get(tag) and context.get("tag")  # of null, pydantic says "None"
+            problem = f"unknown {tag} {given!r};" if given else f"{tag} must be given;"
+            return f"{where}: {problem}{_guess(given, choices)} choose from {', '.join(choices)}"
+        case "json_invalid":  # the one reason after YAML was parsed
             return f"{source}: its values are nested too deeply"
         case _:
-            said = error["type"] in ("value_error", "too_short", "too_long")
+            is_complete = error["type"] in ("value_error", "too_short", "too_long")
             text = json.dumps(error["input"], default=str)[:80]
-            shown = "" if said or isinstance(error["input"], dict) else f", not {text}"
+            value = "" if is_complete or isinstance(error["input"], dict) else f", not {text}"
             message = error["msg"].removeprefix("Value error, ")
             for ours, theirs in WORDING.items():
                 message = message.replace(theirs, ours)
-            return f"{where}: {message}{shown}"
+            return f"{where}: {message}{value}"
 
 
-def _locate(kind: type[Section], loc: Sequence[int | str]) -> tuple[tuple[str, ...], type[Section]]:
-    """The dotted key of a pydantic location, without the tags that name a union's member, and the
+def _guess(given: str | None, choices: list[str]) -> str:
+    close = difflib.get_close_matches(given, choices, n=1) if given else []
+    return f" did you mean {close[0]!r}?" if close else ""
+
+
+def _locate(
+    config_type: type[Section], loc: Sequence[int | str]
+) -> tuple[tuple[str, ...], type[Section]]:
+    """Return the keys of a pydantic location, without the tags that name a union's member, and the
     section that the last key belongs to."""
     parts: list[str] = []
-    section, members = kind, dict[str, type[Section]]()
+    section, members = config_type, dict[str, type[Section]]()
     for item in loc:
         if isinstance(item, int):
             parts.append(str(item))
@@ -228,7 +245,7 @@ def _locate(kind: type[Section], loc: Sequence[int | str]) -> tuple[tuple[str, .
 
 
 def _sections(annotation: Any) -> Iterator[type[Section]]:  # noqa: ANN401
-    """The sections that an annotation allows."""
+    """Yield the sections that an annotation allows."""
     if get_origin(annotation) in (Union, UnionType, Annotated):
         for argument in get_args(annotation):
             yield from _sections(argument)
@@ -237,7 +254,7 @@ def _sections(annotation: Any) -> Iterator[type[Section]]:  # noqa: ANN401
 
 
 def _tag(section: type[Section]) -> str:
-    """What names a section among others: the one value of its `name` or `sampling`."""
+    """Return the name of a section in a union: the one value of its `name` or `sampling`."""
     for key in ("name", "sampling"):
         if key in section.model_fields:
             return str(get_args(section.model_fields[key].annotation)[0])

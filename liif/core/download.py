@@ -1,7 +1,7 @@
-"""Fetching files over HTTP, continued where they stopped.
+"""Download files over HTTP; interrupted downloads are resumed.
 
-A file arrives as NAME.part and is renamed once it is whole and its checksum is right; NAME.part.tag
-beside it names the version that was being fetched, so that two versions are never mixed.
+A file is downloaded to NAME.part and renamed when it is complete and its checksum is correct.
+NAME.part.tag names the version on the server, so that two versions are never mixed.
 """
 
 import hashlib
@@ -30,16 +30,16 @@ if sys.platform != "win32":
 log = logging.getLogger("liif")
 
 PAUSES = (1.0, 4.0, 15.0, 60.0)
-"""Seconds before each new try of a mirror."""
+"""Seconds before each retry of a mirror."""
 PROGRESS = 1 << 20
-"""Bytes after which a broken connection counts as the first one again."""
+"""Bytes of progress after which the count of retries starts again."""
 CHUNK = 1 << 18
 
 _Response = http.client.HTTPResponse | HTTPError
 
 
 class _MirrorError(Exception):
-    """One mirror did not deliver; `final`: asking it again would not help."""
+    """A failure of one mirror; `final` if a retry would not help."""
 
     def __init__(self, reason: str, *, final: bool = False) -> None:
         super().__init__(reason)
@@ -47,14 +47,14 @@ class _MirrorError(Exception):
 
 
 @dataclass(frozen=True)
-class _Wanted:
-    """A file on its way, and what is known of it."""
+class _Download:
+    """A file that is being downloaded."""
 
     part: Path
     size: int | None
     checksum: str | None
     copies: int
-    """How many times its size the disk must hold."""
+    """Number of copies of the file that the disk needs room for."""
 
     @property
     def tag(self) -> Path:
@@ -71,38 +71,38 @@ def fetch(
     pauses: Sequence[float] = PAUSES,
     timeout: float = 30,
 ) -> None:
-    """Download a file from the first mirror that delivers it; nothing to do if it is there.
+    """Download a file from the first mirror that works; do nothing if the file exists.
 
     Args:
-        urls: mirrors of one file, http or https, in the order in which they are tried.
-        target: where it goes. What an interrupted download left beside it is continued.
-        size: in bytes, if known.
+        urls: mirrors of the file, http or https, in the order in which they are tried.
+        target: the file to write. An interrupted download of it is resumed.
+        size: number of bytes, if known.
         checksum: "md5:…" or "sha256:…", if known.
-        unpacks: there must be room for as much again.
-        pauses: seconds before each new try of a mirror.
-        timeout: seconds of silence after which a connection counts as broken.
+        unpacks: require room for a second, unpacked copy.
+        pauses: seconds before each retry of a mirror.
+        timeout: seconds without data after which a connection counts as broken.
 
     Raises:
-        UserError: no mirror delivers it (with the reason for each), no room, not writable, or
-            another file of that name is there already.
+        UserError: all mirrors fail (the message gives each reason), the disk is full or not
+            writable, or `target` is a different file.
     """
     for url in urls:
         if not re.match("https?://[^/]", url):
             raise UserError(f"{url}: must be an address that starts with http:// or https://")
     part = target.with_name(f"{target.name}.part")
-    wanted = _Wanted(part, size, checksum, 2 if unpacks else 1)
+    download = _Download(part, size, checksum, 2 if unpacks else 1)
     failures: list[str] = []
     try:
         if target.exists():
             with target.open("rb") as file:
-                if problem := _mismatch(file, wanted):
-                    raise UserError(f"{target}: is there already, but {problem}; move it away")
+                if problem := _mismatch(file, download):
+                    raise UserError(f"{target}: exists already, but {problem}; move it away")
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(part) as file:
             for url in urls:
                 try:
-                    _from_mirror(url, file, wanted, pauses, timeout)
+                    _from_mirror(url, file, download, pauses, timeout)
                     break
                 except _MirrorError as error:
                     failures.append(f"{url}: {error}")
@@ -113,19 +113,21 @@ def fetch(
         elif part.stat().st_size == 0:
             part.unlink()
         if not part.exists():
-            wanted.tag.unlink(missing_ok=True)
-    except OSError as error:  # those of the network are _MirrorErrors
+            download.tag.unlink(missing_ok=True)
+    except OSError as error:  # of files; those of the network are _MirrorErrors
         raise UserError(
-            f"{target}: cannot be written: {error.strerror or error}; what has arrived is kept, "
-            "and the same command goes on from there"
+            f"{target}: cannot be written: {error.strerror or error}; the downloaded part is kept, "
+            "and the same command resumes it"
         ) from None
     if len(failures) == len(urls):
-        raise UserError("\n  ".join([f"{target.name}: no mirror delivers it", *failures]))
+        raise UserError(
+            "\n  ".join([f"{target.name}: cannot be downloaded from any mirror", *failures])
+        )
 
 
 @contextmanager
 def _locked(part: Path) -> Generator[IO[bytes], None, None]:
-    """The file, to read and to append, for one process at a time."""
+    """Open the file to read and append, for one process at a time."""
     with part.open("a+b") as file:
         if sys.platform != "win32":
             try:
@@ -138,18 +140,18 @@ def _locked(part: Path) -> Generator[IO[bytes], None, None]:
 
 
 def _from_mirror(
-    url: str, file: IO[bytes], wanted: _Wanted, pauses: Sequence[float], timeout: float
+    url: str, file: IO[bytes], download: _Download, pauses: Sequence[float], timeout: float
 ) -> None:
-    """Fetch what is missing from one mirror and check the whole."""
+    """Download the missing part from one mirror and check the complete file."""
     left, furthest = list(pauses), file.seek(0, os.SEEK_END)
     while True:
         try:
-            is_continued = _transfer(url, file, wanted, timeout)
-            problem = _mismatch(file, wanted)
+            is_continued = _transfer(url, file, download, timeout)
+            problem = _mismatch(file, download)
             if problem is None:
                 return
             file.truncate(0)
-            # If it was begun by an earlier connection, that may have been wrong: again from zero.
+            # The part of an earlier connection may have been wrong: start again from zero.
             raise _MirrorError(problem, final=not is_continued)
         except _MirrorError as error:
             reached = file.seek(0, os.SEEK_END)
@@ -161,12 +163,12 @@ def _from_mirror(
             time.sleep(left.pop(0))
 
 
-def _transfer(url: str, file: IO[bytes], wanted: _Wanted, timeout: float) -> bool:
-    """One connection: ask for what is missing, append it. Whether there was something before."""
-    start, version = file.seek(0, os.SEEK_END), _read_tag(wanted.tag, url)
-    if start and start == wanted.size:
+def _transfer(url: str, file: IO[bytes], download: _Download, timeout: float) -> bool:
+    """Request the missing part and append it; return whether there was an earlier part."""
+    start, version = file.seek(0, os.SEEK_END), _read_tag(download.tag, url)
+    if start and start == download.size:
         return True
-    if start > (wanted.size or start) or not (version or wanted.checksum):
+    if start > (download.size or start) or not (version or download.checksum):
         start = file.truncate(0)
     headers = {"User-Agent": "liif"}
     if start:
@@ -174,34 +176,34 @@ def _transfer(url: str, file: IO[bytes], wanted: _Wanted, timeout: float) -> boo
     with _open(Request(url, headers=headers), timeout) as response:
         first, total = _extent(response)
         if response.status == 416 and start and start == total:
-            return True  # nothing was missing
+            return True  # nothing is missing
         if first not in (0, start):
             file.truncate(0)
-            raise _MirrorError("answers with another part than was asked for", final=not start)
-        if wanted.size is not None and total not in (None, wanted.size):
-            raise _MirrorError(f"holds {total} bytes, expected {wanted.size}", final=True)
-        if first == 0:  # also where it cannot continue, or has another version by now
+            raise _MirrorError("does not send the requested part of the file", final=not start)
+        if download.size is not None and total not in (None, download.size):
+            raise _MirrorError(f"holds {total} bytes, expected {download.size}", final=True)
+        if first == 0:  # also if it cannot resume or has a new version
             start = file.truncate(0)
-        check_room(wanted.part.parent, (total or 0) * wanted.copies - start)
-        _write_tag(wanted.tag, url, response)
+        check_room(download.part.parent, (total or 0) * download.copies - start)
+        _write_tag(download.tag, url, response)
         reached = start
         with progress_bar(
-            total=total, unit="B", unit_scale=True, initial=start, desc=wanted.part.stem
+            total=total, unit="B", unit_scale=True, initial=start, desc=download.part.stem
         ) as bar:
             while chunk := _read(response):
                 file.write(chunk)
                 bar.update(len(chunk))
                 reached += len(chunk)
-                if reached > (wanted.size or reached):
+                if reached > (download.size or reached):
                     file.truncate(0)
-                    raise _MirrorError(f"sends more than {wanted.size} bytes", final=True)
+                    raise _MirrorError(f"sends more than {download.size} bytes", final=True)
     if total is not None and reached != total:
         raise _MirrorError(f"the connection broke at {reached} of {total} bytes")
     return start > 0
 
 
 class _Redirects(HTTPRedirectHandler):
-    """To the web only, and not from a secure address to one that is not."""
+    """Follow redirects to http and https only, and not from https to http."""
 
     def redirect_request(
         self,
@@ -213,12 +215,12 @@ class _Redirects(HTTPRedirectHandler):
         newurl: str,
     ) -> Request | None:
         if urlsplit(newurl).scheme not in {"https", req.type}:
-            raise _MirrorError(f"leads to {newurl}, which is not followed", final=True)
+            raise _MirrorError(f"redirects to {newurl}, which is not allowed", final=True)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _open(request: Request, timeout: float) -> _Response:
-    """The answer to a request: 2xx or 416."""
+    """Return the response to a request, with status 2xx or 416."""
     try:
         return build_opener(_Redirects).open(request, timeout=timeout)
     except HTTPError as error:
@@ -238,7 +240,7 @@ def _read(response: _Response) -> bytes:
 
 
 def _extent(response: _Response) -> tuple[int | None, int | None]:
-    """Where in the file an answer begins, and the size of the whole; None where it does not say."""
+    """Return the first byte's position of a response and the size of the file; None if unknown."""
     if response.status == 200:
         length = response.headers.get("Content-Length", "")
         return 0, int(length) if length.isdecimal() else None
@@ -251,27 +253,28 @@ def _extent(response: _Response) -> tuple[int | None, int | None]:
 
 
 def _read_tag(tag: Path, url: str) -> str:
-    """The version of the file that is being fetched from an address, "" if it is not known."""
+    """Return the version of the partial file if it came from this address; "" if unknown."""
     if not tag.exists():
         return ""
-    of, _, version = tag.read_text(encoding="utf-8").partition("\n")
-    return version if of == url else ""
+    source, _, version = tag.read_text(encoding="utf-8").partition("\n")
+    return version if source == url else ""
 
 
 def _write_tag(tag: Path, url: str, response: _Response) -> None:
     etag, date = (response.headers.get(name, "") for name in ("ETag", "Last-Modified"))
-    version = date if etag.startswith("W/") else etag or date  # a weak one allows other bytes
+    # A weak ETag (W/…) does not identify the bytes.
+    version = date if etag.startswith("W/") else etag or date
     tag.write_text(f"{url}\n{version}", encoding="utf-8")
 
 
-def _mismatch(file: IO[bytes], wanted: _Wanted) -> str | None:
-    """What is wrong with a whole file, if anything is."""
+def _mismatch(file: IO[bytes], download: _Download) -> str | None:
+    """Return what is wrong with a complete file; None if nothing is."""
     size = file.seek(0, os.SEEK_END)
-    if wanted.size is not None and size != wanted.size:
-        return f"it has {size} bytes, expected {wanted.size}"
-    if wanted.checksum is None:
+    if download.size is not None and size != download.size:
+        return f"it has {size} bytes, expected {download.size}"
+    if download.checksum is None:
         return None
-    kind, _, expected = wanted.checksum.partition(":")
+    kind, _, expected = download.checksum.partition(":")
     digest = hashlib.new(kind, usedforsecurity=False)
     file.seek(0)
     while chunk := file.read(CHUNK):

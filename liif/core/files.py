@@ -1,4 +1,4 @@
-"""Files written whole or not at all, whatever happens meanwhile: kill, full disk, power cut."""
+"""Atomic writes of files, which survive kill signals, full disks and power cuts; JSON text."""
 
 import glob
 import json
@@ -15,23 +15,30 @@ from liif.core.errors import UserError
 
 
 def write_atomically(path: Path, data: bytes | memoryview, keep: Path | None = None) -> None:
-    """Write a whole file or nothing: a temporary file in the same folder, flushed, read back and
-    compared, then renamed. What was there before is named `keep`, or goes.
+    """Write a file completely or not at all.
+
+    The data is written to a temporary file in the same folder, flushed, read back and compared, and
+    the file is then renamed.
+
+    Args:
+        path: the file.
+        data: its content.
+        keep: another name for the old content of `path`, which is otherwise deleted.
 
     Raises:
-        UserError: it could not be written; what was there before is intact.
+        UserError: the file cannot be written; its old content is unchanged.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_stale(path)
-        temporary.unlink(missing_ok=True)  # what a process of this number left, or a link elsewhere
+        temporary.unlink(missing_ok=True)  # left by a process of the same number, or a link
         with temporary.open("xb+") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
             if not _holds(file, data):
-                raise OSError("it does not read back as it was written; check the disk")
+                raise OSError("it does not read back as written; check the disk")
         if keep is not None:
             _link(path, keep)
         temporary.replace(path)
@@ -39,7 +46,7 @@ def write_atomically(path: Path, data: bytes | memoryview, keep: Path | None = N
     except OSError as error:
         raise UserError(
             f"{path}: cannot be written: {error.strerror or error}. "
-            "What was there before is unchanged; make room or choose another folder."
+            "Its old content is unchanged; make room or choose another folder."
         ) from None
     finally:
         with suppress(OSError):
@@ -47,8 +54,8 @@ def write_atomically(path: Path, data: bytes | memoryview, keep: Path | None = N
 
 
 def _holds(file: IO[bytes], data: bytes | memoryview) -> bool:
-    """Whether a file is these bytes and no more."""
-    if sys.platform == "linux":  # from the disk, not from the memory that the system still has
+    """Return whether a file consists of these bytes."""
+    if sys.platform == "linux":  # read from the disk instead of the page cache
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     file.seek(0)
     part = 2**20
@@ -57,18 +64,18 @@ def _holds(file: IO[bytes], data: bytes | memoryview) -> bool:
 
 
 def _link(path: Path, other: Path) -> None:
-    """A second name for a file, in place of what had it; not on disks that know no such links."""
+    """Hard-link `path` to `other`, replacing it; do nothing on file systems without hard links."""
     name = other.with_name(f".{other.name}.{os.getpid()}.tmp")
     with suppress(OSError):
         _remove_stale(other)
         name.unlink(missing_ok=True)
         name.hardlink_to(path)
         name.replace(other)
-        name.unlink(missing_ok=True)  # left where both were one file already
+        name.unlink(missing_ok=True)  # remains if both names were the same file
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make a rename survive a power cut; not every system lets a folder be flushed."""
+    """Make a rename survive a power cut, on systems that can flush a folder."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -87,7 +94,7 @@ def _remove_stale(path: Path) -> None:
 
 
 def _is_alive(process: int) -> bool:
-    if sys.platform == "win32":  # where asking so would end it
+    if sys.platform == "win32":  # where os.kill ends the process
         return True
     try:
         os.kill(process, 0)
@@ -99,7 +106,7 @@ def _is_alive(process: int) -> bool:
 
 
 def check_room(folder: Path, needed: int) -> None:
-    """Raises UserError if fewer bytes are free on the disk of a folder."""
+    """Raise UserError if fewer than `needed` bytes are free on the disk of a folder."""
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(
@@ -109,7 +116,7 @@ def check_room(folder: Path, needed: int) -> None:
 
 
 def format_bytes(n: int) -> str:
-    """As people write it: 3.53 GB."""
+    """Return a number of bytes as text, e.g. 3.53 GB."""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if n >= size:
             return f"{n / size:.3g} {unit}"

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def shows_progress() -> bool:
-    """Whether standard error is a terminal, in the one process that speaks to the user."""
+    """Return whether standard error is a terminal and this process has rank 0."""
     return sys.stderr.isatty() and rank_of_environment() == 0
 
 
@@ -23,13 +23,13 @@ def progress_bar(
     unit: str,
     **options: Any,  # noqa: ANN401
 ) -> "tqdm[T]":
-    """A bar over `items`, or one to be updated by hand; silent where `shows_progress` is false.
+    """Return a progress bar, which shows nothing where `shows_progress` is false.
 
     Args:
-        items: what to iterate over, if anything.
-        total: how many units there are, as far as is known.
-        unit: what is counted, e.g. "image".
-        options: further ones of tqdm.
+        items: items to iterate over; without them, call `update`.
+        total: number of units, None if unknown.
+        unit: name of a unit, e.g. "image".
+        options: further options of tqdm.
     """
     return tqdm(
         items, total=total, unit=unit, dynamic_ncols=True, disable=not shows_progress(), **options

@@ -1,21 +1,22 @@
-"""The base of every part of a configuration."""
+"""The base class of configuration sections, and types of their values."""
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+import pydantic
 
-Width = Annotated[int, Field(gt=0, le=4096)]
-"""Channels, or blocks, of a network: bounded, because a checkpoint's description is not trusted."""
-Widths = Annotated[tuple[Width, ...], Field(max_length=64)]
+Width = Annotated[int, pydantic.Field(gt=0, le=4096)]
+"""Number of channels or blocks of a network, bounded because a checkpoint's configuration is not
+trusted."""
+Widths = Annotated[tuple[Width, ...], pydantic.Field(max_length=64)]
 
-ScaleFactor = Annotated[float, Field(ge=1, le=1000)]
-"""How many times larger the high-resolution image is along an axis."""
+ScaleFactor = Annotated[float, pydantic.Field(ge=1, le=1000)]
+"""Size of the high-resolution image over that of the low-resolution image, along an axis."""
 
 
-class Section(BaseModel):
-    """A frozen piece of configuration, kept beside the code that it configures: unknown keys, wrong
-    types, infinities and NaN are refused; defaults are checked too."""
+class Section(pydantic.BaseModel):
+    """A section of a configuration, immutable and defined beside the code that it configures.
+    Unknown keys, wrong types, infinities and NaN are errors; defaults are validated, too."""
 
-    model_config = ConfigDict(
+    model_config = pydantic.ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True
     )

@@ -1,4 +1,4 @@
-"""Sizes and windows of images, and the size of a result. Sizes are (height, width) in pixels."""
+"""Sizes of images, windows in them, and the size of an output. Sizes are (height, width)."""
 
 from typing import NamedTuple, cast
 
@@ -9,12 +9,12 @@ Size = tuple[int, int]
 Scale = tuple[float, float]
 """(vertical, horizontal) factors."""
 LARGEST = 2**31
-"""No side of an image is that long; PNG's limit, too."""
+"""Sides of images are shorter, which is also the limit of PNG."""
 
 
 class Window(NamedTuple):
-    """A part of the continuous image, in low-resolution pixels from its upper left corner; not
-    necessarily whole ones."""
+    """A part of the continuous image, in low-resolution pixels from the image's upper left corner;
+    fractions are allowed."""
 
     top: float
     left: float
@@ -28,7 +28,16 @@ def target_size(
     size: Size | None = None,
     scale: float | tuple[float, float] | None = None,
 ) -> Size:
-    """(H, W) from exactly one of a size and a scale; ValueError for anything that is not one."""
+    """Return (H, W) of the output for an input of `lr` (h, w) pixels.
+
+    Args:
+        lr: (h, w), possibly fractional.
+        size: (H, W).
+        scale: factor, or (vertical, horizontal) factors.
+
+    Raises:
+        ValueError: not exactly one of `size` and `scale` is given, or it is out of range.
+    """
     if (size is None) == (scale is None):
         raise ValueError("give exactly one of size=(H, W) and scale=")
     if scale is not None:
@@ -43,32 +52,39 @@ def target_size(
 
 
 def borders(n: int, parts: int) -> list[int]:
-    """n cut into equal parts, up to one; empty ones where there are more parts than n."""
+    """Return the parts + 1 borders that split n into parts of equal size, up to 1."""
     return [n * i // parts for i in range(parts + 1)]
 
 
 class OutputSpec(NamedTuple):
-    """What was asked for, of a photograph of any size: `scale` or sides."""
+    """The requested size of an output, and the part of the input that it shows.
+
+    Exactly one of `scale` and the sides is given; with one side the other follows in proportion.
+    """
 
     scale: tuple[float, float] | None = None
     """(vertical, horizontal)."""
     height: int | None = None
     width: int | None = None
-    """With one of the two the other follows in proportion."""
     crop: Window | None = None
+    """The part of the input; None for all of it."""
 
-    def window(self, size: Size, name: str = "the picture") -> Window:
-        """The part that is shown of a photograph of (h, w); UserError if it has no such part."""
+    def window(self, size: Size, name: str = "the image") -> Window:
+        """Return the part of an input of (h, w) pixels that is shown.
+
+        Raises:
+            UserError: `crop` reaches beyond the input, which the message calls `name`.
+        """
         h, w = size
         if self.crop is None:
             return Window(0, 0, h, w)
         top, left, height, width = self.crop
         if top + height > h or left + width > w:
-            raise UserError(f"{name}: has {w}×{h} px; --crop reaches beyond them")
+            raise UserError(f"{name}: has {w}×{h} px; --crop reaches beyond its border")
         return self.crop
 
     def target(self, size: Size) -> Size:
-        """(H, W) for a photograph of (h, w)."""
+        """Return (H, W) of the output for an input of (h, w) pixels."""
         _, _, h, w = self.window(size)
         if self.scale is not None:
             height, width = self.scale

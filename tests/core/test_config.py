@@ -1,9 +1,9 @@
-"""Configurations: those of the project, defaults, and values as people write them."""
+"""Configurations: the files of the project, defaults, values, bases and overrides."""
 
 from pathlib import Path
 
 import pytest
-from helpers.configs import TEST, TRAIN
+from helpers.configs import TEST, TRAIN, mistakes
 
 from liif.core.config_file import dump_config, load_config
 from liif.evaluation.config import TestConfig
@@ -34,7 +34,6 @@ def test_every_config_loads_and_says_how_it_is_used(path, tmp_path):
     is_test = path.stem.startswith("test-")
     config = load_config(TestConfig if is_test else TrainConfig, path)
     lines = text.splitlines()
-    assert len(lines) <= 25
     header = [line for line in lines if line.startswith("#")]
     assert lines[: len(header)] == header
     script = "test" if is_test else "train"
@@ -123,3 +122,70 @@ def test_numbers_survive_a_round_trip(yaml_file):
         ["learning_rate=1e-05", "ema=0.999", "seed=9223372036854775807"],
     )
     assert load_config(TrainConfig, yaml_file(dump_config(config), "d.yaml")) == config
+
+
+# Bases and overrides
+
+
+def test_bases_chain_and_the_later_wins(yaml_file):
+    Path("base").mkdir()
+    yaml_file(TRAIN + "steps: 10\nbatch_size: 3\n", "base/root.yaml")
+    yaml_file("base: root.yaml\nsteps: 20\nmodel: {encoder: {width: 9}}\n", "base/middle.yaml")
+    config = load_config(TrainConfig, yaml_file("base: base/middle.yaml\nseed: 4\n"), ["steps=30"])
+    assert (config.steps, config.batch_size, config.seed) == (30, 3, 4)
+    assert config.model.encoder.model_dump() == {
+        "name": "edsr-baseline", "blocks": 1, "width": 9, "residual_scale": 1.0,
+    }  # fmt: skip
+
+
+def test_a_section_of_another_kind_replaces_the_whole_section(yaml_file):
+    yaml_file(TRAIN, "root.yaml")
+    config = load_config(TrainConfig, yaml_file("base: root.yaml\nmodel: {encoder: {name: rdn}}\n"))
+    assert config.model.encoder.model_dump()["name"] == "rdn"  # without the old one's `blocks`
+    new = "train_data={sampling: pairs, lr: l, hr: h}"
+    assert load_config(TrainConfig, yaml_file(TRAIN), [new]).train_data.lr == "l"
+
+
+def test_null_takes_a_section_away(yaml_file):
+    path = yaml_file(TRAIN + "valid: {images: x}\n")
+    assert load_config(TrainConfig, path).valid is not None
+    assert load_config(TrainConfig, path, ["valid=null"]).valid is None
+
+
+def test_overrides_come_in_order(yaml_file):
+    assert load_config(TrainConfig, yaml_file(TRAIN), ["steps=1", "steps=2"]).steps == 2
+    patch = load_config(
+        TrainConfig, yaml_file(TRAIN), ["train_data.patch=64", "train_data.queries=9"]
+    )
+    assert (patch.train_data.patch, patch.train_data.queries) == (64, 9)
+
+
+@pytest.mark.parametrize("base", ["c.yaml", "./c.yaml", "d.yaml"])
+def test_a_cycle_of_bases_is_an_error(yaml_file, base):
+    yaml_file("base: c.yaml\n", "d.yaml")
+    assert mistakes(TrainConfig, yaml_file(f"base: {base}\n")) == "c.yaml: is its own base"
+
+
+def test_the_size_of_a_file_and_the_number_of_bases_are_bounded(yaml_file):
+    path = yaml_file("#" + "x" * 2**17)
+    assert mistakes(TrainConfig, path).startswith("c.yaml: too large for a configuration: at most")
+    for i in range(60):
+        yaml_file(f"base: {i + 1}.yaml\n", f"{i}.yaml")
+    assert mistakes(TrainConfig, Path("0.yaml")) == "51.yaml: too many bases: at most 50"
+
+
+def test_a_base_of_a_base_is_no_cycle(yaml_file):
+    yaml_file(TRAIN, "root.yaml")
+    yaml_file("base: root.yaml\n", "middle.yaml")
+    assert load_config(TrainConfig, yaml_file("base: middle.yaml\n")).steps == 1_000_000
+
+
+def test_a_mistake_is_found_in_the_file_that_made_it(yaml_file):
+    yaml_file(TRAIN + "steps: abc\n", "root.yaml")
+    path = yaml_file("base: root.yaml\nbatch_size: 0\n")
+    lines = mistakes(TrainConfig, path, "seed=-1").splitlines()
+    assert sorted(lines) == [
+        "--set seed: must be greater than or equal to 0, not -1",
+        "c.yaml: batch_size: must be greater than 0, not 0",
+        'root.yaml: steps: must be a whole number, not "abc"',
+    ]

@@ -1,4 +1,4 @@
-"""Whatever it is: a configuration that survives a round trip, or a UserError."""
+"""Any input is a configuration that survives a round trip, or leads to a UserError."""
 
 import re
 
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from liif.core.config_file import dump_config, load_config
 from liif.core.errors import UserError
 from liif.evaluation.config import TestConfig
+from liif.models.build import DECODERS, ENCODERS
 from liif.training.config import TrainConfig
 
 SECTIONS = ["model", "encoder", "decoder", "name", "train_data", "sampling", "valid", "liif", "a.b"]
@@ -23,8 +24,8 @@ SCALARS = (
     | st.integers(0, 5)
     | st.just(10**400)
     | st.floats()
-    | st.sampled_from(["rdn", "edsr-baseline", "liif", "metasr", "upsampler", "pairs", "none"])
-    | st.sampled_from(["random-scale", "size-varied", "benchmark", "c.yaml", "1e5"])
+    | st.sampled_from([*ENCODERS, *DECODERS, "pairs", "random-scale", "size-varied"])
+    | st.sampled_from(["none", "benchmark", "c.yaml", "1e5"])
     | st.text(max_size=6)
 )
 VALUES = st.recursive(
@@ -43,7 +44,7 @@ QUICK = settings(
 
 
 def accepted(kind, path, overrides=()):
-    """Whether it is a configuration, which must then survive a round trip."""
+    """Return whether the file is a configuration; one that is must survive a round trip."""
     try:
         config = load_config(kind, path, overrides)
     except UserError:

@@ -1,4 +1,4 @@
-"""Mistakes in configurations, explained with file, key and choices."""
+"""Mistakes in configurations are explained with file, key and valid values."""
 
 from pathlib import Path
 
@@ -7,7 +7,10 @@ from helpers.configs import TEST, TRAIN, mistakes
 
 from liif.core.config_file import load_config
 from liif.evaluation.config import TestConfig
+from liif.models.build import DECODERS, ENCODERS
 from liif.training.config import TrainConfig
+
+ENCODER_NAMES, DECODER_NAMES = ", ".join(sorted(ENCODERS)), ", ".join(sorted(DECODERS))
 
 # Files that are no configuration
 
@@ -23,13 +26,13 @@ from liif.training.config import TrainConfig
         (b"a: b: c\n", "not valid YAML"),
         (b"a:\t- b\n\tc", "not valid YAML"),
         (b"a: 1\n---\nb: 1\n", "not valid YAML"),
-        (b"a: 1\nb: 2\na: 3\n", "key 'a' stands twice"),
-        (b"b:\n  a: 1\n  a: 3\n", "line 2: key 'a' stands twice"),
-        (b"1: a\n'1': b\n", "key '1' stands twice"),
-        (b"a: &x 1\nb: *x\n", "aliases (*name) are not used here; see `base:`"),
-        (b"a: &x [*x]\n", "aliases (*name) are not used here; see `base:`"),
-        (b"a: !!bool x\n", "tags (!name) are not used here"),
-        (b"a: !!python/object/apply:os.system [ls]\n", "tags (!name) are not used here"),
+        (b"a: 1\nb: 2\na: 3\n", "key 'a' is given twice"),
+        (b"b:\n  a: 1\n  a: 3\n", "line 2: key 'a' is given twice"),
+        (b"1: a\n'1': b\n", "key '1' is given twice"),
+        (b"a: &x 1\nb: *x\n", "aliases (*name) are not supported; use `base:`"),
+        (b"a: &x [*x]\n", "aliases (*name) are not supported; use `base:`"),
+        (b"a: !!bool x\n", "tags (!name) are not supported"),
+        (b"a: !!python/object/apply:os.system [ls]\n", "tags (!name) are not supported"),
         (b"? [a]\n: 1\n", "not valid YAML"),
         (b"a: " + b"[" * 5000, "not valid YAML"),
         (b"a: " + b"[" * 300 + b"]" * 300, "its values are nested too deeply"),
@@ -70,11 +73,15 @@ def test_a_file_from_windows(yaml_file):
         ("model.encoder.nam", "rdn", "did you mean 'name'? valid keys are blocks, name, residual_"),
         ("model.decoder.hiden", "[1]", "did you mean 'hidden'? valid keys are cell_decode"),
         ("model.decoder.liif", "1", "unknown key"),
-        ("model.encoder.name", "rdnn", "'rdnn'; did you mean 'rdn'? valid are edsr-baseline, rdn"),
-        ("model.decoder.name", "xyz", "'xyz'; valid are liif, metasr, upsampler"),
-        ("model.encoder.name", "null", "valid are edsr-baseline, rdn"),
+        ("model.encoder.name", "rdnn", f"'rdnn'; did you mean 'rdn'? choose from {ENCODER_NAMES}"),
+        ("model.decoder.name", "xyz", f"'xyz'; choose from {DECODER_NAMES}"),
+        ("model.encoder.name", "null", f"name must be given; choose from {ENCODER_NAMES}"),
         ("model.encoder", "rdn", 'must be keys and values, not "rdn"'),
-        ("train_data.sampling", "pair", "did you mean 'pairs'? valid are pairs, random-scale, si"),
+        (
+            "train_data.sampling",
+            "pair",
+            "did you mean 'pairs'? choose from pairs, random-scale",
+        ),
         ("train_data.random-scale", "1", "unknown key; valid keys are augment, cache"),
         ("train_data.sampling", "pairs", "train_data.lr: must be given"),
         ("train_data.cache", "disk", "must be 'none', 'memory', 'mmap' or 'device', not"),
@@ -120,7 +127,7 @@ def test_wrong_keys_and_values(yaml_file, key, value, said):
 
 
 @pytest.mark.parametrize("value", ["0", "-2", "0.5", "1001", ".inf", ".nan", "1" + "0" * 400])
-def test_impossible_scales_are_said_once(yaml_file, value):
+def test_impossible_scales_are_reported_once(yaml_file, value):
     message = mistakes(TestConfig, yaml_file(TEST), f"scale={value}")
     assert message.startswith("--set scale: must be from 1 to 1000, not ")
 
@@ -135,7 +142,7 @@ def test_scales_that_are_no_numbers(yaml_file, value):
 
 
 @pytest.mark.parametrize("override", ["steps", "=3", ""])
-def test_overrides_that_are_none(yaml_file, override):
+def test_overrides_without_key_or_value(yaml_file, override):
     assert f"--set {override}: must be KEY=VALUE" in mistakes(
         TrainConfig, yaml_file(TRAIN), override
     )

@@ -46,8 +46,8 @@ def test_a_file_and_nothing_else(get, server, capfd):
 def test_another_file_of_that_name_is_not_overwritten(get, fails, server):
     file = get()
     file.write_text("mine")
-    assert "is there already, but it has 4 bytes, expected 5; move it away" in fails(size=5)
-    assert "is there already, but its sha256 is " in fails(checksum=SUM)
+    assert "exists already, but it has 4 bytes, expected 5; move it away" in fails(size=5)
+    assert "exists already, but its sha256 is " in fails(checksum=SUM)
     assert file.read_text() == "mine" and len(server.requests) == 1
 
 
@@ -163,7 +163,7 @@ def test_errors_of_servers(get, fails, server):
     assert "/none: HTTP 404 Not Found" in fails("/none")
     assert len(server.requests) == 1, "asking again would not help"
     server.faults["/a"] = ["204", "503", "500"]
-    assert "/a: answers with another part than was asked for" in fails()
+    assert "/a: does not send the requested part of the file" in fails()
     assert get().read_bytes() == CONTENT and len(server.requests) == 5
 
 
@@ -174,7 +174,7 @@ def test_redirects(get, fails, server):
     assert server.served == len(CONTENT), "the range goes along"
     get().unlink()
     server.faults["/away"] = ["to ftp://127.0.0.1/x", "to file:///etc/passwd"]
-    assert "/away: leads to ftp://127.0.0.1/x, which is not followed" in fails("/away")
+    assert "/away: redirects to ftp://127.0.0.1/x, which is not allowed" in fails("/away")
     assert "'file:///etc/passwd' is not allowed" in fails("/away")
 
 
@@ -191,7 +191,7 @@ def test_silence_is_a_broken_connection(get, server):
 
 def test_nobody_there(tmp_path, server):
     with pytest.raises(
-        UserError, match=r"no mirror delivers it\n  http://127.0.0.1:9/x: .*refused"
+        UserError, match=r"cannot be downloaded from any mirror\n  http://127.0.0.1:9/x: .*refused"
     ):
         fetch(["http://127.0.0.1:9/x"], tmp_path / "file", pauses=())
 
@@ -211,7 +211,7 @@ def test_a_disk_that_is_full_all_the_same(get, fails, server, tmp_path):
         message = fails(checksum=SUM)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert "file: cannot be written: File too large; what has arrived is kept" in message
+    assert "file: cannot be written: File too large; the downloaded part is kept" in message
     assert get(checksum=SUM).read_bytes() == CONTENT
 
 

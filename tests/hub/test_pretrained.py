@@ -183,7 +183,7 @@ def flipped(data):
         (lambda data: b"<html>", "", "holds 6 bytes"),
         (lambda data: None, "", "HTTP 404"),
         (bytes, "403", "HTTP 403"),
-        (bytes, "to ftp://127.0.0.1/tiny", "is not followed"),
+        (bytes, "to ftp://127.0.0.1/tiny", "is not allowed"),
     ],
 )
 def test_nothing_is_kept_of_what_is_not_the_file(offer, folder, weights, change, fault, reason):
@@ -242,7 +242,7 @@ def test_a_damaged_file_in_the_folder_is_told_and_left(offer, folder, weights):
     server = offer()
     folder.mkdir()
     (folder / "tiny.safetensors").write_bytes(flipped(weights))
-    assert "is there already, but its sha256 is" in refusal("tiny")
+    assert "exists already, but its sha256 is" in refusal("tiny")
     assert (folder / "tiny.safetensors").read_bytes() == flipped(weights)
     assert server.requests == []
 
