@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import processes
 from helpers.models import TINY
+from helpers.paths import ROOT
 from helpers.pictures import texture
 
 from liif.core.config_file import load_config
@@ -25,7 +27,6 @@ from liif.models.checkpoint import read_checkpoint
 from liif.training.config import TrainConfig
 from liif.training.step import train_step
 
-ROOT = Path(__file__).parents[2]
 CONFIG = """\
 model:
   encoder: {name: edsr-baseline, blocks: 1, width: 8}
@@ -42,11 +43,6 @@ workers: 1
 log_every: 1
 save_every: 3
 """
-LAUNCH = """
-import sys
-from liif.cli import main
-sys.exit(main(sys.argv[1:]))
-"""
 
 
 @pytest.fixture
@@ -57,32 +53,42 @@ def project(tmp_path, photos, monkeypatch):
     return tmp_path
 
 
-def together(size, *arguments):
-    """Run one command in so many processes, as torchrun would: [(status, output)]."""
+def start_ranks(size, *arguments, restarts=0):
+    """Start a command as so many processes, as torchrun would."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", LAUNCH, *map(str, arguments)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={
-                **os.environ,
-                "RANK": str(rank),
-                "LOCAL_RANK": str(rank),
-                "WORLD_SIZE": str(size),
-                "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": str(port),
-                "OMP_NUM_THREADS": "1",
-            },
+    shared = {
+        "WORLD_SIZE": str(size),
+        "LOCAL_WORLD_SIZE": str(size),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "TORCHELASTIC_RESTART_COUNT": str(restarts),
+    }
+    command = [sys.executable, "-m", "liif", *arguments]
+    pipes = {"stdout": processes.PIPE, "stderr": processes.STDOUT}
+    return [
+        processes.Popen(
+            command,
+            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            **pipes,
         )
         for rank in range(size)
     ]
-    return [
-        (p.returncode, out) for p, (out, _) in [(p, p.communicate(timeout=120)) for p in processes]
-    ]
+
+
+def finished(ranks):
+    """Wait for all processes: [(status, output)]."""
+    try:
+        outputs = [rank.communicate(timeout=120)[0] for rank in ranks]
+    finally:
+        for rank in ranks:
+            rank.kill()
+    return [(rank.returncode, out) for rank, out in zip(ranks, outputs, strict=True)]
+
+
+def together(size, *arguments):
+    return finished(start_ranks(size, *arguments))
 
 
 def lines(run):
@@ -96,7 +102,6 @@ def without_times(line):
 # Training
 
 
-@pytest.mark.timeout(200)
 def test_the_same_losses_scores_and_weights(cli, project):
     assert cli("train", "--config", "c.yaml", "--name", "one", "--device", "cpu")[0] == 0
     split = ("train", "--config", "c.yaml", "--device", "cpu", "--set", "accumulate=2")
@@ -177,8 +182,8 @@ def test_scores_and_pictures_of_a_shared_test(cli, project, tiny_checkpoint):
 def test_a_picture_enlarged_together(cli, project, tiny_checkpoint, options):
     write_image(Path("in.png"), texture(30, 41))
     command = ("--checkpoint", tiny_checkpoint, "--size", "201x153", "--device", "cpu", *options)
-    assert cli("upscale", "in.png", "one.png", *command)[0] == 0
-    results = together(3, "upscale", "in.png", "three.png", *command)
+    assert cli("upscale", "in.png", "-o", "one.png", *command)[0] == 0
+    results = together(3, "upscale", "in.png", "-o", "three.png", *command)
     assert [status for status, _ in results] == [0, 0, 0], results
     one, three = (read_image(Path(f"{name}.png")).astype(int) for name in ("one", "three"))
     assert np.abs(one - three).max() <= 1  # the tiles lie elsewhere: float rounding, then 8 bit
@@ -217,17 +222,97 @@ def test_a_table_measured_together(cli, project, tiny_checkpoint):
 # Ends
 
 
-def torchrun(*arguments):
+def wait_for_step(run, step):
+    path, end = Path(f"runs/{run}/metrics.jsonl"), time.monotonic() + 100
+    while time.monotonic() < end:
+        if path.exists() and any(f'"step": {step},' in line for line in path.open()):
+            return
+        time.sleep(0.05)
+    raise AssertionError("no progress")
+
+
+TRAIN = ("--config", "c.yaml", "--device", "cpu", "--set", "valid=null")
+
+
+def test_a_process_that_dies_takes_the_run_down_with_one_message(project):
+    ranks = start_ranks(2, "train", *TRAIN, "--name", "k", "--set", "steps=100000")
+    wait_for_step("k", 12)
+    ranks[1].kill()
+    (status, out), _ = finished(ranks)
+    errors = [line for line in out.splitlines() if line.startswith("error:")]
+    assert status == 1 and len(errors) == 1
+    assert "process 0 of 2 lost" in errors[0] and "one of them has ended" in errors[0]
+
+
+def assert_same_run(one, other):
+    assert list(map(without_times, lines(one))) == list(map(without_times, lines(other)))
+    ours = read_checkpoint(Path(f"runs/{other}/last.pt")).weights
+    for key, value in read_checkpoint(Path(f"runs/{one}/last.pt")).weights.items():
+        assert torch.equal(ours[key], value)
+
+
+STEPS = ("--set", "steps=40", "--set", "save_every=5")
+
+
+def test_a_restart_goes_on_exactly(project):
+    results = together(2, "train", *TRAIN, "--name", "calm", *STEPS)
+    assert [status for status, _ in results] == [0, 0], results
+    command = ("train", *TRAIN, "--name", "killed", *STEPS)
+    ranks = start_ranks(2, *command)
+    wait_for_step("killed", 12)
+    for rank in ranks:
+        rank.kill()
+    finished(ranks)
+    results = finished(start_ranks(2, *command, restarts=1))
+    assert [status for status, _ in results] == [0, 0], results
+    assert re.search(r"at step [1-9]\d*", results[0][1])
+    assert_same_run("calm", "killed")
+
+
+def test_addresses_of_before_a_restart_are_not_met(monkeypatch):
+    """Neither are those of other machines missed, which may have counted other restarts."""
+
+    def kept_under(local, world, restarts):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", local)
+        monkeypatch.setenv("WORLD_SIZE", world)
+        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", restarts)
+        return _attempt()
+
+    assert kept_under("2", "2", "0") != kept_under("2", "2", "1")
+    assert kept_under("2", "4", "0") == kept_under("2", "4", "1")
+
+
+@pytest.mark.parametrize("who", ["all", "one"])
+def test_sigterm_saves_and_ends(project, who):
+    ranks = start_ranks(2, "train", *TRAIN, "--name", "t", "--set", "steps=100000")
+    wait_for_step("t", 10)
+    for rank in ranks if who == "all" else ranks[1:]:
+        rank.send_signal(signal.SIGTERM)
+    results = finished(ranks)
+    text = "".join(out for _, out in results)
+    assert text.count("runs/t/last.pt") == 1 and "Traceback" not in text
+    step = read_checkpoint(Path("runs/t/last.pt")).training["step"]
+    assert step == lines("t")[-1]["step"] >= 10
+
+
+def test_one_process_is_a_team_of_its_own():
+    assert ALONE.leads and ALONE.any(True) and not ALONE.any(False)
+    assert ALONE.gather("x") == ["x"] and ALONE.share(5) == range(5)
+    assert ALONE.sum(torch.tensor([1.5, 2.0])).tolist() == [1.5, 2.0]
+
+
+# With torchrun itself
+
+
+def start_group(command, **options):
+    """Start a command whose processes can be told apart from ours."""
     return subprocess.Popen(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
-            *map(str, arguments),
-        ],
+        [str(word) for word in command],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
         start_new_session=True,
+        **options,
     )
 
 
@@ -244,41 +329,16 @@ def worker_of(process, rank):
     raise AssertionError("no such worker")
 
 
-def wait_for_step(run, step):
-    path, end = Path(f"runs/{run}/metrics.jsonl"), time.monotonic() + 100
-    while time.monotonic() < end:
-        if path.exists() and any(f'"step": {step},' in line for line in path.open()):
-            return
-        time.sleep(0.05)
-    raise AssertionError("no progress")
-
-
-TRAIN = ("scripts/train.py", "--config", "c.yaml", "--device", "cpu", "--set", "valid=null")
-
-
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
-@pytest.mark.timeout(200)
-def test_a_process_that_dies_takes_the_run_down_with_one_message(project):
-    process = torchrun(ROOT / TRAIN[0], *TRAIN[1:], "--name", "k", "--set", "steps=100000")
-    try:
-        wait_for_step("k", 20)
-        os.kill(worker_of(process, 1), signal.SIGKILL)
-        out, _ = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == 1
-    errors = [line for line in out.splitlines() if line.startswith("error:")]
-    assert errors in ([], ["error: process 0 of 2 lost the others: one of them has ended"])
-
-
-@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
-@pytest.mark.timeout(200)
 def test_an_elastic_restart_goes_on_exactly(project):
-    steps = ("--set", "steps=60", "--set", "save_every=5")
-    results = together(2, *("train", *TRAIN[1:], "--name", "calm", *steps))
-    assert [status for status, _ in results] == [0, 0]
-    process = torchrun(
-        *("--max-restarts", "2", ROOT / TRAIN[0], *TRAIN[1:], "--name", "killed", *steps)
+    results = together(2, "train", *TRAIN, "--name", "calm", *STEPS)
+    assert [status for status, _ in results] == [0, 0], results
+    process = start_group(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
+            *("--max-restarts", "2", ROOT / "scripts/train.py", *TRAIN, "--name", "killed", *STEPS),
+        ]
     )
     try:
         wait_for_step("killed", 12)
@@ -287,51 +347,11 @@ def test_an_elastic_restart_goes_on_exactly(project):
     finally:
         process.kill()
     assert process.returncode == 0, out
-    assert "goes on at step" in out
-    assert list(map(without_times, lines("calm"))) == list(map(without_times, lines("killed")))
-    ours = read_checkpoint(Path("runs/killed/last.pt")).weights
-    for key, value in read_checkpoint(Path("runs/calm/last.pt")).weights.items():
-        assert torch.equal(ours[key], value)
+    assert re.search(r"at step [1-9]\d*", out)
+    assert_same_run("calm", "killed")
 
 
-def test_addresses_of_before_a_restart_are_not_met(monkeypatch):
-    """Neither are those of other machines missed, which may have counted other restarts."""
-
-    def kept_under(local, world, restarts):
-        monkeypatch.setenv("LOCAL_WORLD_SIZE", local)
-        monkeypatch.setenv("WORLD_SIZE", world)
-        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", restarts)
-        return _attempt()
-
-    assert kept_under("2", "2", "0") != kept_under("2", "2", "1")
-    assert kept_under("2", "4", "0") == kept_under("2", "4", "1")
-
-
-def output_after(process, name, number):
-    """All that is said by the processes of a run that is sent a signal when ten steps are done."""
-    try:
-        wait_for_step(name, 10)
-        os.kill(process.pid, number)
-        return process.communicate(timeout=60)[0]
-    finally:
-        process.kill()
-
-
-@pytest.mark.timeout(200)
-def test_sigterm_to_all_saves_and_ends(project):
-    process = torchrun(ROOT / TRAIN[0], *TRAIN[1:], "--name", "t", "--set", "steps=100000")
-    out = output_after(process, "t", signal.SIGTERM)
-    assert out.count("stopped and saved in runs/t/last.pt") == 1
-    step = read_checkpoint(Path("runs/t/last.pt")).training["step"]
-    assert step == lines("t")[-1]["step"] >= 10
-
-
-def test_one_process_is_a_team_of_its_own():
-    assert ALONE.leads and ALONE.total(2.5) == 2.5 and ALONE.any(True) and not ALONE.any(False)
-    assert ALONE.gather("x") == ["x"] and ALONE.share(5) == range(5)
-
-
-@pytest.mark.timeout(200)
+@pytest.mark.slow
 def test_the_slurm_recipe_saves_queues_again_and_goes_on(project):
     """docs/slurm.sh with stand-ins for Slurm's own commands."""
     commands = {
@@ -345,34 +365,22 @@ def test_the_slurm_recipe_saves_queues_again_and_goes_on(project):
         file.write_text(f"#!/bin/sh\n{text}\n")
         file.chmod(0o755)
     (project / "scripts").symlink_to(ROOT / "scripts")
-    environment = {
-        **os.environ,
-        "PATH": f"{project / 'bin'}:{os.environ['PATH']}",
-        "SLURM_JOB_ID": "7",
-        "OMP_NUM_THREADS": "1",
-    }
+    path = f"{project / 'bin'}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "SLURM_JOB_ID": "7"}
 
     def submit(steps):
-        return subprocess.Popen(
-            [
-                "bash",
-                ROOT / "docs" / "slurm.sh",
-                *TRAIN[2:3],
-                *TRAIN[3:],
-                "--set",
-                f"steps={steps}",
-            ],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        command = ["bash", ROOT / "docs" / "slurm.sh", TRAIN[1], *TRAIN[2:]]
+        return start_group([*command, "--set", f"steps={steps}"], env=environment)
 
     job = submit(100000)
-    out = output_after(job, "c", signal.SIGUSR1)
-    assert job.returncode == 0 and "stopped and saved" in out
+    try:
+        wait_for_step("c", 10)
+        os.kill(job.pid, signal.SIGUSR1)
+        out, _ = job.communicate(timeout=60)
+    finally:
+        job.kill()
+    assert job.returncode == 0 and "runs/c/last.pt" in out, out
     assert (project / "queue").read_text() == "scontrol requeue 7\n"
     saved = read_checkpoint(Path("runs/c/last.pt")).training["step"]
     out, _ = submit(saved + 5).communicate(timeout=100)
-    assert f"goes on at step {saved}" in out and "done: runs/c/last.pt" in out
+    assert f"at step {saved}" in out and "done: runs/c/last.pt" in out
