@@ -1,7 +1,6 @@
-"""One picture that shows what a model makes of a photograph: parts of it as they are, enlarged by
-bicubic, by the model, and as they should be.
+"""Compare a model with bicubic on parts of a photograph, in one image.
 
-Letters: h w the photograph, H W the result.
+Letters: h w the photograph, H W the output.
 """
 
 from collections.abc import Sequence
@@ -13,20 +12,22 @@ from PIL import Image
 from torch import Tensor
 
 from liif.core.errors import UserError
-from liif.core.sizes import Size, Window
+from liif.core.sizes import Scale, Size, Window
 from liif.evaluation.metrics import psnr
-from liif.evaluation.protocols import get_protocol
+from liif.evaluation.protocols import ScoreProtocol
 from liif.figures.crops import Box
-from liif.figures.sheets import Tile, framed_sheet
+from liif.figures.sheets import Tile, sheet
 from liif.images.convert import to_image, to_tensor
 from liif.images.photo import Photo
 from liif.inference.predict import DEFAULT_OPTIONS, InferenceOptions, predict_strips
 from liif.models.model import SRModel
 
 TILE_PX = 296
-"""Width of a part on the sheet."""
-PARTS = 2
-"""Chosen where none are given."""
+"""Width of the tiles on the sheet."""
+DEFAULT_BOXES = 2
+"""Number of boxes that are chosen by detail."""
+
+ALL_PIXELS = ScoreProtocol(luma=False, border=(0, 0))
 
 
 def comparison(
@@ -38,42 +39,54 @@ def comparison(
     reference: Photo | None = None,
     options: InferenceOptions = DEFAULT_OPTIONS,
 ) -> tuple[np.ndarray, str]:
-    """The photograph with boxes (in its own pixels) drawn in, and below each of them
-    nearest | bicubic | the model | the reference, cut from the whole of `size` (H, W).
+    """Compare nearest neighbour, bicubic, the model and, if given, the reference.
+
+    The photograph is drawn with its boxes. Below it there is a row of tiles for each box, cut from
+    the output of `size` (H, W). Boxes are in pixels of the photograph; without boxes, the parts
+    with most detail are chosen.
 
     Returns:
-        The sheet, uint8 (H, W, 3), and what it shows in words: with a reference, PSNR of the whole.
+        The sheet, uint8 (H, W, 3), and its title; with a reference, the title has the PSNR of the
+        whole images.
 
     Raises:
-        UserError: a box beyond the photograph, a reference of another size.
+        UserError: a box reaches beyond the photograph, or the reference has another size.
     """
     lr = _rgb(photo)
     hr = None if reference is None else _rgb(reference)
     if hr is not None and hr.shape[:2] != size:
         H, W = hr.shape[:2]
-        raise UserError(f"--reference has {W}×{H} px, the result {size[1]}×{size[0]}; give --size")
+        raise UserError(
+            f"--reference has {W}×{H} px, but the output has {size[1]}×{size[0]} px; "
+            "omit --scale and --size, or make them match"
+        )
     h, w = lr.shape[:2]
     scale = size[0] / h, size[1] / w
     for box in boxes or ():
         if box.x + box.w > w or box.y + box.h > h:
-            raise UserError(f"--box {','.join(map(str, box))}: {name} has {w}×{h} px")
-    boxes = boxes or detailed(lr, min(w, max(8, round(TILE_PX / scale[1]))), PARTS)
-    whole = None if hr is None else _made(model, lr, size, Window(0, 0, h, w), options)
-    rows: list[list[Tile]] = []
-    for box in boxes:
-        part = _Part.of(box, size, scale)
-        sr = _made(model, lr, part.size, part.window, options) if whole is None else part.cut(whole)
-        rows.append(_row(part, lr, sr, None if hr is None else part.cut(to_tensor(hr)), scale))
-    title = f"{name}, ×{scale[0]:.4g}" + (
-        "" if round(scale[0] / scale[1], 2) == 1 else f", ×{scale[1]:.4g}"
-    )
-    if whole is not None and hr is not None:
-        title += f": {_scores(lr, whole, to_tensor(hr), size)}"
-    return framed_sheet(lr, boxes, rows, width=TILE_PX), title
+            raise UserError(
+                f"--box {','.join(map(str, box))}: reaches beyond {name}, which has {w}×{h} px"
+            )
+    boxes = boxes or most_detailed(lr, min(w, max(8, round(TILE_PX / scale[1]))), DEFAULT_BOXES)
+    title = f"{name}, ×{scale[0]:.4g}"
+    if round(scale[0] / scale[1], 2) != 1:
+        title += f", ×{scale[1]:.4g}"
+    crops = [_Crop.of_box(box, size, scale) for box in boxes]
+    if hr is None:
+        outputs = [_predict(model, lr, crop.size, crop.window, options) for crop in crops]
+        rows = [_tiles(crop, lr, sr) for crop, sr in zip(crops, outputs, strict=True)]
+    else:
+        window, target = Window(0, 0, h, w), to_tensor(hr)
+        whole = _predict(model, lr, size, None, options)
+        rows = [_tiles(crop, lr, crop.cut(whole), crop.cut(target)) for crop in crops]
+        bicubic = _psnr(_resized(lr, size, window, Image.Resampling.BICUBIC), target)
+        title += f": PSNR of the whole image is {bicubic:.2f} dB with bicubic, "
+        title += f"{_psnr(whole, target):.2f} dB with LIIF"
+    return sheet(rows, lr, boxes), title
 
 
-class _Part(NamedTuple):
-    """Whole pixels of the result that show a box."""
+class _Crop(NamedTuple):
+    """The whole pixels of the output that show a box."""
 
     top: int
     left: int
@@ -81,63 +94,61 @@ class _Part(NamedTuple):
     window: Window
 
     @staticmethod
-    def of(box: Box, size: Size, scale: tuple[float, float]) -> "_Part":
+    def of_box(box: Box, size: Size, scale: Scale) -> "_Crop":
         top, left = round(box.y * scale[0]), round(box.x * scale[1])
         bottom = min(size[0], max(top + 1, round((box.y + box.h) * scale[0])))
         right = min(size[1], max(left + 1, round((box.x + box.w) * scale[1])))
         H, W = bottom - top, right - left
         window = Window(top / scale[0], left / scale[1], H / scale[0], W / scale[1])
-        return _Part(top, left, (H, W), window)
+        return _Crop(top, left, (H, W), window)
 
     def cut(self, image: Tensor) -> Tensor:
         return image[:, self.top : self.top + self.size[0], self.left : self.left + self.size[1]]
 
 
-def _row(
-    part: _Part, lr: np.ndarray, sr: Tensor, hr: Tensor | None, scale: tuple[float, float]
-) -> list[Tile]:
-    """The part by every method, uint8 of its size in the result."""
-    nearest, bicubic = (_resized(lr, part.size, part.window, how) for how in _HOW)
-    tiles = [("input", nearest), ("bicubic", bicubic), ("LIIF", to_image(sr))]
-    if hr is None:
-        return [Tile(image, label) for label, image in tiles]
-    how = get_protocol("none", scale)
-    scored = [
-        Tile(tiles[0][1], "input"),
-        Tile(bicubic, f"bicubic  {psnr(to_tensor(bicubic), hr, how):.2f} dB"),
-        Tile(tiles[2][1], f"LIIF  {psnr(sr.clamp(0, 1), hr, how):.2f} dB"),
-    ]
-    return [*scored, Tile(to_image(hr), "reference")]
+def _tiles(crop: _Crop, lr: np.ndarray, sr: Tensor, hr: Tensor | None = None) -> list[Tile]:
+    """Return the tiles of a crop; `sr` and `hr` are (3, H, W) of its size."""
+    nearest = _resized(lr, crop.size, crop.window, Image.Resampling.NEAREST)
+    bicubic = _resized(lr, crop.size, crop.window, Image.Resampling.BICUBIC)
+    labels = ["bicubic", "LIIF"]
+    if hr is not None:
+        labels = [f"bicubic  {_psnr(bicubic, hr):.2f} dB", f"LIIF  {_psnr(sr, hr):.2f} dB"]
+    tiles = [("input", nearest), (labels[0], bicubic), (labels[1], sr)]
+    if hr is not None:
+        tiles.append(("reference", hr))
+    return [Tile(_fitted(to_image(image)), label) for label, image in tiles]
 
 
-_HOW = (Image.Resampling.NEAREST, Image.Resampling.BICUBIC)
+def _psnr(sr: Tensor, hr: Tensor) -> float:
+    return psnr(sr.clamp(0, 1), hr, ALL_PIXELS)
 
 
-def _resized(lr: np.ndarray, size: Size, window: Window, how: Image.Resampling) -> np.ndarray:
+def _resized(lr: np.ndarray, size: Size, window: Window, method: Image.Resampling) -> Tensor:
+    """Return the window of lr (h, w, 3), resized by Pillow, as (3, H, W)."""
     y, x, h, w = window
-    image = Image.fromarray(lr).resize((size[1], size[0]), how, (x, y, x + w, y + h))
-    return np.asarray(image)
+    image = Image.fromarray(lr).resize((size[1], size[0]), method, (x, y, x + w, y + h))
+    return to_tensor(np.asarray(image))
 
 
-def _scores(lr: np.ndarray, sr: Tensor, hr: Tensor, size: Size) -> str:
-    h, w = lr.shape[:2]
-    how = get_protocol("none", (size[0] / h, size[1] / w))
-    bicubic = to_tensor(_resized(lr, size, Window(0, 0, h, w), Image.Resampling.BICUBIC))
-    found = psnr(bicubic, hr, how), psnr(sr.clamp(0, 1), hr, how)
-    return f"PSNR of the whole {found[0]:.2f} dB by bicubic, {found[1]:.2f} dB by the model"
-
-
-def _made(
-    model: SRModel, lr: np.ndarray, size: Size, window: Window, options: InferenceOptions
+def _predict(
+    model: SRModel, lr: np.ndarray, size: Size, window: Window | None, options: InferenceOptions
 ) -> Tensor:
-    lr_tensor = to_tensor(lr).to(model.mean)
-    is_whole = window == (0, 0, *lr.shape[:2])
-    made = predict_strips(model, lr_tensor, size, options, window=None if is_whole else window)
-    return torch.cat([strip.cpu() for strip in made], dim=1)
+    """Return the output (3, H, W) of the window of lr (h, w, 3), or of all of it."""
+    strips = predict_strips(model, to_tensor(lr).to(model.mean), size, options, window=window)
+    return torch.cat([strip.cpu() for strip in strips], dim=1)
 
 
-def detailed(image: np.ndarray, side: int, count: int) -> list[Box]:
-    """The squares of an image (h, w, 3) with the most edges, none over another."""
+def _fitted(image: np.ndarray) -> np.ndarray:
+    """Resize to TILE_PX: small images by repeating pixels, large ones with antialiasing."""
+    picture = Image.fromarray(image)
+    is_small = picture.width < TILE_PX
+    method = Image.Resampling.NEAREST if is_small else Image.Resampling.LANCZOS
+    height = max(1, round(picture.height * TILE_PX / picture.width))
+    return np.asarray(picture.resize((TILE_PX, height), method))
+
+
+def most_detailed(image: np.ndarray, side: int, count: int) -> list[Box]:
+    """Return up to `count` squares of an image (h, w, 3) with most edges, which do not overlap."""
     luma = image.astype(np.float64).mean(axis=2)
     side_y, side_x = min(side, luma.shape[0]), min(side, luma.shape[1])
     edges = np.zeros_like(luma)
@@ -156,7 +167,7 @@ def detailed(image: np.ndarray, side: int, count: int) -> list[Box]:
 
 
 def _rgb(photo: Photo) -> np.ndarray:
-    """uint8 (h, w, 3), on white."""
+    """Return a photograph on white as uint8 (h, w, 3)."""
     colour = photo.colour.astype(np.float64) / np.iinfo(photo.colour.dtype).max
     if photo.alpha is not None:
         alpha = photo.alpha[..., None] / np.iinfo(photo.alpha.dtype).max

@@ -1,4 +1,4 @@
-"""Tables that are wrong, and what is not there."""
+"""Wrong options and configurations of `liif tables`, and missing data."""
 
 from pathlib import Path
 
@@ -33,11 +33,11 @@ from helpers.configs import TABLE
         (["--table", "t", "--clip-cell", "0.5"], "must be a number from 1 to 1000"),
     ],
 )
-def test_mistakes(refused, table, options, said):
+def test_wrong_options_are_refused(refused, table, options, said):
     assert said in refused("tables", *options)
 
 
-def test_tables_that_are_wrong(refused, table):
+def test_wrong_tables_are_refused(refused, table):
     for text, said in [
         ("scales: [2]", "title: must be given"),
         (TABLE + "extra: 1\n", "extra: unknown key"),
@@ -49,7 +49,7 @@ def test_tables_that_are_wrong(refused, table):
         assert said in refused("tables", "--table", "t")
 
 
-def test_a_set_that_is_not_there(cli, refused, table):
+def test_a_missing_set_fails_only_if_selected(cli, refused, table):
     (table / "faces" / "f.png").unlink()
     status, out, _ = cli("tables", "--table", "t")
     assert status == 0 and "faces: no images" in out
@@ -57,11 +57,11 @@ def test_a_set_that_is_not_there(cli, refused, table):
     assert "faces: no images" in refused("tables", "--table", "t", "--sets", "faces")
 
 
-def test_nothing_at_all_is_no_success(cli, table):
+def test_a_table_without_measurements_exits_with_status_1(cli, table):
     status, out, err = cli("tables", "--table", "t", "--rows", "fixed")
     assert status == 1 and "nothing was measured" in err and "configs/fixed-x2.yaml" in out
 
 
-def test_lpips_where_it_is_not_installed(refused, table, monkeypatch):
+def test_a_missing_lpips_is_named(refused, table, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "lpips", None)
     assert 'pip install "liif[metrics]"' in refused("tables", "--table", "t", "--lpips")

@@ -46,10 +46,10 @@ def test_published_numbers_are_those_of_the_papers(path):
             assert list(published) == papers[row.source or table.source][row.name][name]
 
 
-# Bicubic as the literature has it
+# Bicubic as in the literature
 
 
-def test_bicubic_of_set5_is_the_published_one(benchmark_data):
+def test_bicubic_of_set5_has_the_published_psnr(benchmark_data):
     folder = benchmark_data / "benchmark" / "Set5"
     for scale, published in ((2, 33.66), (3, 30.39), (4, 28.42)):
         pairs = open_pairs(folder / "HR", scale=(scale, scale), lr=folder / f"LR_bicubic/X{scale}")

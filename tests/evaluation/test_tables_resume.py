@@ -1,4 +1,4 @@
-"""Tables: nothing measured twice, nothing lost."""
+"""`liif tables` measures no image twice and loses no measurement."""
 
 import json
 from pathlib import Path
@@ -23,14 +23,14 @@ def test_a_second_run_measures_nothing_and_writes_the_same(cli, table):
 
 
 @pytest.mark.parametrize("after", [0, 1, 4, 11, 20])
-def test_interrupted_anywhere_it_goes_on(cli, table, monkeypatch, after):
-    whole, add, added = None, MeasurementFile.append, []
+def test_an_interrupted_table_resumes(cli, table, monkeypatch, after):
+    append, added = MeasurementFile.append, []
 
-    def interrupted(self, record):
+    def interrupted(self, measurement):
         if len(added) == after:
             raise KeyboardInterrupt
-        added.append(record["name"])
-        add(self, record)
+        added.append(measurement["name"])
+        append(self, measurement)
 
     monkeypatch.setattr(MeasurementFile, "append", interrupted)
     status, _, err = cli("tables", "--table", "t")
@@ -38,7 +38,7 @@ def test_interrupted_anywhere_it_goes_on(cli, table, monkeypatch, after):
     assert sum(c["measured"] for c in result()) == after
     partly = [c for c in result() if 0 < c["measured"] < (c["images"] or 0)]
     assert all(c["difference"] is None for c in partly)
-    monkeypatch.setattr(MeasurementFile, "append", add)
+    monkeypatch.setattr(MeasurementFile, "append", append)
     status, _, err = cli("tables", "--table", "t")
     assert (status, measured(err)) == (0, (21 - after, after))
     whole = result()
@@ -61,7 +61,7 @@ def test_a_line_cut_off_by_a_crash_is_measured_again(cli, table):
     assert lost > 0
 
 
-def test_known_by_content_and_not_by_name(cli, table, photos):
+def test_images_and_models_are_identified_by_content(cli, table, photos):
     cli("tables", "--table", "t", "--sets", "mine")
     (photos / "a.png").rename(photos / "z.png")
     model = read_checkpoint(Path("runs/any/last.pt"))
@@ -76,7 +76,7 @@ def test_known_by_content_and_not_by_name(cli, table, photos):
     assert measured(cli(*again, "--precision", "bf16")[2]) == (12, 6)
 
 
-def test_an_unfinished_run_is_said_to_be_one(cli, table):
+def test_the_step_of_an_unfinished_run_is_reported(cli, table):
     config = ModelConfig.model_validate(TINY)
     training = {"step": 250, "config": {"steps": 1000}}
     save_checkpoint(Path("runs/any/last.pt"), config, build_model(config).state_dict(), training)

@@ -1,4 +1,4 @@
-"""Where figures go, what drawing needs, and that it leaves nothing behind."""
+"""Output files of `liif plot`, a missing matplotlib, and global settings."""
 
 import sys
 from pathlib import Path
@@ -7,12 +7,13 @@ import pytest
 from helpers.plotting import matplotlib, refused, result_file
 
 from liif.evaluation.results import ScorePoint
-from liif.figures.plot import STYLE, rendered, scores_figure
+from liif.figures.scores import scores_figure
+from liif.figures.style import STYLE, encode_figure
 
 pytestmark = pytest.mark.usefixtures("folder")
 
 
-def test_files_that_cannot_be_written():
+def test_outputs_that_cannot_be_written_are_refused():
     draw = ("psnr", result_file("a.json", 2, 38.0))
     for name in ("o.svg", "o", "o.png.txt"):
         said = refused(*draw, "--out", "fine.png", "--out", name)
@@ -23,17 +24,17 @@ def test_files_that_cannot_be_written():
     assert "folder.png: is a folder" in refused(*draw, "--out", "folder.png")
 
 
-def test_without_matplotlib(monkeypatch):
+def test_a_missing_matplotlib_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     said = refused("psnr", result_file("a.json", 2, 38.0), "--out", "o.png")
     assert said == 'drawing needs matplotlib: pip install "liif[plot]"'
 
 
-def test_nothing_global_changes():
+def test_global_settings_stay_unchanged():
     def settings():
         return [matplotlib.rcParams[key] for key in STYLE]
 
     before = settings(), "matplotlib.pyplot" in sys.modules
     points = [ScorePoint("s", "l", (2, 2), 1.0), ScorePoint("s\udce9", r"$\frac$", (3, 3), 1.0)]
-    rendered(scores_figure(points, "PSNR (dB)"), ".png")
+    encode_figure(scores_figure(points, "PSNR (dB)"), ".png")
     assert (settings(), "matplotlib.pyplot" in sys.modules) == before

@@ -1,4 +1,4 @@
-"""Crops side by side: cut from the whole enlarged image, every pixel whole."""
+"""Crops are cut from the whole enlarged image and drawn with whole pixels."""
 
 import math
 from pathlib import Path
@@ -11,8 +11,15 @@ from PIL import Image
 
 from liif.core.errors import UserError
 from liif.data.pairs import reduce
-from liif.figures.crops import Box, Row, Scene, enlarged
-from liif.figures.plot import DPI, GAP_PX, crops_figure, rendered
+from liif.figures.crops import (
+    GAP_PX,
+    Box,
+    CropRow,
+    CropScene,
+    crops_figure,
+    enlarged_crops,
+)
+from liif.figures.style import DPI, encode_figure
 from liif.images.convert import to_image, to_tensor
 from liif.images.resize import matlab_bicubic
 from liif.images.rgb8 import read_image
@@ -25,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("folder")
 def test_crops_are_cut_from_the_whole_enlarged_image(tiny_checkpoint, scale):
     image, box = texture(50, 61), Box(11, 20, 16, 9)
     model = load_checkpoint(tiny_checkpoint)
-    row = enlarged(image, scale, box, {"tiny": model}, Path("a.png"))
+    row = enlarged_crops(image, scale, box, {"tiny": model}, Path("a.png"))
     lr, hr = reduce(image, (scale, scale), Path("a.png"))
     part = np.s_[20:29, 11:27]
     assert list(row.crops) == ["LR", "bicubic", "tiny", "HR"]
@@ -49,10 +56,10 @@ def test_every_pixel_of_a_crop_is_a_square_of_whole_pixels():
     scenes = []
     for box in (Box(3, 4, 32, 20), Box(0, 0, 33, 39)):
         crops = {name: box.cut(texture(40, 60, i)) for i, name in enumerate(("LR", "a$", "HR"))}
-        rows = [Row(s, crops, {"a$": 20.0}) for s in (2, 3.5)]
-        scenes.append(Scene("photo", image, box, rows))
+        rows = [CropRow(s, crops, {"a$": 20.0}) for s in (2, 3.5)]
+        scenes.append(CropScene("photo", image, box, rows))
     figure = crops_figure(scenes)
-    drawn = pixels(rendered(figure, ".png"))
+    drawn = pixels(encode_figure(figure, ".png"))
     H, W = drawn.shape[:2]
     assert tuple(round(DPI * inch) for inch in figure.get_size_inches()) == (W, H)
     axes = {axis.get_label(): axis for axis in figure.axes[-6:]}  # of the second scene
@@ -88,13 +95,13 @@ def test_crops_by_command(photos, tiny_checkpoint):
     plot(*draw, *use, "--precision", "bf16", "--memory", "1M", "--out", "middle.png")
 
 
-def test_crops_that_cannot_be(photos, tiny_checkpoint):
+def test_wrong_arguments_are_refused(photos, tiny_checkpoint):
     draw = ("crops", "--image", photos / "a.png", "--out", "o.png", "--checkpoint")
     use = (*draw, tiny_checkpoint)
     outside = refused(*use, "--box", "50,0,11,8", "--scales", "2")
     assert "a.png: the box 50,0,11,8 reaches outside the 60×40 px that x2 preserves" in outside
-    assert "of the 56×40 px that x8 leaves" in refused(*use, "--box", "50,0,10,8")
-    assert "of the 50×0 px that x50 leaves" in refused(*use, "--scales", "50")
+    assert "the 56×40 px that x8 preserves" in refused(*use, "--box", "50,0,10,8")
+    assert "the 50×0 px that x50 preserves" in refused(*use, "--scales", "50")
     boxes = ("--box", "0,0,8,8", "0,0,8,8")
     assert "--box: 2 boxes for 1 images" in refused(*use, *boxes)
     assert "no.pt: no such checkpoint file" in refused(*draw, "LIIF=no.pt")
@@ -112,19 +119,19 @@ def test_crops_that_cannot_be(photos, tiny_checkpoint):
 @pytest.mark.parametrize(
     "box", ["1,2,3", "-1,0,2,2", "0,0,0,2", "a,b,c,d", "1.5,0,2,2", "", "²,0,2,2"]
 )
-def test_boxes_that_are_none(box):
+def test_wrong_boxes_are_refused(box):
     use = ("--image=a.png", "--checkpoint=c.pt", "--out=o.png", f"--box={box}")
     assert f"argument --box: {box}: must be X,Y,W,H" in refused("crops", *use)
 
 
 @pytest.mark.parametrize("scales", ["0", "0.5", "nan", "inf", "2,,3", "", "two", "1e9"])
-def test_scales_that_are_none(scales):
+def test_wrong_scales_are_refused(scales):
     use = ("--image=a.png", "--checkpoint=c.pt", "--out=o.png", f"--scales={scales}")
     assert f"argument --scales: {scales}: must be numbers from 1" in refused("crops", *use)
 
 
-def test_a_figure_too_large_to_be_drawn():
+def test_a_figure_too_large_for_matplotlib_is_refused():
     crop = np.zeros((7000, 100, 3), np.uint8)
-    rows = [Row(s, {"LR": crop, "HR": crop}, {}) for s in range(10)]
+    rows = [CropRow(s, {"LR": crop, "HR": crop}, {}) for s in range(10)]
     with pytest.raises(UserError, match="draw fewer images or scales, or smaller boxes"):
-        crops_figure([Scene("a", crop, Box(0, 0, 100, 7000), rows)])
+        crops_figure([CropScene("a", crop, Box(0, 0, 100, 7000), rows)])

@@ -1,4 +1,4 @@
-"""Curves of runs: what is drawn is what was logged."""
+"""Plots of training curves show the logged values."""
 
 import json
 import math
@@ -9,7 +9,7 @@ import pytest
 from helpers.plotting import data, plot, refused
 
 from liif.evaluation.results import RunCurves, read_run
-from liif.figures.plot import curves_figure, smoothed
+from liif.figures.curves import curves_figure, smoothed
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -66,15 +66,15 @@ def test_runs_without_curves():
         "curves", "no", "--out=o.png"
     )
     Path("file").write_text("")
-    assert "give the folder of a run" in refused("curves", "file", "--out", "o.png")
+    assert "name the folder of a run" in refused("curves", "file", "--out", "o.png")
     good = record("train", 5, loss=0.5)
     for name, text, said in (
-        ("a", "", "holds nothing to draw yet"),
-        ("b", good[:9], "holds nothing to draw yet"),
-        ("c", record("train", 5, loss=None), "holds nothing to draw yet"),
-        ("d", "hello\n" + good, "line 1 is no record of a run"),
-        ("e", good + "[1]\n" + good, "line 2 is no record of a run"),
-        ("f", record("train", 5, loss="0.5") + good, "line 1 is no record of a run"),
+        ("a", "", "there is nothing to draw yet"),
+        ("b", good[:9], "there is nothing to draw yet"),
+        ("c", record("train", 5, loss=None), "there is nothing to draw yet"),
+        ("d", "hello\n" + good, "line 1 is not a line of a run's log"),
+        ("e", good + "[1]\n" + good, "line 2 is not a line of a run's log"),
+        ("f", record("train", 5, loss="0.5") + good, "line 1 is not a line of a run's log"),
     ):
         message = refused("curves", run_folder(name, text), "--out", "o.png")
         assert message.startswith(f"{name}/metrics.jsonl: ") and said in message

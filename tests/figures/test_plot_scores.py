@@ -1,4 +1,4 @@
-"""Scores over scales: what is drawn is what was measured."""
+"""Plots of scores show the measured values."""
 
 import json
 import math
@@ -8,7 +8,8 @@ import pytest
 from helpers.plotting import data, pixels, plot, refused, result_file
 
 from liif.evaluation.results import ScorePoint, differences, read_points
-from liif.figures.plot import GRAY, scores_figure
+from liif.figures.scores import scores_figure
+from liif.figures.style import GRAY
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -19,7 +20,7 @@ def table(file, *cells):
     return Path(file)
 
 
-def test_results_of_tests_become_lines(folder):
+def test_results_of_liif_test_become_lines(folder):
     files = [
         result_file("a.json", 4, 32.0),
         result_file("b.json", 2, 38.0),
@@ -77,7 +78,7 @@ def test_tables_have_a_panel_for_each_set_and_show_published_values():
     ]  # fmt: skip
 
 
-def test_tick_labels_do_not_run_into_each_other():
+def test_tick_labels_do_not_overlap():
     points = [ScorePoint("s", "l", (s, s), 1.0) for s in (2, 2.01, 3, 30, 29)]
     figure = scores_figure(points, "PSNR (dB)")
     labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
@@ -87,7 +88,7 @@ def test_tick_labels_do_not_run_into_each_other():
     assert uneven.get_xticklabels()[0].get_text() == "x2,3.5"
 
 
-def test_checkpoints_are_told_apart():
+def test_checkpoints_have_distinct_names():
     def lines(*checkpoints):
         files = [
             result_file(f"{i}.json", 2, 30.0 + i, checkpoint=c) for i, c in enumerate(checkpoints)
@@ -103,32 +104,32 @@ def test_checkpoints_are_told_apart():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "damaged, or not a JSON file"),
-        ('{"set": "Set5"', "damaged, or not a JSON file"),
-        ("\xff\x00", "damaged, or not a JSON file"),
-        ("[" * 100_000, "damaged, or not a JSON file"),
-        ("[]", "not a result of `liif test --out` or `liif tables`"),
+        ("", "not a JSON file, or damaged"),
+        ('{"set": "Set5"', "not a JSON file, or damaged"),
+        ("\xff\x00", "not a JSON file, or damaged"),
+        ("[" * 100_000, "not a JSON file, or damaged"),
+        ("[]", "not a result of `liif test --output` or `liif tables`"),
         ("null", "not a result of"),
-        ("{}", "not a result of `liif test --out` or `liif tables`: set: Field required"),
+        ("{}", "not a result of `liif test --output` or `liif tables`: set: Field required"),
         ('{"cells": 3}', "cells: "),
-        ('{"cells": []}', "holds no psnr to draw"),
+        ('{"cells": []}', "there is no psnr to draw"),
         ('{"cells": [{"set": 1, "scale": 2, "row": "a"}]}', "cells.0.set: "),
         ('{"cells": [{"set": "a", "scale": "2", "row": "a"}]}', "cells.0.scale.0: "),
         ('{"cells": [{"set": "a", "scale": 0, "row": "a"}]}', "cells.0.scale.0: "),
         ('{"cells": [{"set": "a", "scale": NaN, "row": "a"}]}', "cells.0.scale.0: "),
         ('{"cells": [{"set": "a", "scale": [2], "row": "a"}]}', "cells.0.scale: "),
-        ('{"cells": [{"set": "a", "scale": 2, "row": "a"}]}', "holds no psnr to draw"),
-        ('{"cells": [{"set": "a", "scale": 2, "row": "a", "psnr": Infinity}]}', "holds no psnr"),
+        ('{"cells": [{"set": "a", "scale": 2, "row": "a"}]}', "there is no psnr to draw"),
+        ('{"cells": [{"set": "a", "scale": 2, "row": "a", "psnr": Infinity}]}', "there is no psnr"),
         ('{"cells": [{"set": "a", "scale": 2, "row": "a", "psnr": true}]}', "cells.0.psnr: "),
     ],
 )
-def test_files_that_are_no_results(text, said):
+def test_files_that_are_not_results_are_refused(text, said):
     Path("r.json").write_bytes(text.encode("latin1"))
     message = refused("psnr", "r.json", "--out", "out.png")
     assert message.startswith("r.json: ") and said in message
 
 
-def test_results_that_do_not_go_together():
+def test_contradicting_results_are_refused():
     draw = ("psnr", result_file("a.json", 2, 38.0))
     assert "no.json: cannot be read: No such file" in refused(*draw, "no.json", "--out", "o.png")
     other = result_file("b.json", 2, 37.0)
@@ -136,9 +137,9 @@ def test_results_that_do_not_go_together():
         *draw, other, "--out", "o.png"
     )
     other = result_file("b.json", 3, 37.0, protocol="none")
-    assert "b.json: set5 by protocol none, but by benchmark" in refused(*draw, other, "--out=o.png")
+    assert "b.json: set5 has protocol none, but benchmark" in refused(*draw, other, "--out=o.png")
     rgb = refused(*draw, "--metric", "psnr_rgb", "--out", "o.png")
-    assert rgb == "a.json: holds no psnr_rgb to draw"
+    assert rgb == "a.json: there is no psnr_rgb to draw"
     assert "--set DIV2K: not among the results: set5" in refused(
         *draw, "--out=o.png", "--set=DIV2K"
     )

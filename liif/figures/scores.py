@@ -1,0 +1,75 @@
+"""Plot scores over scale."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from liif.evaluation.results import ScorePoint
+from liif.figures.style import (
+    GRAY,
+    Style,
+    legend,
+    legend_line,
+    line_styles,
+    panels,
+    plot_style,
+    printable,
+    tint,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@plot_style()
+def scores_figure(points: Sequence[ScorePoint], quantity: str) -> "Figure":
+    """Plot a quantity over scale, with a panel for each set and a line for each method.
+
+    Bicubic is gray. Rings are published values, and pale markers are scales outside the training.
+    """
+    sets = list(dict.fromkeys(point.set for point in points))
+    styles = line_styles(point.method for point in points)
+    figure, axes = panels(len(sets), width=3.8, height=2.9)
+    handles = {method: legend_line(**style) for method, style in styles.items()}
+    for axis, name in zip(axes, sets, strict=True):
+        here = sorted((p for p in points if p.set == name), key=_position)
+        for method, style in styles.items():
+            its = [p for p in here if p.method == method]
+            if not its:
+                continue
+            x, y = [_position(p) for p in its], [p.value for p in its]
+            axis.plot(x, y, **style, label=method, markevery=[p.trained for p in its])
+            if not all(p.trained for p in its):
+                pale: Style = {"linestyle": "none", "markerfacecolor": tint(style["color"])}
+                axis.plot(x, y, **{**style, **pale}, markevery=[not p.trained for p in its])
+                pale["markerfacecolor"] = tint(GRAY)
+                handles["beyond training"] = legend_line(color=GRAY, marker="o", **pale)
+            published = [(_position(p), p.published) for p in its if p.published is not None]
+            if published:
+                ring: Style = {"marker": "o", "linestyle": "none", "fillstyle": "none"}
+                ring |= {"markersize": 8, "markeredgewidth": 0.7}
+                axis.plot(*zip(*published, strict=True), **ring, color=style["color"])
+                handles["published"] = legend_line(color=GRAY, **ring)
+        axis.set(title=printable(name), xlabel="scale", ylabel=printable(quantity), xscale="log")
+        ticks = {_position(p): p.scale for p in here}
+        axis.set_xticks(list(ticks), _tick_labels(ticks))
+        axis.set_xticks([], minor=True)
+    legend(figure, handles)
+    return figure
+
+
+def _position(point: ScorePoint) -> float:
+    """Return the position of a scale on the axis: the geometric mean of its axes."""
+    return math.sqrt(point.scale[0] * point.scale[1])
+
+
+def _tick_labels(ticks: Mapping[float, tuple[float, float]]) -> list[str]:
+    """Return x2, x3, … for increasing positions; "" where a label would overlap the one before."""
+    labels: list[str] = []
+    distance = 0.07 * math.log(max(ticks) / min(ticks))
+    last = -math.inf
+    for position, (y, x) in ticks.items():
+        fits = math.log(position) - last >= distance
+        last = math.log(position) if fits else last
+        labels.append(f"x{y:g}" * fits + f",{x:g}" * (fits and x != y))
+    return labels
