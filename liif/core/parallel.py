@@ -1,8 +1,8 @@
-"""Many pieces of work on a processor's cores."""
+"""Work on several CPU cores: one item for each core, and reading ahead."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from threading import Barrier
 from typing import TypeVar
 
 import torch
@@ -11,30 +11,43 @@ Item = TypeVar("Item")
 
 
 def parallel_for(work: Callable[[Item], None], items: Iterable[Item]) -> None:
-    """work(item) for every item, as many at a time as PyTorch has threads, each on one thread.
+    """Call work(item) for every item, each on one core, on as many cores as PyTorch has threads.
 
-    Pieces that fit a core's cache and need no waiting for one another go further than one piece at
-    a time on all cores, the more so the more cores there are. Whatever `work` raises is raised.
+    One item per core beats PyTorch's own threads where an item fits the core's cache. An exception
+    in `work` cancels the items that have not begun, and is raised.
     """
-    threads = torch.get_num_threads()
-    if threads == 1:
+    threads, items = torch.get_num_threads(), list(items)
+    if threads == 1 or not items:
         for item in items:
             work(item)
         return
-    pool = ThreadPoolExecutor(threads, initializer=partial(torch.set_num_threads, 1))
+    workers = min(threads, len(items))
+    all_started = Barrier(workers)
+
+    def use_one_thread(_: int) -> None:
+        # PyTorch reads the process's number of threads when a thread first asks for it, and keeps
+        # it for the thread's life. `set_num_threads` changes the thread's number and the process's:
+        # asked first, the worker keeps 1 after the process's number is restored below.
+        torch.get_num_threads()
+        all_started.wait()  # so that every worker takes one of these calls
+        torch.set_num_threads(1)
+
+    pool = ThreadPoolExecutor(workers)
     try:
+        try:
+            list(pool.map(use_one_thread, range(workers)))
+        finally:
+            # At once, not after the work: threads that begin while the process's number is 1 would
+            # keep 1 for life.
+            torch.set_num_threads(threads)
         for _ in pool.map(work, items):
             pass
     finally:
         pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)  # what the initializer sets is in part the whole process's
-
-
-Item = TypeVar("Item")
 
 
 def read_ahead(items: Iterable[Item]) -> Iterator[Item]:
-    """The same items, each made while its forerunner is worked on."""
+    """Yield the items, computing each one while the caller works on the previous one."""
     source = iter(items)
     with ThreadPoolExecutor(1) as reader:
         coming = reader.submit(next, source, None)

@@ -12,8 +12,10 @@ from liif.core.distributed import Team
 from liif.core.errors import UserError
 from liif.core.sizes import Size, Window, borders, target_size
 from liif.images.resize import pillow_lanczos
-from liif.models.model import STRIP, Precision, SRModel
+from liif.models.model import SRModel
+from liif.models.precision import Precision
 from liif.models.reference import upscale as upscale_as_published
+from liif.models.tiling import strip_count
 
 Engine = Literal["fast", "reference"]
 
@@ -108,7 +110,7 @@ def predict_strips_distributed(
         if team.leads:
             yield from predict_strips(model, lr, size, options, window=window)
         return
-    turns = -(-3 * 4 * math.prod(size) // (STRIP * team.size))
+    turns = math.ceil(strip_count(size) / team.size)
     for i, rows in enumerate(pairwise(borders(size[0], team.size * turns))):
         rank = i % team.size
         if rank == team.rank:

@@ -196,10 +196,14 @@ def _shown(keys: list[str]) -> str:
 
 
 def save_checkpoint(
-    path: Path, model: ModelConfig, weights: Weights, training: Mapping[str, Any] | None = None
+    path: Path,
+    model: ModelConfig,
+    weights: Weights,
+    training: Mapping[str, Any] | None = None,
+    previous: Path | None = None,
 ) -> None:
-    """Write our own file. `training` holds tensors and plain values only. A run's last.pt that it
-    takes the place of is kept as previous.pt.
+    """Write our own file. `training` holds tensors and plain values only; the file that it replaces
+    is kept as `previous` if that is given.
 
     Raises:
         UserError: it could not be written; what was there before is intact.
@@ -214,8 +218,7 @@ def save_checkpoint(
         content["training"] = dict(training)
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    keep = path.with_name("previous.pt") if path.name == "last.pt" else None
-    write_atomically(path, buffer.getbuffer(), keep)
+    write_atomically(path, buffer.getbuffer(), previous)
 
 
 def save_weights(path: Path, model: ModelConfig, weights: Weights) -> None:

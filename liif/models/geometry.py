@@ -35,7 +35,9 @@ def cell_of(
     """Height and width of one pixel of an H × W image in coordinate units, (1, 2). With `clip` they
     are no smaller than at that scale of the low-resolution size `lr`: beyond the scales of its
     training a decoder can be given the cell of the largest (as Lee and Jin do, LTE, CVPR 2022)."""
-    return like.new_tensor([[2 / min(N, n * clip) for N, n in zip(size, lr, strict=True)]])
+    sides = [2 / min(N, n * clip) for N, n in zip(size, lr, strict=True)]
+    # Filled on the device: a tensor made from Python numbers would be copied to it and waited for.
+    return torch.stack([like.new_full((1,), side) for side in sides], dim=-1)
 
 
 @dataclass(frozen=True)

@@ -1,78 +1,68 @@
-"""An encoder and a decoder as one continuous image: encode once, ask for any pixel of any size.
+"""The model: an encoder and a decoder that together make an image continuous.
 
-Letters: B batch, h w low-resolution grid, H W high-resolution grid, Q queried points. Images are
-(B, 3, h, w) float in [0, 1]; inside, values are (x - 0.5) / 0.5.
+Letters: B batch, h w low-resolution grid, H W high-resolution grid, Q queried points, R rows.
+Images are (B, 3, h, w) float in [0, 1]; encoder and decoder work on (x - 0.5) / 0.5.
 """
 
-import logging
 import math
 from collections.abc import Iterator
 from functools import partial
-from itertools import pairwise, product
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from liif.core.parallel import parallel_for
-from liif.core.sizes import Size, Window, borders, target_size
+from liif.core.sizes import Size, Window, target_size
 from liif.images.convert import Picture, apply_to_image
 from liif.models.field import Field
 from liif.models.geometry import Grid
-
-Precision = Literal["float32", "bf16"]
-
-DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
-MEMORY = 2**30
-"""Budget on a CPU, in bytes, for what encoding and decoding one tile keeps alive."""
-STRIP = 2**27
-"""Bytes of result made at a time: a large enlargement is never in memory as a whole."""
-SMALLEST = 32
-"""Side of the smallest tiles, in low-resolution pixels."""
-BLOCK = {torch.float32: 32, torch.bfloat16: 64}
-"""Side of the squares of pixels decoded at a time, one to a core: enough for the matrix products,
-little enough for the caches and the C library to keep the memory."""
-BLOCK_GPU = 512
-"""The same on a GPU, one at a time on all of it; not measured yet. Its largest tensors: 1 GB."""
-
-log = logging.getLogger("liif")
+from liif.models.precision import Precision, precision_context, tf32_context
+from liif.models.tiling import render, render_strips
 
 
 class Encoder(Protocol):
-    """Turns a normalised image (B, 3, h, w) into a feature map (B, width, h, w)."""
+    """Maps a normalised image (B, 3, h, w) to features (B, width, h, w)."""
 
     width: int
+    """Channels of the features."""
     radius: int
-    """How many pixels away an input pixel can change an output pixel."""
+    """Distance in pixels up to which an input pixel can change a feature."""
     peak_channels: int
-    """Channels of feature maps alive at once, for the choice of tiles."""
+    """Channels of feature maps that are alive at once, for the choice of tiles."""
 
     def __call__(self, lr: Tensor) -> Tensor: ...
 
 
 class Decoder(Protocol):
-    """Answers colour queries. All methods are pure: nothing is kept between calls."""
+    """Predicts colours at any points. Its methods keep nothing between calls."""
 
     radius: int
-    """As the encoder's, of `prepare`, in low-resolution pixels."""
+    """Distance in low-resolution pixels up to which a feature can change a code of `prepare`."""
     code_channels: int
-    """Channels that `prepare` keeps alive per low-resolution pixel."""
+    """Channels that `prepare` keeps alive for each low-resolution pixel."""
 
     def prepare(self, feat: Tensor, lr: Tensor) -> Field:
-        """All that does not depend on the query, once per image; lr is the normalised image."""
+        """Compute what does not depend on the query, once per image.
+
+        feat is (B, width, h, w), lr the normalised image (B, 3, h, w).
+        """
         ...
 
     def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
-        """Normalised colours (B, Q, 3) at coord (B, Q, 2) for cell (B, Q, 2) or (B, 1, 2)."""
+        """Return normalised colours (B, Q, 3) at coord (B, Q, 2) for cell (B, Q, 2) or (B, 1, 2),
+        all as (y, x)."""
         ...
 
     def query_grid(self, field: Field, y: Tensor, x: Tensor, cell: Tensor) -> Tensor:
-        """Normalised colours (B, R, W, 3) of rows y (R,), columns x (W,) and one cell (1, 2)."""
+        """Return normalised colours (B, R, W, 3) of rows y (R,), columns x (W,), a cell (1, 2)."""
         ...
 
 
 class SRModel(nn.Module):
-    """The continuous image of a low-resolution picture. Owns the normalisation."""
+    """A super-resolution model of any scale: encode an image once, then query any of its points.
+
+    It owns the normalisation: all images that it takes and gives are in [0, 1].
+    """
 
     mean: Tensor
     std: Tensor
@@ -83,20 +73,41 @@ class SRModel(nn.Module):
         self.register_buffer("mean", torch.tensor(0.5), persistent=False)
         self.register_buffer("std", torch.tensor(0.5), persistent=False)
 
+    @property
+    def halo(self) -> int:
+        """Low-resolution pixels around a tile that its result depends on."""
+        return self.encoder.radius + self.decoder.radius + 1
+
+    @property
+    def peak_channels(self) -> int:
+        """Values that encoding and decoding keep alive for each low-resolution pixel."""
+        encoder = self.encoder
+        return max(encoder.peak_channels, encoder.width + self.decoder.code_channels)
+
     def encode(self, lr: Tensor) -> Field:
-        """lr (B, 3, h, w) in [0, 1] -> what `query` needs, once per image."""
+        """Encode lr (B, 3, h, w) in [0, 1] to what `query` needs, once per image."""
         lr = (lr - self.mean) / self.std
         return self.decoder.prepare(self.encoder(lr), lr)
 
     def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
-        """Colours (B, Q, 3) in image units, not clamped, at coord (B, Q, 2), given as (y, x) in
-        [-1, 1], for cell (B, Q, 2), (B, 1, 2) or (B, 2), given as (2/H, 2/W)."""
+        """Return colours (B, Q, 3) in image units, not clamped.
+
+        Args:
+            field: the encoded image.
+            coord: (B, Q, 2) as (y, x) in [-1, 1].
+            cell: size of the queried pixels, (2/H, 2/W): (B, Q, 2), (B, 1, 2) or (B, 2).
+        """
         if cell.dim() == 2:
             cell = cell[:, None]
         return self.decoder.query(field, coord, cell) * self.std + self.mean
 
+    def query_grid(self, field: Field, y: Tensor, x: Tensor, cell: Tensor) -> Tensor:
+        """As `query` for all points of rows y (R,) and columns x (W,), with one cell (1, 2):
+        colours (B, R, W, 3)."""
+        return self.decoder.query_grid(field, y, x, cell) * self.std + self.mean
+
     def forward(self, lr: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
-        """Encode and query in one call."""
+        """Encode lr and query coord in one call."""
         return self.query(self.encode(lr), coord, cell)
 
     def upscale(
@@ -111,24 +122,25 @@ class SRModel(nn.Module):
         memory: int | None = None,
         clip_cell: float = math.inf,
     ) -> Picture:
-        """The whole image at any size: (3, h, w) -> (3, H, W), or with a batch in front.
+        """Return the whole image at any size: (3, h, w) -> (3, H, W), or with a batch in front.
 
         Args:
-            lr: float in [0, 1]; or a PIL image, a NumPy array (h, w) or (h, w, C), or a tensor of
-                whole numbers: the result is what was given (anyimage.py).
+            lr: float tensor in [0, 1]; or a PIL image, a NumPy array (h, w) or (h, w, C), or an
+                integer tensor: the result is of the same kind (images/convert.py).
             size: (H, W) of the result; or
-            scale: a factor, or (vertical, horizontal) ones; sizes are rounded.
+            scale: a factor, or (vertical, horizontal) factors; sizes are rounded.
             window: show this part of the image only; `size` and `scale` are the window's.
-            clamp: keep the result in [0, 1]; without it overshoot stays.
-            precision: "bf16" runs convolutions and matrix products in bfloat16: several times as
-                fast where the machine has units for it, at a loss below 0.01 dB on Set5 and Set14.
-            memory: bytes for what encoding and decoding keep alive, approximately; beyond it the
-                image is worked through in tiles, with the same result to float rounding. By
-                default half of what is free on a GPU, and about 1 GB on a CPU.
+            clamp: limit the result to [0, 1].
+            precision: "bf16" computes convolutions and matrix products in bfloat16: several times
+                as fast on hardware with bfloat16 units, at a loss below 0.01 dB on Set5 and Set14.
+                "tf32" lets NVIDIA GPUs round their inputs to TF32.
+            memory: approximate budget in bytes; larger images are computed in tiles, with the same
+                result up to float rounding. By default half of the free memory of a GPU, and 1 GB
+                on a CPU.
             clip_cell: beyond this scale the decoder is given the cell of this scale.
 
         Raises:
-            ValueError: not an image, or a size, scale, window or memory budget that cannot be.
+            ValueError: lr is no image, or a size, scale, window or memory budget is invalid.
         """
         if not isinstance(lr, Tensor) or not lr.is_floating_point():
             options = {"clamp": clamp, "memory": memory, "precision": precision}
@@ -147,7 +159,6 @@ class SRModel(nn.Module):
             out[:, :, top : top + strip.shape[2]] = strip.clamp(0, 1) if clamp else strip
         return out if lr.dim() == 4 else out[0]
 
-    @torch.inference_mode()
     def strips(
         self,
         lr: Tensor,
@@ -159,41 +170,32 @@ class SRModel(nn.Module):
         rows: Size | None = None,
         window: Window | None = None,
     ) -> Iterator[tuple[int, Tensor]]:
-        """The image of `upscale`, not clamped, as (first row, (B, 3, rows, W)) from top to bottom,
-        so that a result larger than memory can be written as it is made; all of it, or `rows`, as
-        (first, last + 1)."""
-        lr = lr.to(self.mean)
-        grid = Grid(size, (lr.shape[2], lr.shape[3]), window)
-        side = self._tile(lr, grid, memory)
-        first, end = rows or (0, size[0])
-        while first < end:
-            parts = max(
-                math.ceil(grid.extent[0] / side), -(-3 * 4 * len(lr) * math.prod(size) // STRIP)
-            )
-            last = min(end, next(border for border in borders(size[0], parts) if border > first))
-            strip = lr.new_empty(len(lr), 3, last - first, size[1])
-            try:
-                # Not around the loop: between strips the caller's own code runs.
-                with _autocast(lr.device, DTYPES[precision]):
-                    self._fill_strip(strip, lr, (first, last), side, grid, clip_cell)
-            except torch.OutOfMemoryError:
-                if side <= SMALLEST:
-                    raise
-                side = max(min(side, max(lr.shape[2:])) // 2, SMALLEST)
-                torch.cuda.empty_cache()
-                log.warning("out of GPU memory; going on in tiles of %d px", side)
-                continue
-            yield first, strip
-            first = last
+        """Yield the image of `upscale`, not clamped, as (first row, (B, 3, R, W)) from top to
+        bottom: a result larger than memory can be written strip by strip.
 
-    @torch.inference_mode()
+        Args:
+            lr: (B, 3, h, w) in [0, 1].
+            size: (H, W) of the result.
+            precision: as in `upscale`; so are `memory`, `clip_cell` and `window`.
+            memory: in bytes.
+            clip_cell: a scale.
+            rows: (first, last + 1) of the result's rows to compute; all by default.
+            window: the part of the image to show.
+        """
+        lr = lr.detach().to(self.mean)
+        grid = Grid(size, (lr.shape[2], lr.shape[3]), window)
+        return render_strips(
+            self, lr, grid, rows or (0, size[0]),
+            precision=precision, memory=memory, clip_cell=clip_cell,
+        )  # fmt: skip
+
+    @torch.no_grad()
     def encoded(self, lr: Tensor, *, precision: Precision = "float32") -> Field:
-        """As `encode`, for looking at one image many times: without gradients, and at one go,
-        whatever memory that takes."""
-        with _autocast(self.mean.device, DTYPES[precision]):
+        """As `encode`, for rendering one image many times: without gradients, and in one piece,
+        however much memory that takes."""
+        with precision_context(self.mean.device, precision):
             return self.encode(lr.to(self.mean).contiguous(memory_format=torch.channels_last))
 
-    @torch.inference_mode()
     def rendered(
         self,
         field: Field,
@@ -202,81 +204,13 @@ class SRModel(nn.Module):
         window: Window | None = None,
         rows: Size | None = None,
         clip_cell: float = math.inf,
+        precision: Precision = "float32",
     ) -> Tensor:
-        """The image of `upscale`, not clamped, from what `encoded` made: (B, 3, H, W), or of the
-        H rows only `rows`, as (first, last + 1)."""
+        """Return the image of `upscale`, not clamped, from a field of `encoded`: (B, 3, H, W), or
+        only `rows` of it, as (first, last + 1). A field in bfloat16 is decoded in bfloat16."""
         lr = (field.size[0] // field.factor, field.size[1] // field.factor)
         rows = rows or (0, size[0])
-        out = field.codes.new_empty(
-            len(field.codes), 3, rows[1] - rows[0], size[1], dtype=self.mean.dtype
-        )
-        with _autocast(out.device, field.codes.dtype):
-            self._fill(out, field, rows, (0, size[1]), Grid(size, lr, window), clip_cell)
+        out = self.mean.new_empty(len(field.codes), 3, rows[1] - rows[0], size[1])
+        with torch.inference_mode(), tf32_context(out.device, precision):
+            render(self, field, out, rows, (0, size[1]), Grid(size, lr, window), clip_cell)
         return out
-
-    def _tile(self, lr: Tensor, grid: Grid, memory: int | None) -> int:
-        """Side of the tiles, in low-resolution pixels, that fit the budget with their halo."""
-        if memory is not None and memory <= 0:
-            raise ValueError(f"memory must be positive, not {memory}")
-        encoder, decoder = self.encoder, self.decoder
-        channels = max(encoder.peak_channels, encoder.width + decoder.code_channels)
-        pixel_bytes = channels * len(lr) * lr.element_size()
-        if memory is None:
-            free = torch.cuda.mem_get_info(lr.device)[0] // 2 if lr.is_cuda else MEMORY
-            # A tile as wide as its halo is encoded nine times over; smaller would be absurd.
-            memory = max(free, (3 * self.halo) ** 2 * pixel_bytes)
-        pixels = memory // pixel_bytes
-        beyond = 0 if grid.window is None else 2 * self.halo
-        h, w = (min(math.ceil(e) + beyond, n) for e, n in zip(grid.extent, grid.lr, strict=True))
-        if h * w <= pixels:
-            return max(h, w)
-        return max(int(pixels**0.5) - 2 * self.halo, SMALLEST)
-
-    @property
-    def halo(self) -> int:
-        """Low-resolution pixels around a tile that its result depends on."""
-        return self.encoder.radius + self.decoder.radius + 1
-
-    def _fill_strip(
-        self, strip: Tensor, lr: Tensor, rows: Size, side: int, grid: Grid, clip_cell: float
-    ) -> None:
-        """Rows [first, last) of the H × W image into strip (B, 3, last - first, W)."""
-        for cols in pairwise(borders(grid.size[1], math.ceil(grid.extent[1] / side))):
-            if cols[0] < cols[1]:
-                field = self._encode_window(lr, grid.spans(rows, cols))
-                self._fill(strip[..., slice(*cols)], field, rows, cols, grid, clip_cell)
-
-    def _encode_window(self, lr: Tensor, spans: tuple[Size, Size]) -> Field:
-        """Encode the pixels that the colours over these ones, rows × columns, depend on."""
-        y, x = (slice(max(first - self.halo, 0), last + self.halo) for first, last in spans)
-        window = lr[..., y, x].contiguous(memory_format=torch.channels_last)
-        return self.encode(window).at_origin((y.start, x.start), (lr.shape[2], lr.shape[3]))
-
-    def _fill(
-        self, out: Tensor, field: Field, rows: Size, cols: Size, grid: Grid, clip_cell: float
-    ) -> None:
-        """Decode rows × cols of the grid into out (B, 3, R, W), block by block."""
-        y, x = (grid.centres(axis, self.mean.float()) for axis in (0, 1))
-        cell = grid.cell(self.mean, clip_cell)
-        side = BLOCK_GPU if out.is_cuda else BLOCK.get(field.codes.dtype, 32)
-
-        @torch.inference_mode()  # this and autocast are a thread's own
-        def decode(corner: tuple[int, int]) -> None:
-            top, left = corner
-            bottom, right = min(top + side, rows[1]), min(left + side, cols[1])
-            part = field.window(*grid.spans((top, bottom), (left, right)))
-            with _autocast(out.device, field.codes.dtype):
-                rgb = self.decoder.query_grid(part, y[top:bottom], x[left:right], cell)
-            rgb = (rgb * self.std + self.mean).permute(0, 3, 1, 2)
-            out[..., top - rows[0] : bottom - rows[0], left - cols[0] : right - cols[0]] = rgb
-
-        corners = product(range(*rows, side), range(*cols, side))
-        if out.device.type == "cpu":
-            parallel_for(decode, corners)
-        else:
-            for corner in corners:
-                decode(corner)
-
-
-def _autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
-    return torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16)

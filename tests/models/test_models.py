@@ -7,8 +7,7 @@ import torch
 
 from liif.core.parallel import parallel_for
 from liif.data.loader import Batch
-from liif.models import model as sr
-from liif.models import reference
+from liif.models import reference, tiling
 from liif.models.build import DECODERS, ENCODERS, ModelConfig, build_model
 from liif.models.geometry import cell_of, grid_coord, pixel_centres
 from liif.training.step import train_step
@@ -54,7 +53,7 @@ def test_one_step_reaches_every_parameter(encoder, decoder):
         torch.rand(2, 3, 9, 7), torch.rand(2, 40, 2) * 2 - 1, torch.rand(2, 2), torch.rand(2, 40, 3)
     )
     optimizer = torch.optim.Adam(model.parameters())
-    loss, norm = train_step(model, optimizer, batch, learning_rate=1e-3)
+    loss, norm, _ = train_step(model, optimizer, batch, learning_rate=1e-3)
     assert 0 < loss < 10 and norm > 0
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
@@ -212,7 +211,7 @@ def test_blocks_do_not_show(monkeypatch):
     lr = torch.rand(3, 9, 14)
     expected = model.upscale(lr, (33, 47))
     for side in (1, 5, 20, 47):
-        monkeypatch.setitem(sr.BLOCK, torch.float32, side)
+        monkeypatch.setitem(tiling.BLOCK_SIDES, torch.float32, side)
         torch.testing.assert_close(model.upscale(lr, (33, 47)), expected)
 
 
@@ -258,7 +257,7 @@ def test_a_large_result_comes_in_strips(monkeypatch):
     model = small().eval()
     lr = torch.rand(1, 3, 6, 7)
     expected = model.upscale(lr, (200, 90))
-    monkeypatch.setattr(sr, "STRIP", 90 * 12 * 20)
+    monkeypatch.setattr(tiling, "STRIP_BYTES", 90 * 12 * 20)
     strips = list(model.strips(lr, (200, 90)))
     assert [(first, strip.shape) for first, strip in strips] == [
         (i * 20, (1, 3, 20, 90)) for i in range(10)
@@ -284,8 +283,8 @@ def test_out_of_gpu_memory_halves_the_tiles(caplog):
     limit = 60
     torch.testing.assert_close(model.upscale(lr, (160, 170)), expected)
     assert [record.message for record in caplog.records] == [
-        "out of GPU memory; going on in tiles of 75 px",
-        "out of GPU memory; going on in tiles of 37 px",
+        "out of GPU memory; continuing with tiles of 75 px",
+        "out of GPU memory; continuing with tiles of 37 px",
     ]
     limit = 20  # less than the smallest tile
     with pytest.raises(torch.OutOfMemoryError):

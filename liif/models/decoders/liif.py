@@ -63,7 +63,7 @@ class Liif(nn.Module):
 
     def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
         """Colours (B, Q, 3), normalised, at coord (B, Q, 2) for cell (B, Q, 2) or (B, 1, 2)."""
-        relative = (cell * cell.new_tensor(field.size)).expand_as(coord).unbind(-1)
+        relative = [(cell[..., i] * field.size[i]).expand_as(coord[..., i]) for i in (0, 1)]
         (weight, bias), *rest = field.layers
         y, x = coord.unbind(-1)
         rgb = coord.new_zeros(())
@@ -78,9 +78,8 @@ class Liif(nn.Module):
         """Colours (B, R, W, 3) of rows y (R,) and columns x (W,) with one cell (1, 2); all corners
         at once."""
         weight, bias = field.layers[0]
-        relative = (cell * cell.new_tensor(field.size)).to(weight)
-        for share, number in zip(weight.unbind(1)[2:], relative[0], strict=False):
-            bias = bias + share * number
+        for axis, share in enumerate(weight.unbind(1)[2:]):
+            bias = bias + share * (cell[0, axis] * field.size[axis]).to(weight)
         at = grid_corners(y, x, field.size, ensemble=self.local_ensemble)
         if self.fuse and fused.is_supported(field, len(y) * len(x), ensemble=self.local_ensemble):
             return fused.decode(field, at, bias)
