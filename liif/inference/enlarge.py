@@ -1,12 +1,12 @@
-"""A photograph at any size: which part, how large, and its pixels strip by strip.
+"""Enlarge a photograph, or a part of it, to any size, strip by strip.
 
-Where a side of the result has no more pixels than the part of the photograph that it shows, that
-axis is reduced by Pillow's antialiased bicubic, and the model does not touch it: a continuous image
-sampled more coarsely than its source would alias, and no model here is trained below a scale of 1.
-Each axis on its own: half the height at three times the width is bicubic downwards, then the model
-across. At a scale of exactly 1 the whole photograph comes out as it is.
+An axis along which the result has no more pixels than the part of the photograph that it shows is
+reduced by Pillow's antialiased bicubic instead of the model: sampling a continuous image more
+coarsely than its source causes aliasing, and no model here is trained below a scale of 1. The axes
+are independent: for half the height and three times the width, bicubic reduces the height, then the
+model enlarges the width. At a scale of exactly 1 the photograph is unchanged.
 
-Letters: h w the photograph, H W the result.
+Letters: h w the photograph, H W the result, R rows of a strip.
 """
 
 import math
@@ -21,62 +21,72 @@ from liif.core.distributed import ALONE, Team
 from liif.core.sizes import OutputSpec, Size, Window
 from liif.images.formats import Layout
 from liif.images.photo import Photo
-from liif.images.png import Samples
+from liif.images.png import ImageArray
 from liif.inference.predict import DEFAULT_OPTIONS, InferenceOptions, predict_strips_distributed
 from liif.models.model import SRModel
 
-_PIECE = 2**22
-"""Values quantised at a time."""
+_CHUNK = 2**22
+"""Values that are quantised at a time."""
 
 
-def enlarged(
+def enlarge_photo(
     model: SRModel,
     photo: Photo,
-    asked: OutputSpec,
+    spec: OutputSpec,
     layout: Layout,
     options: InferenceOptions = DEFAULT_OPTIONS,
     team: Team = ALONE,
-) -> Iterator[Samples]:
-    """Strips (rows, W, channels) of the result, from top to bottom, as `layout` has it; made by all
-    processes of the team, given to the one that leads.
+) -> Iterator[ImageArray]:
+    """Yield strips (R, W, channels) of the enlarged photograph from top to bottom.
 
-    Colour is enlarged multiplied by alpha, so that what cannot be seen does not show at the edges;
-    alpha is enlarged by the same model as a gray picture, and kept between the least and the
-    greatest alpha of the 3×3 photograph's pixels around: what is opaque or transparent stays so.
-    For a layout without alpha the photograph is put on white first.
+    Colour is enlarged premultiplied by alpha, so that invisible colours do not bleed into edges.
+    Alpha is enlarged by the same model as a grayscale image and limited to the range of the 3×3
+    alpha values around, so that opaque and transparent areas stay so. For a layout without alpha
+    the photograph is first composited on white.
+
+    Args:
+        model: enlarges colour and alpha.
+        photo: 8 or 16 bits, with or without alpha.
+        spec: size of the result and part of the photograph.
+        layout: channels and bits of the strips.
+        options: how the model enlarges.
+        team: the processes that share the work; only the leading one receives strips.
+
+    Raises:
+        UserError: the photograph has no such part, or the options do not support parts.
     """
-    size, window = asked.target(photo.size), asked.window(photo.size)
+    size, window = spec.target(photo.size), spec.window(photo.size)
     colour, alpha = _tensors(photo)
     colour = colour if alpha is None else colour * alpha
     has_alpha = layout.channels in (2, 4)
     if alpha is not None and not has_alpha:
         colour, alpha = colour + (1 - alpha), None
-    made = _strips(model, colour, size, window, options, team)
+    strips = _strips(model, colour, size, window, options, team)
     if alpha is None:
-        for strip in made:
+        for strip in strips:
             opaque = torch.ones(strip.shape[1:]) if has_alpha else None
             yield from _quantised(strip, opaque, layout)
         return
     if not team.leads:
-        list(made)
+        list(strips)
         return
-    # Alpha is the leader's own work: strips of two pictures in turn could not be told apart.
+    # The leading process enlarges alpha alone: received strips do not say which image they are of.
     row = 0
-    step = max(1, _PIECE // (3 * size[1]))
-    alphas = _strips(model, alpha, size, window, options, ALONE)
-    for strip, transparency in _in_step(made, alphas, step):
+    step = max(1, _CHUNK // (3 * size[1]))
+    alpha_strips = _strips(model, alpha, size, window, options, ALONE)
+    for strip, alpha_strip in _aligned(strips, alpha_strips, step):
         rows = row, row + strip.shape[1]
-        least, most = _around(alpha[0], size, window, rows)
-        bounded = transparency.mean(0).clamp(0, 1).maximum(least).minimum(most)
+        least, most = _neighbour_range(alpha[0], size, window, rows)
+        bounded = alpha_strip.mean(0).clamp(0, 1).maximum(least).minimum(most)
         yield from _quantised(strip, bounded, layout)
         row = rows[1]
 
 
 def _tensors(photo: Photo) -> tuple[Tensor, Tensor | None]:
-    """Colour (1 or 3, h, w) and alpha (1, h, w), float32 in [0, 1]."""
+    """Return colour (1 or 3, h, w) and alpha (1, h, w), float32 in [0, 1]."""
     largest = np.iinfo(photo.colour.dtype).max
 
-    def tensor(samples: Samples) -> Tensor:
+    def tensor(samples: ImageArray) -> Tensor:
         return torch.from_numpy(samples.astype(np.float32) / np.float32(largest))
 
     colour = tensor(photo.colour).permute(2, 0, 1).contiguous()
@@ -85,14 +95,14 @@ def _tensors(photo: Photo) -> tuple[Tensor, Tensor | None]:
 
 def _strips(
     model: SRModel,
-    picture: Tensor,
+    image: Tensor,
     size: Size,
     window: Window,
     options: InferenceOptions,
     team: Team,
 ) -> Iterator[Tensor]:
-    """Of picture (1 or 3, h, w) in [0, 1]: (1 or 3, rows, W) on the CPU, not clamped."""
-    reduced, window = _reduced(picture, size, window)
+    """Yield strips (1 or 3, R, W) of the enlarged image (1 or 3, h, w), on the CPU, not clamped."""
+    reduced, window = _reduced(image, size, window)
     if size == tuple(reduced.shape[1:]):
         if team.leads:
             yield reduced
@@ -102,33 +112,33 @@ def _strips(
     for strip in predict_strips_distributed(
         team, model, lr, size, options, None if is_whole else window
     ):
-        yield strip.cpu() if len(picture) == 3 else strip.mean(0, keepdim=True).cpu()
+        yield strip.cpu() if len(image) == 3 else strip.mean(0, keepdim=True).cpu()
 
 
-def _reduced(picture: Tensor, size: Size, window: Window) -> tuple[Tensor, Window]:
-    """The picture, reduced to the window and the size along each axis that is not to grow, and
-    where the window is in it."""
-    h, w = picture.shape[1:]
+def _reduced(image: Tensor, size: Size, window: Window) -> tuple[Tensor, Window]:
+    """Crop the image to the window and reduce it to the size, along each axis that does not grow;
+    return it with the window's position in it."""
+    h, w = image.shape[1:]
     box, target, left = [0.0, 0.0, float(w), float(h)], [h, w], list(window)
     for axis in (0, 1):
         if size[axis] <= window[2 + axis]:
             box[1 - axis], box[3 - axis] = window[axis], window[axis] + window[2 + axis]
             target[axis], left[axis], left[2 + axis] = size[axis], 0, size[axis]
     if target == [h, w] and box == [0, 0, w, h]:
-        return picture, window
+        return image, window
     channels = [
         Image.fromarray(channel.numpy()).resize(
             (target[1], target[0]), Image.Resampling.BICUBIC, (box[0], box[1], box[2], box[3])
         )
-        for channel in picture
+        for channel in image
     ]
     return torch.from_numpy(np.stack([np.asarray(c) for c in channels])), Window(*left)
 
 
-def _in_step(
+def _aligned(
     a: Iterator[Tensor], b: Iterator[Tensor], step: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Two pictures in strips of different heights, as strips of the same, `step` rows at most."""
+    """Cut the strips of two images into pairs of the same height, at most `step` rows."""
     held = next(b)
     for strip in a:
         while strip.shape[1]:
@@ -139,18 +149,18 @@ def _in_step(
             strip, held = strip[:, rows:], held[:, rows:]
 
 
-def _around(
+def _neighbour_range(
     alpha: Tensor, size: Size, window: Window, rows: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
-    """The least and the greatest of the 3×3 values of alpha (h, w) around each pixel of some rows
-    of the result, two (rows, W)."""
+    """Return the least and the greatest of the 3×3 values of alpha (h, w) around each pixel of
+    some rows of the result, both (R, W)."""
     y, x = (
         (torch.arange(*span, dtype=torch.float64) + 0.5) * (length / n) + start
         for span, length, n, start in zip(
             (rows, (0, size[1])), window[2:], size, window[:2], strict=True
         )
     )
-    # Bicubic that reduces by f makes a pixel of those up to 2f away.
+    # Bicubic that reduces by a factor f uses pixels up to 2f away.
     reach = [
         1 if n > length else math.ceil(2 * length / n)
         for length, n in zip(window[2:], size, strict=True)
@@ -170,10 +180,10 @@ def _around(
     return -greatest(-part), greatest(part)
 
 
-def _quantised(strip: Tensor, alpha: Tensor | None, layout: Layout) -> Iterator[Samples]:
-    """Strip (1 or 3, rows, W), multiplied by alpha (rows, W) if that is given, as samples."""
+def _quantised(strip: Tensor, alpha: Tensor | None, layout: Layout) -> Iterator[ImageArray]:
+    """Yield a strip (1 or 3, R, W), premultiplied by alpha (R, W) if that is given, as integers."""
     largest = 2**layout.bits - 1
-    step = max(1, _PIECE // (strip.shape[2] * len(strip)))
+    step = max(1, _CHUNK // (strip.shape[2] * len(strip)))
     for start in range(0, strip.shape[1], step):
         piece = strip[:, start : start + step].clamp(0, 1)
         if alpha is not None:

@@ -14,39 +14,42 @@ from liif.core.sizes import Size, Window, borders, target_size
 from liif.images.resize import pillow_lanczos
 from liif.models.model import SRModel
 from liif.models.precision import Precision
-from liif.models.reference import upscale as upscale_as_published
+from liif.models.reference import upscale as reference_upscale
 from liif.models.tiling import strip_count
 
 Engine = Literal["fast", "reference"]
 
 
 class InferenceOptions(NamedTuple):
-    """By what means a model enlarges. Engine, precision and memory leave the numbers as they are up
-    to rounding; what follows them does not, and is off in published figures."""
+    """How a model enlarges an image.
+
+    `engine`, `precision` and `memory` change a result by rounding only. The other options change
+    what is computed; all are off in published figures.
+    """
 
     engine: Engine = "fast"
-    """"reference" is the published formulation, plain and slow, in float32."""
+    """"reference" is the published formulation: unoptimised, in float32."""
     precision: Precision = "float32"
     memory: int | None = None
     """As in `SRModel.upscale`."""
     self_ensemble: bool = False
-    """The mean over the eight flips and transpositions of the input (Lim et al. 2017: EDSR+)."""
+    """Average over the eight flips and transpositions of the input (Lim et al. 2017: EDSR+)."""
     clip_cell: float = math.inf
     """As in `SRModel.upscale`."""
     lanczos_from: float | None = None
-    """Enlarge by this factor with the model and from there to the size asked for with Lanczos."""
+    """Enlarge by this factor with the model, and from there to the final size with Lanczos."""
     round: bool = False
-    """Round the result to 8 bit before it is scored."""
+    """Round the result to 8 bits before it is scored."""
 
     @property
-    def makes_strips(self) -> bool:
-        """Whether parts of a result can be made on their own."""
+    def supports_strips(self) -> bool:
+        """Whether parts of a result can be computed on their own."""
         ensemble_or_lanczos = self.self_ensemble or self.lanczos_from is not None
         return self.engine == "fast" and not ensemble_or_lanczos
 
     @property
-    def unusual(self) -> dict[str, float | bool | None]:
-        """What is on of that which changes numbers, for result files."""
+    def non_default(self) -> dict[str, float | bool | None]:
+        """The options that change what is computed and are on, for result files."""
         keys = ("self_ensemble", "clip_cell", "lanczos_from", "round")
         return {
             k: v for k in keys if (v := getattr(self, k)) != InferenceOptions._field_defaults[k]
@@ -64,16 +67,23 @@ def predict_strips(
     rows: Size | None = None,
     window: Window | None = None,
 ) -> Iterator[Tensor]:
-    """The enlarged image of lr (3, h, w), not clamped, as (3, rows, W) from top to bottom; `rows`
-    and `window` as in `SRModel.strips`, for means that work in strips.
+    """Yield the enlarged image of lr, not clamped, as strips (3, R, W) from top to bottom.
+
+    Args:
+        model: enlarges the image.
+        lr: (3, h, w) in [0, 1].
+        size: (H, W) of the result.
+        options: how to enlarge.
+        rows: as in `SRModel.strips`; only for options that support strips.
+        window: as in `SRModel.upscale`; only for options that support strips.
 
     Raises:
-        UserError: a window, and means that make whole images only.
+        UserError: a window, with options that do not support strips.
     """
-    if window is not None and not options.makes_strips:
+    if window is not None and not options.supports_strips:
         raise UserError(
-            "a part of a picture goes with neither --self-ensemble nor --lanczos-from nor "
-            "--engine reference"
+            "a part of an image cannot be enlarged with --self-ensemble, --lanczos-from or "
+            "--engine reference; enlarge the whole image, or remove the option"
         )
     if options.self_ensemble:
         yield _self_ensemble(model, lr, size, options._replace(self_ensemble=False))
@@ -83,7 +93,7 @@ def predict_strips(
         resized = torch.from_numpy(pillow_lanczos(enlarged.cpu().numpy(), size))
         yield resized.permute(2, 0, 1).to(lr.device)
     elif options.engine == "reference":
-        yield upscale_as_published(model, lr, size, options.clip_cell)
+        yield reference_upscale(model, lr, size, options.clip_cell)
     else:
         for _, strip in model.strips(
             lr[None],
@@ -105,8 +115,9 @@ def predict_strips_distributed(
     options: InferenceOptions = DEFAULT_OPTIONS,
     window: Window | None = None,
 ) -> Iterator[Tensor]:
-    """As `strips`, made by all processes of the team in turn; the one that leads is given them."""
-    if team.size == 1 or not options.makes_strips:
+    """As `predict_strips`, computed by all processes of the team in turn; only the leading process
+    receives strips."""
+    if team.size == 1 or not options.supports_strips:
         if team.leads:
             yield from predict_strips(model, lr, size, options, window=window)
         return
@@ -124,6 +135,7 @@ def predict_strips_distributed(
 
 
 def predict(model: SRModel, lr: Tensor, size: Size, options: InferenceOptions) -> Tensor:
+    """Return the enlarged image (3, H, W) of lr (3, h, w), not clamped."""
     return torch.cat(list(predict_strips(model, lr, size, options)), dim=1)
 
 

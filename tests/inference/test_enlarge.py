@@ -16,7 +16,7 @@ from liif.images.convert import to_image, to_tensor
 from liif.images.formats import Layout
 from liif.images.photo import Photo
 from liif.images.resize import pillow_bicubic
-from liif.inference.enlarge import enlarged
+from liif.inference.enlarge import enlarge_photo
 from liif.inference.predict import InferenceOptions
 from liif.models.build import ModelConfig, build_model
 
@@ -27,9 +27,9 @@ def model():
     return build_model(ModelConfig.model_validate(TINY)).eval()
 
 
-def made(model, photo, layout, **asked):
-    by = asked.pop("by", InferenceOptions())
-    return np.concatenate(list(enlarged(model, photo, OutputSpec(**asked), layout, by)))
+def made(model, photo, layout, **spec):
+    options = spec.pop("options", InferenceOptions())
+    return np.concatenate(list(enlarge_photo(model, photo, OutputSpec(**spec), layout, options)))
 
 
 def test_colour_is_what_the_model_gives(model):
@@ -53,7 +53,7 @@ def test_gray_stays_gray(model):
 
 
 @pytest.mark.parametrize(
-    ("asked", "size", "wanted"),
+    ("spec", "size", "wanted"),
     [
         ({"scale": (3.7, 2.0)}, (40, 60), (148, 120)),
         ({"width": 100}, (40, 60), (67, 100)),
@@ -64,10 +64,10 @@ def test_gray_stays_gray(model):
         ({"scale": (2.0, 2.0), "crop": Window(1.5, 2, 10.25, 20.0)}, (40, 60), (20, 40)),
     ],
 )
-def test_sizes(model, asked, size, wanted):
-    assert OutputSpec(**asked).target(size) == wanted
+def test_sizes(model, spec, size, wanted):
+    assert OutputSpec(**spec).target(size) == wanted
     photo = Photo(texture(*size))
-    assert made(model, photo, Layout(3, 8), **asked).shape == (*wanted, 3)
+    assert made(model, photo, Layout(3, 8), **spec).shape == (*wanted, 3)
 
 
 def test_windows(model):
@@ -141,8 +141,8 @@ def test_colour_and_alpha_in_strips_of_any_height(model, monkeypatch):
     photo = Photo(texture(30, 40, 1), alpha)
     whole = made(model, photo, Layout(4, 8), scale=(4, 4))
     monkeypatch.setattr("liif.models.tiling.STRIP_BYTES", 20000)
-    monkeypatch.setattr("liif.inference.enlarge._PIECE", 5000)
-    strips = list(enlarged(model, photo, OutputSpec((4.0, 4.0)), Layout(4, 8)))
+    monkeypatch.setattr("liif.inference.enlarge._CHUNK", 5000)
+    strips = list(enlarge_photo(model, photo, OutputSpec((4.0, 4.0)), Layout(4, 8)))
     assert len(strips) > 10
     assert np.abs(np.concatenate(strips).astype(int) - whole).max() <= 1
 

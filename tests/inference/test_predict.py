@@ -1,4 +1,4 @@
-"""Ways of testing that are off by default: self-ensemble, clipped cells, Lanczos, rounding."""
+"""Inference options that are off by default: self-ensemble, clipped cells, Lanczos, rounding."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from PIL import Image
 from liif.data.pairs import Pair
 from liif.evaluation.evaluate import evaluate
 from liif.evaluation.protocols import get_protocol
-from liif.inference.predict import InferenceOptions, predict_strips
+from liif.inference.predict import InferenceOptions, predict
 from liif.models.checkpoint import load_checkpoint
 from liif.models.geometry import grid_coord, pixel_centres
 from liif.models.model import SRModel
@@ -20,8 +20,8 @@ def model(tiny_checkpoint) -> SRModel:
     return load_checkpoint(tiny_checkpoint)
 
 
-def enlarged(model, lr, size, **by):
-    return torch.cat(list(predict_strips(model, lr, size, InferenceOptions(**by))), dim=1)
+def enlarged(model, lr, size, **options):
+    return predict(model, lr, size, InferenceOptions(**options))
 
 
 def image(h=9, w=12, seed=0):
@@ -74,9 +74,9 @@ def test_lanczos_from_a_first_enlargement(model):
 
 def test_rounding_before_scoring(model):
     pair = Pair("p", texture(12, 12), texture(24, 24))
-    how = get_protocol("none", (2, 2))
-    (plain,) = evaluate(model, [pair], how)
-    (rounded,) = evaluate(model, [pair], how, InferenceOptions(round=True))
+    protocol = get_protocol("none", (2, 2))
+    (plain,) = evaluate(model, [pair], protocol)
+    (rounded,) = evaluate(model, [pair], protocol, InferenceOptions(round=True))
     steps = rounded.sr * 255
     assert (steps - steps.round()).abs().max() < 1e-4
     assert (rounded.sr - plain.sr).abs().max() <= 0.5 / 255 + 1e-6
