@@ -39,6 +39,10 @@ ELSEWHERE = (
 """Pages outside docs/, with the same path in the site as in the project."""
 
 
+PAGES = {"liif.models.geometry"}
+"""Modules with a page of their own."""
+
+
 def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
     """Add the generated pages; mkdocs calls this."""
     from mkdocs.structure.files import File
@@ -57,11 +61,11 @@ def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
 
 
 def modules(package: str) -> str:
-    """Return the page of all modules of a package inside liif."""
+    """Return the page of all modules of a package inside liif, without those in PAGES."""
     text = f"# liif.{package}\n"
     for path in sorted((ROOT / "liif" / package).rglob("*.py")):
-        if path.stat().st_size:
-            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        if path.stat().st_size and name not in PAGES:
             options = "show_root_heading: false, show_root_toc_entry: false"
             if name == "liif.models.model":  # SRModel has a page
                 options += ", members: [Encoder, Decoder]"
