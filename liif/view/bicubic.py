@@ -1,4 +1,4 @@
-"""Bicubic enlargement and reduction of a sub-pixel window."""
+"""Bicubic resizing of a window with sub-pixel borders."""
 
 import math
 
@@ -10,12 +10,19 @@ from liif.images.rgb8 import Pixels
 
 
 def bicubic(image: Pixels, window: Window, size: Size, rows: Size) -> Pixels:
-    """Rows [first, last) of the window of an image (h, w, 3), shown in `size` (H, W) pixels, with
-    Pillow's kernel (a = -0.5; widened where it reduces: antialiased). uint8 (rows, W, 3)."""
+    """Return rows [first, last) of the window of an image (h, w, 3), resized to `size` (H, W).
+
+    The kernel is Pillow's (a = -0.5), which is widened for reduction, so that the result is
+    antialiased.
+
+    Returns:
+        uint8 (rows, W, 3).
+    """
     step = window.height / size[0], window.width / size[1]
     starts = window.top + rows[0] * step[0], window.left
     ends = window.top + rows[1] * step[0], window.left + window.width
-    # The surroundings only: Pillow counts in float32, and converts all that it is given.
+    # Only the pixels that the kernel reaches: Pillow computes positions in float32, which is too
+    # coarse far from the origin, and converts the whole image that it gets.
     spans: list[Size] = []
     for start, end, pixel, n in zip(starts, ends, step, image.shape[:2], strict=True):
         margin = math.ceil(2 * max(1, pixel)) + 1

@@ -1,4 +1,4 @@
-"""What was made for one view and may serve the next, within a number of bytes."""
+"""A least-recently-used cache limited in bytes."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -10,10 +10,10 @@ V = TypeVar("V")
 
 
 class Cache(Generic[K, V]):
-    """Values by key; what was not asked for longest goes first. For several threads at a time."""
+    """Values by key. The least recently used ones are dropped first. Safe to use from threads."""
 
     def __init__(self, capacity: int) -> None:
-        """`capacity` in bytes. A value larger than that is not kept."""
+        """Set the capacity in bytes. Values larger than that are not kept."""
         self._capacity = capacity
         self._held: OrderedDict[K, tuple[V, int]] = OrderedDict()
         self._lock = Lock()
@@ -22,7 +22,7 @@ class Cache(Generic[K, V]):
         return self.find(lambda other: other == key)
 
     def find(self, fits: Callable[[K], bool]) -> V | None:
-        """The value of the key that fits and was used last."""
+        """Return the value of the most recently used key that fits."""
         with self._lock:
             for key in reversed(self._held):
                 if fits(key):
@@ -31,7 +31,7 @@ class Cache(Generic[K, V]):
         return None
 
     def put(self, key: K, value: V, size: int) -> None:
-        """Keep a value of `size` bytes, and let go of what no longer has room."""
+        """Add a value of `size` bytes and drop old values beyond the capacity."""
         with self._lock:
             self._held.pop(key, None)
             if size <= self._capacity:

@@ -1,8 +1,8 @@
-"""Who may ask the viewer, and what a browser may do with its answers.
+"""Refuse requests that do not come from the viewer's own page.
 
-Any page in the same browser can send requests to this machine, and one whose name was made to point
-here (DNS rebinding) could read the answers: so requests must be for this address and come from this
-page.
+Any page in the same browser can send requests to this machine, and a page whose host name resolves
+to this machine (DNS rebinding) could read the responses. Requests must therefore name this address
+as host and come from the viewer's page.
 """
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -21,7 +21,7 @@ HEADERS = {
 
 
 class Guard:
-    """Refuses what is foreign before anything else sees it."""
+    """ASGI middleware that answers foreign requests with status 403."""
 
     def __init__(self, app: ASGIApp, port: int) -> None:
         self._app = app
@@ -41,7 +41,7 @@ class Guard:
 
         app = self._app
         if self._is_foreign(Headers(scope=scope), scope["path"]):
-            app = PlainTextResponse("refused: this viewer is for its own page only\n", 403)
+            app = PlainTextResponse("refused: only the viewer's own page may send requests\n", 403)
         await app(scope, receive, send_with_headers)
 
     def _is_foreign(self, headers: Headers, path: str) -> bool:
@@ -50,7 +50,7 @@ class Guard:
             return True
         if any(origin.removeprefix("http://") not in self._hosts for origin in origins):
             return True
-        # A link to a view, in a mail for example, may be followed; it shows nothing to its page.
+        # Following a link to the viewer, e.g. in a mail, is allowed: the linking page sees nothing.
         if path == "/" and headers.get("sec-fetch-dest") == "document":
             return False
         return headers.get("sec-fetch-site", "none") not in ("none", "same-origin")

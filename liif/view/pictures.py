@@ -1,4 +1,4 @@
-"""The pictures that are open in the viewer."""
+"""Images that are open in the viewer."""
 
 import hashlib
 from pathlib import Path
@@ -8,13 +8,15 @@ from liif.core.sizes import Size
 from liif.images.rgb8 import Pixels, read_image
 from liif.view.cache import Cache
 
-OPEN = 2**29
-"""Bytes of pictures that stay open, beside the first one."""
+CAPACITY = 2**29
+"""Bytes of images that stay open in addition to the first one."""
 
 
 class Picture(NamedTuple):
+    """An open image."""
+
     id: str
-    """From its pixels, so that an address names the same picture tomorrow."""
+    """Hash of the pixels, so that a bookmarked address stays valid."""
     name: str
     pixels: Pixels
     """(h, w, 3) uint8."""
@@ -26,30 +28,35 @@ class Picture(NamedTuple):
 
     @property
     def largest(self) -> float:
-        """The scale up to which a pixel on the screen is wide enough for coordinates in float32: a
-        quarter of them at the edge of the picture is rounding then."""
+        """Largest scale: beyond it, float32 rounds coordinates at the image's edge by more than
+        a quarter of a screen pixel."""
         return min(1000, 2**22 / max(self.size))
 
-    def about(self) -> dict[str, str | float]:
-        """What the page has to know."""
+    def describe(self) -> dict[str, str | float]:
+        """Return what the page needs to know, as JSON values."""
         h, w = self.size
-        known = {"width": w, "height": h, "largest": self.largest}
-        return {"id": self.id, "name": self.name, **known}
+        return {
+            "id": self.id,
+            "name": self.name,
+            "width": w,
+            "height": h,
+            "largest": self.largest,
+        }
 
 
 def read_picture(path: Path, name: str) -> Picture:
-    """Raises UserError as `read_image` does."""
+    """Read an image file. Raises UserError as `read_image` does."""
     pixels = read_image(path)
     content = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes())
     return Picture(content.hexdigest()[:16], name, pixels)
 
 
 class Pictures:
-    """The first picture for good, and those dropped on the page while there is room."""
+    """The first image, which stays open, and added ones while they fit into the capacity."""
 
     def __init__(self, first: Picture) -> None:
         self.first = first
-        self._others: Cache[str, Picture] = Cache(OPEN)
+        self._others: Cache[str, Picture] = Cache(CAPACITY)
 
     def add(self, picture: Picture) -> None:
         self._others.put(picture.id, picture, picture.pixels.nbytes)
@@ -57,6 +64,6 @@ class Pictures:
     def get(self, id: str) -> Picture | None:
         return self.first if id == self.first.id else self._others.get(id)
 
-    def about(self) -> list[dict[str, str | float]]:
+    def describe(self) -> list[dict[str, str | float]]:
         others = self._others.values()
-        return [picture.about() for picture in (self.first, *others)]
+        return [picture.describe() for picture in (self.first, *others)]

@@ -1,9 +1,9 @@
-"""The viewer's web server: its page, the pictures that are open, and windows of them.
+"""The viewer's web server.
 
-GET /             the page; its files beside it
-GET /state        the pictures and models there are, as JSON
-GET /render       a window of a picture, in strips
-POST /pictures    another picture, as the bytes of its file
+GET /             the page; /FILE for its other files
+GET /state        open images and available models, as JSON
+GET /render       a window of an image, in strips
+POST /pictures    open an image; the body is its file
 """
 
 import asyncio
@@ -41,24 +41,25 @@ TYPES = {
     ".svg": "image/svg+xml",
 }
 MAX_VIEW = 2**26
-"""Pixels of a window."""
+"""Largest number of pixels of a window."""
 MAX_SIDE = 2**15
+"""Largest side of a window in pixels."""
 MAX_UPLOAD = 2**28
-"""Bytes of a picture's file."""
+"""Largest file of an image, in bytes."""
 
 
 class Viewer:
-    """What the requests are answered from."""
+    """Open images, models and the endpoints that serve them."""
 
     def __init__(self, first: Picture, renderer: Renderer) -> None:
         self.pictures = Pictures(first)
         self.renderer = renderer
-        # Two threads: bicubic is there at once, whatever a model is about.
-        self.by_model, self.by_bicubic = Worker(), Worker()
-        self.reading = asyncio.Lock()  # one picture at a time
+        # With a thread of its own, bicubic does not wait for a model.
+        self.model_worker, self.bicubic_worker = Worker(), Worker()
+        self.reading = asyncio.Lock()  # uploads are decoded one at a time
 
     def app(self, port: int) -> Starlette:
-        """Answers requests to 127.0.0.1 on this port."""
+        """Return an application that answers requests to 127.0.0.1 on this port."""
         files = {f"/{path.name}": path for path in PAGE.iterdir() if path.suffix in TYPES}
         files["/"] = files.pop("/index.html")
         routes = [
@@ -72,14 +73,14 @@ class Viewer:
 
     @contextlib.asynccontextmanager
     async def _running(self, app: Starlette) -> AsyncGenerator[None, None]:
-        """While the browser starts, the first picture is encoded."""
+        """Encode the first image while the browser starts."""
         task = asyncio.create_task(self._prepare())
         yield
         task.cancel()
 
     async def _prepare(self) -> None:
         nothing = (b"" for _ in self.renderer.prepare(self.pictures.first))
-        async for _ in self.by_model.made(nothing):
+        async for _ in self.model_worker.run(nothing):
             pass
 
     async def state(self, request: Request) -> Response:
@@ -87,24 +88,24 @@ class Viewer:
             {"name": name, "kind": type(model.decoder).__name__}
             for name, model in self.renderer.models.items()
         ]
-        return JSONResponse({"pictures": self.pictures.about(), "models": models})
+        return JSONResponse({"pictures": self.pictures.describe(), "models": models})
 
     async def render(self, request: Request) -> Response:
-        """Strips, each after its first row and number of rows as two little-endian uint32: RGBA."""
+        """Stream strips: first row and number of rows as little-endian uint32, then RGBA pixels."""
         query = request.query_params
         picture = self.pictures.get(query.get("picture", ""))
         if picture is None:
-            return _refusal(404, "this picture is no longer open; drop it here again")
+            return _refusal(404, "this image is no longer open; drop it here again")
         try:
             view = _view(query, picture, {BICUBIC, *self.renderer.models})
         except ValueError as error:
             return _refusal(400, str(error))
         parts = map(_packed, self.renderer.strips(picture, view))
-        worker = self.by_bicubic if view.by == BICUBIC else self.by_model
-        return _Stream(worker.made(parts))
+        worker = self.bicubic_worker if view.method == BICUBIC else self.model_worker
+        return _Stream(worker.run(parts))
 
     async def add(self, request: Request) -> Response:
-        """The body is the file, its name in the address. Answers as /state describes a picture."""
+        """Open the image in the body and return its description, as in /state."""
         name = Path(request.query_params.get("name", "")).name[:200] or "picture"
         async with self.reading:
             with tempfile.TemporaryDirectory() as folder:
@@ -114,18 +115,18 @@ class Viewer:
                         size += len(part)
                         if size > MAX_UPLOAD:
                             limit = MAX_UPLOAD >> 20
-                            return _refusal(413, f"{name}: larger than {limit} MB, the limit")
+                            return _refusal(413, f"{name}: larger than the limit of {limit} MB")
                         file.write(part)
                 try:
                     picture = await asyncio.to_thread(read_picture, path, name)
                 except UserError as error:
                     return _refusal(400, str(error).replace(str(path), name))
         self.pictures.add(picture)
-        return JSONResponse(picture.about())
+        return JSONResponse(picture.describe())
 
 
 class _Stream(StreamingResponse):
-    """Whose parts are closed as soon as nobody listens any more."""
+    """A streaming response that closes its generator when the client disconnects."""
 
     def __init__(self, parts: AsyncGenerator[bytes, None]) -> None:
         super().__init__(parts, media_type="application/octet-stream")
@@ -154,28 +155,26 @@ def _packed(strip: tuple[int, Pixels]) -> bytes:
     return struct.pack("<II", first, len(pixels)) + rgba.tobytes()
 
 
-def _view(query: Mapping[str, str], picture: Picture, ways: set[str]) -> View:
-    """Raises ValueError for anything that cannot be shown."""
-    by = query.get("by", "")
-    if by not in ways:
-        raise ValueError(f"by={by[:50]!r}: must be one of {', '.join(sorted(ways))}")
+def _view(query: Mapping[str, str], picture: Picture, methods: set[str]) -> View:
+    """Return the view of a query. Raises ValueError if it cannot be shown."""
+    method = query.get("method", "")
+    if method not in methods:
+        raise ValueError(f"method={method[:50]!r}: must be one of {', '.join(sorted(methods))}")
     size = round(_number(query, "rows", MAX_SIDE)), round(_number(query, "cols", MAX_SIDE))
     if min(size) < 1 or size[0] * size[1] > MAX_VIEW:
-        raise ValueError(
-            f"{size[1]}×{size[0]} px: must be at least 1 and at most {MAX_VIEW} in all"
-        )
+        raise ValueError(f"{size[1]}×{size[0]} px: the total must be from 1 to {MAX_VIEW} px")
     spans: list[tuple[float, float]] = []
     axes = zip(("top", "left"), ("height", "width"), size, picture.size, strict=True)
     for first, length, N, n in axes:
         start, extent = _number(query, first, n), _number(query, length, n)
         if extent <= 0 or start + extent > n + 1e-6:
-            raise ValueError(f"{first}={start}, {length}={extent}: not inside the picture")
-        if not (by == BICUBIC or N / extent > 1 - 1e-6) or N / extent > 1.01 * picture.largest:
-            raise ValueError(f"scale {N / extent:.6g}: must be 1 to {picture.largest:.6g}")
+            raise ValueError(f"{first}={start}, {length}={extent}: not inside the image")
+        if not (method == BICUBIC or N / extent > 1 - 1e-6) or N / extent > 1.01 * picture.largest:
+            raise ValueError(f"scale {N / extent:.6g}: must be from 1 to {picture.largest:.6g}")
         start = min(start, n - min(extent, n))
         spans.append((start, min(extent, n - start)))
     (top, height), (left, width) = spans
-    return View(picture.id, by, Window(top, left, height, width), size)
+    return View(picture.id, method, Window(top, left, height, width), size)
 
 
 def _number(query: Mapping[str, str], key: str, largest: float) -> float:
@@ -188,8 +187,8 @@ def _number(query: Mapping[str, str], key: str, largest: float) -> float:
     return number
 
 
-def server_of(app: Starlette) -> uvicorn.Server:
-    """Its `run(sockets=[…])` answers until it is interrupted."""
+def make_server(app: Starlette) -> uvicorn.Server:
+    """Return a server; its `run(sockets=[…])` serves until it is interrupted."""
     return uvicorn.Server(
         uvicorn.Config(
             app,

@@ -1,4 +1,4 @@
-"""A viewer that really listens, for the tests of its server and its page, and what a page shows."""
+"""A viewer that serves in a thread, and helpers that read what its page shows."""
 
 import base64
 import io
@@ -23,7 +23,7 @@ H, W = 358, 640  # of the canvas
 
 
 def tiny_model(seed=0):
-    """With more colour to it than weights as drawn would give."""
+    """A model whose output varies more than that of a newly initialised one."""
     torch.manual_seed(seed)
     decoder = {"name": "liif", "hidden": [16]}
     config = {"encoder": {"name": "edsr-baseline", "blocks": 1, "width": 8}, "decoder": decoder}
@@ -36,21 +36,21 @@ def tiny_model(seed=0):
 @contextmanager
 def viewing(path, models=None):
     """(viewer, port) of a server that runs in a thread."""
-    from liif.view.server import Viewer, server_of
+    from liif.view.server import Viewer, make_server
 
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     viewer = Viewer(
         read_picture(path, path.name), Renderer(models or {"tiny": tiny_model()}, "float32")
     )
-    server = server_of(viewer.app(port))
+    server = make_server(viewer.app(port))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     while not server.started:
         time.sleep(0.01)
     yield viewer, port
     server.should_exit = True
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
 
 
@@ -59,7 +59,7 @@ def finished(page):
 
 
 def settled(page):
-    """After something was done that changes the view."""
+    """Wait until an action that changes the view is rendered."""
     page.wait_for_selector("body:not([data-state=waiting])", timeout=60_000)
     finished(page)
 
@@ -70,7 +70,7 @@ def address(page):
 
 @contextmanager
 def new_entry(page):
-    """Waits until what is done in it has its address, and gives that."""
+    """Wait until the actions inside have changed the address, and return its values."""
     before, found = page.url, {}
     yield found
     for _ in range(200):
@@ -88,14 +88,14 @@ def canvas(page):
     return np.array(Image.open(io.BytesIO(base64.b64decode(data.split(",")[1]))).convert("RGB"))
 
 
-def expected(viewer, by, x, y, scale, size=(H, W)):
-    """The view made from scratch; it lies inside the picture."""
+def expected(viewer, method, x, y, scale, size=(H, W)):
+    """The view rendered directly; it must lie inside the image."""
     picture = viewer.pictures.first
     window = Window(
         y - size[0] / scale / 2, x - size[1] / scale / 2, size[0] / scale, size[1] / scale
     )
-    if by == BICUBIC:
+    if method == BICUBIC:
         return bicubic(picture.pixels, window, size, (0, size[0])).astype(int)
-    model = viewer.renderer.models[by]
+    model = viewer.renderer.models[method]
     field = model.encoded(to_tensor(picture.pixels)[None])
     return to_image(model.rendered(field, size, window=window)[0]).astype(int)

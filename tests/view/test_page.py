@@ -1,4 +1,4 @@
-"""`liif view` as a person uses it: its page in headless Chromium."""
+"""The page of `liif view`, used through headless Chromium."""
 
 import base64
 import io
@@ -56,7 +56,7 @@ def browser():
 
 @pytest.fixture
 def opened(browser, viewer):
-    """Opens the page with a fragment; at the end there must have been no complaint."""
+    """Open the page with a fragment; at the end, check that the console is empty."""
     contexts = []
 
     def open(fragment="", **options):
@@ -132,7 +132,7 @@ def test_zooming_by_keys_and_wheel(opened, viewer):
     assert np.abs(shown - model).max() <= 1
 
 
-def test_what_is_there_already_is_not_made_again(opened, viewer, monkeypatch):
+def test_pixels_that_stay_visible_are_not_rendered_again(opened, viewer, monkeypatch):
     page = opened("#x=60&y=45&scale=12&split=0&right=one")
     asked, act = [], viewer.renderer.strips
 
@@ -148,7 +148,7 @@ def test_what_is_there_already_is_not_made_again(opened, viewer, monkeypatch):
         page.mouse.up()
     assert float(at["x"]) == pytest.approx(60 - 20 / 12, abs=1e-3)
     assert float(at["y"]) == pytest.approx(45 + 10 / 12, abs=1e-3)
-    pixels = sum(view.size[0] * view.size[1] for view in asked if view.by == "one")
+    pixels = sum(view.size[0] * view.size[1] for view in asked if view.method == "one")
     assert 20 * H + 10 * W - 20 * 10 <= pixels < H * W / 8
     model = expected(viewer, "one", float(at["x"]), float(at["y"]), 12)
     assert np.abs(canvas(page) - model).max() <= 1
@@ -172,8 +172,8 @@ def test_a_newer_view_ends_the_older_ones(opened, viewer, monkeypatch):
         page.keyboard.press("+")
         page.wait_for_timeout(120)  # longer than the page waits before it asks
     settled(page)
-    whole = [view for view, rows in views if view.by == "two" and rows == view.size[0]]
-    begun = [view for view, _ in views if view.by == "two"]
+    whole = [view for view, rows in views if view.method == "two" and rows == view.size[0]]
+    begun = [view for view, _ in views if view.method == "two"]
     assert len(begun) >= 2
     assert len(whole) == 1 and whole[0].window.width == pytest.approx(W / 30)
 
@@ -207,7 +207,7 @@ def test_a_shared_address_opens_the_same_view(opened):
 
 def test_the_divider_is_dragged_and_moved_by_keys(opened, viewer):
     page = opened(VIEW)
-    plain, model = (expected(viewer, by, 61.25, 47.5, 12) for by in (BICUBIC, "one"))
+    plain, model = (expected(viewer, method, 61.25, 47.5, 12) for method in (BICUBIC, "one"))
     page.mouse.move(W / 2, 60)
     page.mouse.down()
     page.mouse.move(160, 70, steps=3)
@@ -258,7 +258,7 @@ def test_pictures_are_dropped(opened):
     assert page.text_content("#name") == "a.png"
 
 
-def test_other_files_are_refused(opened):
+def test_files_that_are_not_images_are_refused(opened):
     page = opened()
     drop(page, b"hello", "notes.txt")
     page.wait_for_selector("text=notes.txt: cannot read the image")
@@ -267,7 +267,7 @@ def test_other_files_are_refused(opened):
     opened.complaints.clear()
 
 
-def test_what_is_seen_is_saved(opened):
+def test_the_view_is_saved_as_png(opened):
     page = opened(VIEW)
     with page.expect_download() as download:
         page.keyboard.press("s")

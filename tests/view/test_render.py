@@ -1,11 +1,10 @@
-"""What the viewer shows: windows of the continuous image, strip by strip, made once."""
+"""The viewer's renderer: windows of the continuous image, strip by strip, with caches."""
 
 import asyncio
 import threading
 
 import numpy as np
 import pytest
-import torch
 from helpers.pictures import texture
 from helpers.viewing import tiny_model
 from hypothesis import given, settings
@@ -48,7 +47,7 @@ def weights(first, length, count, n):
         (Window(0, 0, 40, 60), (1, 1)),
     ],
 )
-def test_bicubic_is_that_of_the_window(window, size):
+def test_bicubic_of_a_window_follows_the_definition(window, size):
     image = texture(40, 60)
     y = weights(window.top, window.height, size[0], 40)
     x = weights(window.left, window.width, size[1], 60)
@@ -98,7 +97,7 @@ VIEWS = [
 @pytest.mark.parametrize("is_large", [False, True])
 @pytest.mark.parametrize(("window", "size"), VIEWS)
 def test_strips_are_the_window_of_the_whole_image(monkeypatch, window, size, is_large):
-    """However large the picture is, so that only parts of it are encoded."""
+    """Also for large images, of which only regions are encoded."""
     model, picture = tiny_model(), picture_of(50, 70)
     view = View(picture.id, "tiny", Window(*window), size)
     field = model.encoded(to_tensor(picture.pixels)[None])
@@ -136,7 +135,7 @@ def test_encoded_once_and_finished_windows_are_kept(monkeypatch):
     assert calls == {"encoded": 1, "rendered": before}
 
 
-def test_the_first_strip_of_a_new_picture_does_not_wait_for_all_of_it(monkeypatch):
+def test_the_first_strip_is_encoded_alone(monkeypatch):
     model, sizes = tiny_model(), []
     act = model.encoded
 
@@ -157,7 +156,7 @@ def test_the_first_strip_of_a_new_picture_does_not_wait_for_all_of_it(monkeypatc
 
 @settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 60)), max_size=40))
-def test_caches_hold_no_more_than_they_may(puts):
+def test_a_cache_keeps_to_its_capacity(puts):
     cache = Cache(100)
     held = {}
     for key, size in puts:
@@ -170,33 +169,40 @@ def test_caches_hold_no_more_than_they_may(puts):
     assert cache.get("too large") is None
 
 
-def endless(made, name, wait=None):
+def endless(made, name):
     while True:
-        if wait:
-            wait.wait(5)
         made.append(name)
         yield name.encode()
 
 
-def test_the_newest_view_comes_first_and_nobody_waits_for_a_closed_one():
+def test_the_newest_view_comes_first_and_closed_views_end():
+    entered, gate = threading.Event(), threading.Event()
+
+    def gated(made):
+        entered.set()
+        gate.wait(60)
+        yield from endless(made, "old")
+
     async def scenario():
-        worker, made, gate = Worker(), [], threading.Event()
-        old = worker.made(endless(made, "old", gate))
+        worker, made = Worker(), []
+        old = worker.run(gated(made))
         waiting = asyncio.create_task(anext(old))
-        await asyncio.sleep(0.05)
-        new = worker.made(endless(made, "new"))
+        while not entered.is_set():
+            await asyncio.sleep(0.01)
+        new = worker.run(endless(made, "new"))
         first = asyncio.create_task(anext(new))
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0)  # lets both tasks begin
         gate.set()
         assert await first == b"new" and await waiting == b"old"
-        await asyncio.sleep(0.2)  # the worker stops where nobody takes what it makes
+        while made.count("new") < AHEAD:  # the worker stops when nobody takes the parts
+            await asyncio.sleep(0.01)
         assert made[0] == "old" and set(made[1 : AHEAD + 1]) == {"new"}
-        assert AHEAD <= made.count("new") <= AHEAD + 1
+        assert made.count("new") <= AHEAD + 1
         await new.aclose()
         await old.aclose()
         count = len(made)
-        await asyncio.sleep(0.1)
-        assert len(made) == count
+        assert [part async for part in worker.run(iter([b"last"]))] == [b"last"]
+        assert len(made) <= count + 1  # a part that was in progress
 
     asyncio.run(scenario())
 
@@ -208,14 +214,14 @@ def test_a_view_that_fails_ends_and_the_next_one_is_made(caplog):
 
     async def scenario():
         worker = Worker()
-        assert [part async for part in worker.made(failing())] == [b"1"]
-        assert [part async for part in worker.made(iter([b"2"]))] == [b"2"]
+        assert [part async for part in worker.run(failing())] == [b"1"]
+        assert [part async for part in worker.run(iter([b"2"]))] == [b"2"]
 
     asyncio.run(scenario())
     assert "RuntimeError: no memory" in caplog.text
 
 
-def test_bf16_is_close(tmp_path):
+def test_bf16_is_close():
     model, picture = tiny_model(), picture_of(50, 70)
     view = View(picture.id, "tiny", Window(3.3, 4.4, 20, 30), (100, 150))
     made = [
@@ -223,4 +229,3 @@ def test_bf16_is_close(tmp_path):
         for precision in ("float32", "bf16")
     ]
     assert 0 < np.abs(made[0] - made[1]).max() < 12
-    assert torch.get_num_threads() == 1

@@ -15,15 +15,15 @@ export function readAddress() {
   };
 }
 
-// A new entry of the history where the view is another one; the divider makes none.
+// Adds an entry to the history if the view has changed; changes of the divider replace the entry.
 export function writeAddress({ picture, view, split, left, right }, isFirst = false) {
   const query = new URLSearchParams({ picture: picture.id, ...view });
-  const place = query.toString();
+  const viewPart = query.toString();
   for (const [key, value] of Object.entries({ split: Number(split.toFixed(4)), left, right })) {
     query.set(key, value);
   }
   const hash = `#${query}`;
   if (hash === location.hash) return;
-  const isNew = !isFirst && !location.hash.startsWith(`#${place}&`);
+  const isNew = !isFirst && !location.hash.startsWith(`#${viewPart}&`);
   history[isNew ? "pushState" : "replaceState"](null, "", hash);
 }

@@ -1,6 +1,6 @@
-// The line between the two sides: dragged, or moved by the arrow keys.
+// The divider between the two sides, which is moved with the pointer or the arrow keys.
 
-// moved(share of the width that is left of it)
+// Calls moved(share of the width on the left).
 export function listenToDivider(divider, stage, moved) {
   const clamp = (share) => Math.min(Math.max(share, 0), 1);
   divider.addEventListener("pointerdown", (event) => {

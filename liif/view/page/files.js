@@ -1,10 +1,10 @@
-// Pictures that are dropped on the page, pasted or chosen.
+// Image files that are dropped on the page, pasted or selected.
 
 import { reason } from "./stream.js";
 
-// chosen(file)
+// Calls chosen(file).
 export function listenToFiles(input, button, chosen) {
-  let depth = 0; // of elements that a drag has entered and not left
+  let depth = 0; // elements that a drag has entered and not left
   const hover = (change) => {
     depth = change === 0 ? 0 : depth + change;
     document.body.classList.toggle("dropping", depth > 0);
@@ -30,7 +30,7 @@ export function listenToFiles(input, button, chosen) {
   });
 }
 
-// Hands a file to the server, which says what it is: {id, name, width, height, largest}.
+// Uploads a file; the server returns its description {id, name, width, height, largest}.
 export async function send(file) {
   const query = new URLSearchParams({ name: file.name });
   const response = await fetch(`pictures?${query}`, { method: "POST", body: file });

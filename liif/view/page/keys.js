@@ -1,14 +1,14 @@
-// The keyboard. `actions` maps a key, as the browser names it, to what it does.
+// Keyboard shortcuts. `actions` maps names of keys (event.key) to functions.
 
 export function listenToKeys(actions, released) {
-  const isTaken = (event) =>
+  const isHandledElsewhere = (event) =>
     event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented ||
     event.target.closest("dialog, select, input") !== null ||
     (event.key === " " && event.target.closest("button") !== null);
 
   addEventListener("keydown", (event) => {
     const action = actions[event.key];
-    if (!action || isTaken(event)) return;
+    if (!action || isHandledElsewhere(event)) return;
     event.preventDefault();
     action(event);
   });

@@ -1,5 +1,5 @@
-// What was made of one view in one way: pixels, the rectangle of them that is done, and the one
-// that grows strip by strip beside it.
+// The pixels of one view by one method: the finished rectangle, and the one beside it that grows
+// strip by strip.
 
 import { corner, frame } from "./camera.js";
 
@@ -15,7 +15,7 @@ export class Layer {
     this.context = this.canvas.getContext("2d");
   }
 
-  // How far the pixels of another layer lie from ours, {right, down}; null where they do not fit.
+  // The offset {right, down} of another layer's pixels from ours; null if they cannot be reused.
   offset(other) {
     const { scale } = this.view;
     if (other.view.scale !== scale) return null;
@@ -26,7 +26,7 @@ export class Layer {
     return apart < 0.02 ? { right, down } : null;
   }
 
-  // Take over what another layer has of the same pixels; false if it has none.
+  // Copies the pixels that another layer has in common with this one; false if there are none.
   adopt(other) {
     const done = other.done ?? other.growing;
     const offset = done && this.offset(other);
@@ -41,7 +41,7 @@ export class Layer {
     return true;
   }
 
-  // The rectangles that are to be made yet, in an order in which `done` stays a rectangle.
+  // The rectangles that are not rendered yet, in an order that keeps `done` a rectangle.
   missing() {
     const { frame: all, done } = this;
     if (!done) return [all];

@@ -1,27 +1,27 @@
-// Draws what there is of a view onto the canvas: the best at hand at once, better as it comes.
+// Draws a view onto the canvas from the layers that are available, the best ones last.
 
 import { corner } from "./camera.js";
 
 export function paint(context, { view, size, split, left, right }, { layers, overview }) {
   context.clearRect(0, 0, size.width, size.height);
-  const at = Math.round(split * size.width);
-  side(0, at, left);
-  side(at, size.width, right);
+  const middle = Math.round(split * size.width);
+  side(0, middle, left);
+  side(middle, size.width, right);
 
-  function side(from, to, way) {
+  function side(from, to, method) {
     if (from >= to) return;
     context.save();
     context.beginPath();
     context.rect(from, 0, to - from, size.height);
     context.clip();
-    const own = layers.get(way);
+    const own = layers.get(method);
     for (const layer of [overview, layers.get("bicubic")?.current, own?.previous, own?.current]) {
       for (const part of [layer?.done, layer?.growing]) if (part) draw(layer, part);
     }
     context.restore();
   }
 
-  // Pixels of the same scale are copied as they are; of another one, scaled.
+  // Pixels of the same scale are copied; others are resized.
   function draw({ canvas, view: other, size: extent }, part) {
     const scale = view.scale / other.scale;
     const [ours, theirs] = [corner(view, size), corner(other, extent)];

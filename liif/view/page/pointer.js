@@ -1,6 +1,6 @@
-// Mouse, touch and trackpad on the canvas. Everything is in pixels of the screen.
+// Mouse, touch and trackpad on the canvas, in screen pixels.
 
-// move(right, down), zoom(factor, right, down)
+// Calls move(right, down) and zoom(factor, right, down).
 export function listenToPointers(canvas, { move, zoom }) {
   const fingers = new Map();
   const place = (event) => {
@@ -14,7 +14,7 @@ export function listenToPointers(canvas, { move, zoom }) {
     const [x, y] = [mean("x"), mean("y")];
     return { x, y, spread: Math.max(...all.map((one) => Math.hypot(one.x - x, one.y - y))) };
   };
-  let rest = { x: 0, y: 0 }; // of a pixel, that views have not moved by yet
+  let rest = { x: 0, y: 0 }; // fraction of a pixel that is carried over to the next move
 
   canvas.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
@@ -47,7 +47,7 @@ export function listenToPointers(canvas, { move, zoom }) {
     if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) {
       move((event.deltaX || event.deltaY) * unit, 0);
     } else {
-      // A trackpad's pinch comes as a wheel with ctrl, in finer steps.
+      // Browsers report pinching on a trackpad as a wheel event with ctrl, in finer steps.
       zoom(Math.exp(-event.deltaY * unit * (event.ctrlKey ? 0.01 : 0.002)), x, y);
     }
   };

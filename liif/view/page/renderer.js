@@ -1,14 +1,14 @@
-// Has views rendered: one at a time, and of each only what is not there yet.
+// Requests views from the server: one at a time, and only the pixels that are missing.
 
 import { windowOf } from "./camera.js";
 import { Layer, area } from "./layer.js";
 import { strips } from "./stream.js";
 
-const OVERVIEW = 1024; // pixels along the longer side
+const OVERVIEW = 1024; // largest side of the overview in pixels
 
 export class Renderer {
-  // `changed` is called when there is more to see, `progressed` with {share, first, seconds, busy},
-  // `failed` with an error.
+  // Calls `changed` after new pixels, `progressed` with {share, first, seconds, busy} and `failed`
+  // with an error.
   constructor({ changed, progressed, failed }) {
     Object.assign(this, { changed, progressed, failed });
     this.clear();
@@ -16,7 +16,7 @@ export class Renderer {
 
   clear() {
     this.stop();
-    this.layers = new Map(); // way -> {current, previous}
+    this.layers = new Map(); // method -> {current, previous}
     this.overview = null;
     this.finished = Promise.resolve();
   }
@@ -26,53 +26,56 @@ export class Renderer {
     this.aborter = null;
   }
 
-  // A newer view takes the place of the one in work, here and on the server.
-  show({ picture, view, size, ways }) {
+  // Cancels the view in progress, here and on the server, and renders a new one.
+  show({ picture, view, size, methods }) {
     this.stop();
     this.aborter = new AbortController();
-    const layers = new Map(ways.map((way) => [way, this.#next(way, picture, view, size)]));
-    const run = new Run(layers, this.progressed);
+    const next = (method) => [method, this.#next(method, picture, view, size)];
+    const layers = new Map(methods.map(next));
+    const progress = new Progress(layers, this.progressed);
     const { signal } = this.aborter;
-    const fills = [...layers].map(([way, layer]) => this.#fill(layer, way, picture, signal, run));
-    if (!this.overview) fills.push(this.#survey(picture, signal));
+    const fills = [...layers].map(([method, layer]) =>
+      this.#fill(layer, method, picture, signal, progress),
+    );
+    if (!this.overview) fills.push(this.#renderOverview(picture, signal));
     this.finished = Promise.all(fills).then(
-      () => signal.aborted || run.end(),
+      () => signal.aborted || progress.end(),
       (error) => {
         if (signal.aborted) return;
         this.stop();
-        run.end();
+        progress.end();
         this.failed(error);
       },
     );
     this.changed();
   }
 
-  #next(way, picture, view, size) {
-    const { current = null, previous = null } = this.layers.get(way) ?? {};
+  #next(method, picture, view, size) {
+    const { current = null, previous = null } = this.layers.get(method) ?? {};
     const layer = new Layer(picture, view, size);
     const adopted = current !== null && layer.adopt(current);
     const behind = adopted || !current?.complete ? previous : current;
-    this.layers.set(way, { current: layer, previous: behind });
+    this.layers.set(method, { current: layer, previous: behind });
     return layer;
   }
 
-  async #fill(layer, way, picture, signal, run) {
+  async #fill(layer, method, picture, signal, progress) {
     for (const rect of layer.missing()) {
       const { left, top, right, bottom } = rect;
       const window = windowOf(rect, layer.view, picture, layer.size);
-      const asked = { picture, by: way, window, rows: bottom - top, cols: right - left };
-      for await (const { row, pixels } of strips(asked, signal)) {
+      const request = { picture, method, window, rows: bottom - top, cols: right - left };
+      for await (const { row, pixels } of strips(request, signal)) {
         if (signal.aborted) return;
         layer.put(pixels, left, top + row);
-        run.advance(way, pixels.width * pixels.height);
+        progress.advance(method, pixels.width * pixels.height);
         this.changed();
       }
       layer.finish(rect);
     }
   }
 
-  // All of the picture, small: what is seen where nothing better is there yet.
-  async #survey(picture, signal) {
+  // A small version of the whole image, shown until something better is rendered.
+  async #renderOverview(picture, signal) {
     const longest = Math.max(picture.width, picture.height);
     const scale = Math.min(1, OVERVIEW / longest);
     const view = { x: picture.width / 2, y: picture.height / 2, scale };
@@ -85,39 +88,39 @@ export class Renderer {
   }
 }
 
-// How far the rendering of one view is.
-class Run {
+// The progress of rendering one view.
+class Progress {
   constructor(layers, progressed) {
-    this.began = performance.now();
+    this.startTime = performance.now();
     this.progressed = progressed;
-    const models = [...layers].filter(([way]) => way !== "bicubic");
-    this.counted = new Set((models.length ? models : [...layers]).map(([way]) => way));
+    const models = [...layers].filter(([method]) => method !== "bicubic");
+    this.counted = new Set((models.length ? models : [...layers]).map(([method]) => method));
     this.total = 0;
-    for (const [way, layer] of layers) {
-      if (this.counted.has(way)) for (const rect of layer.missing()) this.total += area(rect);
+    for (const [method, layer] of layers) {
+      if (this.counted.has(method)) for (const rect of layer.missing()) this.total += area(rect);
     }
-    this.made = 0;
+    this.rendered = 0;
     this.first = null;
-    this.#tell(true);
+    this.#report(true);
   }
 
-  advance(way, pixels) {
-    if (!this.counted.has(way)) return;
+  advance(method, pixels) {
+    if (!this.counted.has(method)) return;
     this.first ??= this.#seconds();
-    this.made += pixels;
-    this.#tell(true);
+    this.rendered += pixels;
+    this.#report(true);
   }
 
   end() {
-    this.#tell(false);
+    this.#report(false);
   }
 
   #seconds() {
-    return (performance.now() - this.began) / 1000;
+    return (performance.now() - this.startTime) / 1000;
   }
 
-  #tell(busy) {
-    const share = this.total ? this.made / this.total : 1;
+  #report(busy) {
+    const share = this.total ? this.rendered / this.total : 1;
     this.progressed({ share, first: this.first, seconds: this.#seconds(), busy });
   }
 }

@@ -1,4 +1,4 @@
-// What is seen, as a PNG file: the picture's part of the canvas, in pixels of the screen.
+// Downloads a PNG file of the part of the canvas that shows the image.
 
 export async function savePng(canvas, { left, top, right, bottom }, name) {
   const copy = document.createElement("canvas");

@@ -1,4 +1,4 @@
-// The bar: which picture, where in it, and how long that took.
+// The status bar: image, position and rendering time.
 
 const $ = (id) => document.getElementById(id);
 
@@ -23,7 +23,7 @@ export function showProgress({ share, first, seconds, busy }, isReduced) {
   const time = $("time");
   const taken = `${isReduced ? "reduced, " : ""}${seconds.toFixed(2)} s`;
   time.textContent = busy ? `rendering ${Math.floor(100 * share)} %` : taken;
-  time.title = first === null ? "" : `the first strip after ${first.toFixed(2)} s`;
+  time.title = first === null ? "" : `first strip after ${first.toFixed(2)} s`;
 }
 
 let fading;

@@ -1,9 +1,9 @@
-// Windows of a picture from the server.
+// Windows of an image from the server.
 
-// Strips {row, pixels} of a window in rows × cols pixels, as they come. Throws what went wrong;
-// aborting the signal is told to the server by closing the connection.
-export async function* strips({ picture, by, window, rows, cols }, signal) {
-  const query = new URLSearchParams({ picture: picture.id, by, ...window, rows, cols });
+// Yields the strips {row, pixels} of a window of rows × cols pixels as they arrive. Throws an Error
+// with the server's message. Aborting the signal closes the connection, which stops the server.
+export async function* strips({ picture, method, window, rows, cols }, signal) {
+  const query = new URLSearchParams({ picture: picture.id, method, ...window, rows, cols });
   const response = await fetch(`render?${query}`, { signal });
   if (!response.ok) throw new Error(await reason(response));
   const bytes = new Bytes(response.body.getReader());
@@ -36,7 +36,7 @@ class Bytes {
     for (let at = 0; at < count; ) {
       if (this.chunk.length === 0) {
         const { done, value } = await this.reader.read();
-        if (done) throw new Error("this view could not be rendered; the terminal says why");
+        if (done) throw new Error("this view could not be rendered; see the terminal");
         this.chunk = value;
       }
       const part = this.chunk.subarray(0, count - at);

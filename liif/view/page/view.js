@@ -1,4 +1,4 @@
-// The page: what people do with it, and how it starts.
+// The page: user actions and start-up.
 
 import { writeAddress } from "./address.js";
 import { fitting, larger, moved, smaller, zoomed } from "./camera.js";
@@ -6,20 +6,20 @@ import { listenToDivider } from "./divider.js";
 import { listenToFiles, send } from "./files.js";
 import { listenToKeys } from "./keys.js";
 import { listenToPointers } from "./pointer.js";
-import { compare, fit, followAddress, look, now, open, peek, resize, save } from "./scene.js";
+import { compare, fit, followAddress, open, peek, resize, save, setView, state } from "./scene.js";
 import { notify } from "./status.js";
 
 const $ = (id) => document.getElementById(id);
 
-const move = (right, down) => look(moved(now.view, right, down));
-const zoomTo = (asked, ...at) => {
-  const smallest = Math.min(1, fitting(now.picture, now.size).scale);
-  const scale = Math.min(Math.max(asked, smallest), now.picture.largest);
-  look(zoomed(now.view, now.size, scale, ...at));
+const move = (right, down) => setView(moved(state.view, right, down));
+const zoomTo = (requested, ...point) => {
+  const smallest = Math.min(1, fitting(state.picture, state.size).scale);
+  const scale = Math.min(Math.max(requested, smallest), state.picture.largest);
+  setView(zoomed(state.view, state.size, scale, ...point));
 };
-const zoomIn = () => zoomTo(larger(now.view.scale));
-const zoomOut = () => zoomTo(smaller(now.view.scale));
-const divide = (split) => compare(now.left, now.right, Math.min(Math.max(split, 0), 1));
+const zoomIn = () => zoomTo(larger(state.view.scale));
+const zoomOut = () => zoomTo(smaller(state.view.scale));
+const divide = (split) => compare(state.left, state.right, Math.min(Math.max(split, 0), 1));
 const full = () =>
   document.fullscreenElement ? document.exitFullscreen() : document.body.requestFullscreen();
 const help = () => $("keys").showModal();
@@ -35,12 +35,12 @@ async function add(file) {
 }
 
 function listen() {
-  const zoom = (factor, ...at) => zoomTo(now.view.scale * factor, ...at);
+  const zoom = (factor, ...point) => zoomTo(state.view.scale * factor, ...point);
   listenToPointers($("canvas"), { move, zoom });
   listenToDivider($("divider"), $("stage"), divide);
   listenToFiles($("file"), $("open"), add);
   const pan = (right, down) => (event) => {
-    const step = event.shiftKey ? 1 : Math.min(now.size.width, now.size.height) / 8;
+    const step = event.shiftKey ? 1 : Math.min(state.size.width, state.size.height) / 8;
     move(right * step, down * step);
   };
   const actions = {
@@ -52,10 +52,10 @@ function listen() {
     "=": zoomIn,
     "-": zoomOut,
     0: fit,
-    "[": () => divide(now.split - 0.02),
-    "]": () => divide(now.split + 0.02),
+    "[": () => divide(state.split - 0.02),
+    "]": () => divide(state.split + 0.02),
     " ": () => peek(true),
-    x: () => compare(now.right, now.left),
+    x: () => compare(state.right, state.left),
     o: () => $("open").click(),
     s: save,
     f: full,
@@ -73,26 +73,26 @@ function listen() {
   addEventListener("blur", () => peek(false));
 }
 
-// The ways of enlarging that there are to choose from.
-function offer(models) {
+// Fills the two menus of methods.
+function listMethods(models) {
   const labels = [["bicubic", "bicubic"]];
   for (const { name, kind } of models) {
     labels.push([models.length === 1 && kind === "Liif" ? "LIIF" : name, name]);
   }
   for (const id of ["left", "right"]) {
-    $(id).replaceChildren(...labels.map(([label, way]) => new Option(label, way)));
+    $(id).replaceChildren(...labels.map(([label, method]) => new Option(label, method)));
     $(id).title = `${$(id).getAttribute("aria-label")}: ${models.map((m) => m.name).join(", ")}`;
   }
   const last = models.at(-1).name;
   compare(models.length > 1 ? models[0].name : "bicubic", last);
 }
 
-// The canvas has as many pixels as the screen has there.
-function follow([entry]) {
+// Gives the canvas as many pixels as the screen has at its place.
+function resizeCanvas([entry]) {
   const exact = entry.devicePixelContentBoxSize?.[0];
   const side = (length, exactly) => {
     const pixels = Math.max(1, Math.round(length * devicePixelRatio));
-    return Math.abs(exactly - pixels) <= 1 ? exactly : pixels; // far off where it is emulated
+    return Math.abs(exactly - pixels) <= 1 ? exactly : pixels; // they differ if the browser emulates a device
   };
   const { width, height } = entry.contentRect;
   resize({ width: side(width, exact?.inlineSize), height: side(height, exact?.blockSize) });
@@ -100,18 +100,18 @@ function follow([entry]) {
 
 async function start() {
   const { pictures, models } = await (await fetch("state")).json();
-  now.pictures = pictures;
-  offer(models);
-  follow([{ contentRect: $("stage").getBoundingClientRect() }]);
+  state.pictures = pictures;
+  listMethods(models);
+  resizeCanvas([{ contentRect: $("stage").getBoundingClientRect() }]);
   followAddress();
-  writeAddress(now, true);
+  writeAddress(state, true);
   listen();
-  const observer = new ResizeObserver(follow);
+  const observer = new ResizeObserver(resizeCanvas);
   try {
     observer.observe($("canvas"), { box: "device-pixel-content-box" });
   } catch {
-    observer.observe($("canvas")); // Safari knows no such box
+    observer.observe($("canvas")); // Safari does not support this box
   }
 }
 
-start().catch((error) => notify(`the viewer does not answer: ${error.message}`));
+start().catch((error) => notify(`the viewer does not respond: ${error.message}`));
