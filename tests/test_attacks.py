@@ -1,13 +1,12 @@
-"""Each attack that a checkpoint, configuration, archive or name can carry, tried: nothing runs,
-nothing hangs, nothing is written elsewhere. Pictures have a file of their own, test_bombs.py."""
+"""Attacks by checkpoints, configurations and names: nothing runs, hangs or is written elsewhere.
+
+Pictures are in test_bombs.py, archives in data/test_unpack.py."""
 
 import ast
-import io
 import json
 import os
 import pickle
 import struct
-import tarfile
 import zipfile
 from pathlib import Path
 
@@ -17,15 +16,14 @@ import yaml
 from fuzz.cases import confine, within_limits
 from helpers.models import TINY
 from helpers.pictures import texture
+from helpers.training import state_of
 
 from liif.core.config_file import load_config
 from liif.core.errors import UserError
-from liif.data.unpack import unpack
 from liif.images.rgb8 import read_image, write_image
 from liif.models.build import ModelConfig, build_model
 from liif.models.checkpoint import FORMAT, load_checkpoint, read_checkpoint, save_checkpoint
 from liif.training.config import TrainConfig
-from liif.training.state import new_state
 
 pytestmark = pytest.mark.timeout(0)  # `within_limits` has a shorter one
 
@@ -67,17 +65,19 @@ def test_the_command_would_run():
 @pytest.mark.parametrize("name", ["x.pt", "x.pth", "x.safetensors", "x.bin"])
 @pytest.mark.parametrize("save", [torch.save, lambda thing, file: file.write(pickle.dumps(thing))])
 def test_code_in_a_checkpoint(name, save):
-    for content in (Command(), {"format": FORMAT, "model": Command()}, [Command()]):
+    ours, official = {"format": FORMAT, "model": Command()}, {"model": {"sd": {}}, "x": Command()}
+    for content in (Command(), ours, official, [Command()]):
         with Path(name).open("wb") as file:
             save(content, file)
-        assert name in refusal(load_checkpoint, name)
+        message = refusal(load_checkpoint, name)
+        assert name in message and (not name.startswith("x.pt") or "could run code" in message)
         assert os.listdir() == [name]
 
 
 def test_code_in_the_state_of_a_run(cli):
     training = {"config": CONFIG.model_dump(mode="json"), "optimizer": Command()}
     save_checkpoint(Path("x.pt"), MODEL, WEIGHTS, training)
-    state = new_state(CONFIG, torch.device("cpu"))
+    state = state_of(CONFIG, torch.device("cpu"))
     assert "could run code" in refusal(state.restore, Path("x.pt"), CONFIG)
     data = {"model": TINY, "train_data": DATA}
     Path("c.yaml").write_text(yaml.safe_dump(data))
@@ -156,7 +156,7 @@ def test_hostile_contents(content):
 
 def test_a_laughing_state_of_a_run():
     save_checkpoint(Path("x.pt"), MODEL, WEIGHTS, {"config": {"steps": laughing()}})
-    state = new_state(CONFIG, torch.device("cpu"))
+    state = state_of(CONFIG, torch.device("cpu"))
     refusal(state.restore, Path("x.pt"), CONFIG)
 
 
@@ -186,7 +186,7 @@ def test_an_archive_that_unpacks_to_a_thousand_times_its_size():
 )
 def test_code_in_yaml(text):
     Path("c.yaml").write_text(text)
-    assert "tags (!name) are not used here" in refusal(load_config, TrainConfig, Path("c.yaml"))
+    assert "tags (!name) are not supported" in refusal(load_config, TrainConfig, Path("c.yaml"))
     good = {"model": TINY, "train_data": DATA}
     Path("c.yaml").write_text(yaml.safe_dump(good))
     setting = "seed=" + text.removeprefix("a: ")
@@ -232,39 +232,6 @@ def test_a_thousand_bases():
     refusal(load_config, TrainConfig, Path("0.yaml"))
 
 
-# Archives
-
-
-@pytest.mark.parametrize("name", ["../out.txt", "/tmp/liif-out.txt", "a/../../out.txt", "..\\out"])
-@pytest.mark.parametrize("kind", ["zip", "tar"])
-def test_archives_that_lead_elsewhere(folder, name, kind):
-    Path("to").mkdir()
-    if kind == "zip":
-        with zipfile.ZipFile("x.zip", "w") as archive:
-            archive.writestr(name, "data")
-    else:
-        add_to_tar(name, tarfile.REGTYPE)
-    assert "would lie outside" in refusal(unpack, folder / f"x.{kind}", folder / "to")
-    assert not Path("/tmp/liif-out.txt").exists() and os.listdir("to") == []
-
-
-@pytest.mark.parametrize(
-    "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE]
-)
-def test_archives_that_hold_more_than_files(folder, kind):
-    Path("to").mkdir()
-    add_to_tar("link", kind)
-    assert "is a link or a device" in refusal(unpack, folder / "x.tar", folder / "to")
-    assert os.listdir("to") == []
-
-
-def add_to_tar(name, kind):
-    with tarfile.open("x.tar", "w") as archive:
-        member = tarfile.TarInfo(name)
-        member.type, member.linkname, member.size = kind, "/etc/passwd", 4
-        archive.addfile(member, io.BytesIO(b"data"))
-
-
 # Names of results
 
 
@@ -282,7 +249,8 @@ def test_results_that_are_no_files(refused, photos, tiny_checkpoint, kind):
     for name in ("out.png", "out.pt"):
         Path(name).mkdir() if kind == "folder" else os.mkfifo(name)
     use = ("--checkpoint", tiny_checkpoint, "--scale", "2")
-    assert "out.png" in refused("upscale", photos / "a.png", "out.png", *use)
+    if kind == "pipe":  # a folder is a place for results
+        assert "out.png" in refused("upscale", photos / "a.png", "-o", "out.png", *use)
     assert "out.pt" in refused("convert", tiny_checkpoint, "out.pt")
     assert all(Path(n).is_dir() or Path(n).is_fifo() for n in ("out.png", "out.pt"))
     assert sorted(os.listdir()) == ["out.png", "out.pt"]

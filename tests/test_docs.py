@@ -1,10 +1,9 @@
-"""What the documentation says, held against the code: links, commands, keys, examples, the site."""
+"""The documentation agrees with the code: links, commands, keys, examples, the site."""
 
 import ast
 import importlib.util
 import re
 import shlex
-import subprocess
 import sys
 import types
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from helpers import processes
 from helpers.paths import ROOT
 
 import liif.models.build
@@ -23,7 +23,8 @@ from liif.models.geometry import cell_of, grid_coord, pixel_centres
 from liif.training.config import TrainConfig
 from liif.training.step import train_step
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+PAGES += sorted((ROOT / "docs").rglob("*.md"))
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 
 
@@ -205,7 +206,7 @@ def test_the_page_of_keys_is_complete():
         assert len(names) >= len(kind.model_fields)
         for name in names:
             assert f"| `{name}` |" in text, name
-    assert "Over all processes." in text and "| `batch_size` | whole number > 0" in text
+    assert "over all processes." in text.lower() and "| `batch_size` | integer > 0" in text
 
 
 def test_the_page_of_commands_is_complete():
@@ -249,11 +250,11 @@ def test_examples_work(kind, monkeypatch):
         torch.rand(2, 3, 9, 7), torch.rand(2, 40, 2) * 2 - 1, torch.rand(2, 2), torch.rand(2, 40, 3)
     )
     optimizer = torch.optim.Adam(model.parameters())
-    first, _ = train_step(model, optimizer, batch, learning_rate=1e-3)
+    first, *_ = train_step(model, optimizer, batch, learning_rate=1e-3)
     for name, parameter in model.named_parameters():
         assert parameter.grad.isfinite().all() and parameter.grad.abs().sum() > 0, name
     for _ in range(30):
-        last, _ = train_step(model, optimizer, batch, learning_rate=1e-3)
+        last, *_ = train_step(model, optimizer, batch, learning_rate=1e-3)
     assert last < first
     lr, size = torch.rand(1, 3, 70, 60), (101, 150)
     whole = model.eval().upscale(lr, size, clamp=False, memory=2**40)
@@ -297,7 +298,7 @@ def test_the_site_builds(tmp_path, monkeypatch):
         pytest.importorskip(needed, reason='pip install "liif[docs]"')
     monkeypatch.setenv("NO_MKDOCS_2_WARNING", "1")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(tmp_path / "site")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = processes.run(command, cwd=ROOT, capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
     pages = list((tmp_path / "site").rglob("*.html"))
     assert len(pages) > 20

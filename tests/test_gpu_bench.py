@@ -9,13 +9,13 @@ import pytest
 import torch
 from helpers.models import TINY
 from helpers.pictures import texture
+from helpers.training import state_of
 from torch.utils.flop_counter import FlopCounterMode
 
 from liif.images.rgb8 import write_image
 from liif.models.build import ModelConfig, build_model
 from liif.training.config import TrainConfig
 from liif.training.losses import l1_loss
-from liif.training.state import new_state
 from liif.training.step import forward_of
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -87,7 +87,7 @@ def test_the_floor_is_what_pytorch_counts(floor, switches):
     model = build_model(ModelConfig.model_validate({"encoder": encoder, "decoder": decoder}))
     lr, coord, target = torch.rand(2, 3, 9, 7), torch.rand(2, 50, 2), torch.rand(2, 50, 3)
     with FlopCounterMode(display=False) as counter:
-        l1_loss(model, model(lr, coord, torch.rand(2, 2)), target).backward()
+        l1_loss(model(lr, coord, torch.rand(2, 2)), target, model.std).backward()
     corners = 1 if switches.get("local_ensemble") is False else 4
     of_image = 2 * 3 * 9 * 8 * (2 * 9 * 7)
     of_offsets = 2 * model.decoder.inputs * 16 * corners * 100
@@ -114,13 +114,13 @@ def config(folder, **changes):
 def test_a_checkpoint_of_fused_adam_goes_on_without_it(tmp_path):
     write_image(tmp_path / "photos" / "0.png", texture(60, 70, 0))
     settings = config(tmp_path / "photos")
-    state = new_state(settings, CPU)
+    state = state_of(settings, CPU)
     state.optimizer = torch.optim.Adam(state.model.parameters(), fused=True)
     for parameter in state.model.parameters():
         parameter.grad = torch.ones_like(parameter)
     state.optimizer.step()
     state.save(tmp_path / "last.pt", settings)
-    other = new_state(settings, CPU)
+    other = state_of(settings, CPU)
     other.restore(tmp_path / "last.pt", settings)
     assert [group["fused"] for group in other.optimizer.param_groups] == [None]
     for a, b in zip(state.model.parameters(), other.model.parameters(), strict=True):
@@ -143,5 +143,5 @@ def test_what_the_compiler_is_told(tmp_path, monkeypatch, compile_, accumulate, 
     from liif.core.distributed import ALONE
 
     settings = config(tmp_path, compile=compile_, accumulate=accumulate)
-    forward_of(new_state(settings, CPU).model, settings, ALONE)
+    forward_of(state_of(settings, CPU).model, settings.compile, settings.accumulate, ALONE)
     assert told == [mode]

@@ -1,4 +1,4 @@
-"""`liif runs`: what there is, how far it is, how to go on."""
+"""`liif runs`: list training runs, their progress and the commands that resume them."""
 
 import argparse
 import json
@@ -15,20 +15,19 @@ from typing import Any
 from liif.core.config_file import load_config
 from liif.core.errors import UserError
 from liif.training.config import TrainConfig
+from liif.training.lock import is_occupied
 from liif.training.record import read_record
-from liif.training.resume import is_occupied
 
-SUMMARY = "List the runs, their state and how to go on."
 EXAMPLE = "runs/edsr-liif"
 
 RECENT = 120.0
-"""Seconds since the last line of the log: where no lock tells, a run is taken to be alive."""
+"""A run without a lock file counts as alive if its log changed within these seconds."""
 COLUMNS = ("run", "state", "step", "best PSNR", "loss", "images/s", "time")
 
 
 @dataclass
-class Row:
-    """One run."""
+class RunStatus:
+    """The state of one run, a row of the table."""
 
     folder: Path
     state: str
@@ -37,12 +36,13 @@ class Row:
     best: float = -math.inf
     """Mean PSNR of the best validation, in dB."""
     loss: float = math.nan
-    """Of the last line of the log, as is the speed."""
+    """From the last line of the log."""
     speed: float = math.nan
+    """Images per second, from the last line of the log."""
     seconds: float = 0.0
-    """Spent on the steps that are in the log."""
+    """Time spent on the logged steps."""
     note: str = ""
-    """What is wrong, or the command that goes on."""
+    """What is wrong, or the command that resumes the run."""
 
     def cells(self) -> tuple[str, ...]:
         spent = str(timedelta(seconds=round(self.seconds))) if self.seconds else "-"
@@ -58,25 +58,25 @@ class Row:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    text = "folders of runs, or folders that hold them (default: runs)"
+    text = "run folders, or folders that contain them (default: runs)"
     parser.add_argument("folders", nargs="*", type=Path, metavar="DIR", help=text)
 
 
 def run(options: argparse.Namespace) -> int:
     folders = [each for given in options.folders or [Path("runs")] for each in _runs_in(given)]
-    rows = [_row(folder) for folder in folders]
-    table = [COLUMNS, *(row.cells() for row in rows)]
+    statuses = [_status(folder) for folder in folders]
+    table = [COLUMNS, *(status.cells() for status in statuses)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     print(_line(COLUMNS, widths))
-    for row in rows:
-        print(_line(row.cells(), widths))
-        if row.note:
-            print(f"    {row.note}")
+    for status in statuses:
+        print(_line(status.cells(), widths))
+        if status.note:
+            print(f"    {status.note}")
     return 0
 
 
 def _runs_in(folder: Path) -> list[Path]:
-    """The folder itself if it is one of a run, else those in it."""
+    """Return the folder itself if it is a run, else the runs in it."""
     if _is_run(folder):
         return [folder]
     try:
@@ -84,7 +84,7 @@ def _runs_in(folder: Path) -> list[Path]:
     except OSError as error:
         raise UserError(f"{folder}: cannot be listed: {error.strerror or error}") from None
     if not found:
-        raise UserError(f"{folder}: no runs here; `liif train` makes them in runs/NAME")
+        raise UserError(f"{folder}: no runs here; `liif train` creates them in runs/NAME")
     return found
 
 
@@ -96,38 +96,41 @@ def _is_run(folder: Path) -> bool:
         return False
 
 
-def _row(folder: Path) -> Row:
+def _status(folder: Path) -> RunStatus:
     try:
         config = load_config(TrainConfig, folder / "config.yaml")
     except UserError as error:
-        return Row(folder, "damaged", note=str(error).splitlines()[0])
-    row = Row(folder, "stopped", steps=config.steps)
+        return RunStatus(folder, "damaged", note=str(error).splitlines()[0])
+    status = RunStatus(folder, "stopped", steps=config.steps)
     logged = 0
     for line in _records(folder / "metrics.jsonl"):
         try:
-            kind, row.step = line["kind"], int(line["step"])
+            kind, status.step = line["kind"], int(line["step"])
             if kind == "valid":
-                row.best = max(row.best, float(line["mean_psnr"]))
+                status.best = max(status.best, float(line["mean_psnr"]))
             elif kind == "train":
-                row.loss, row.speed = float(line["loss"]), float(line["images_per_s"])
-                row.seconds += (row.step - logged) * config.batch_size / row.speed
-                logged = row.step
+                status.loss, status.speed = float(line["loss"]), float(line["images_per_s"])
+                status.seconds += (status.step - logged) * config.batch_size / status.speed
+                logged = status.step
         except (KeyError, TypeError, ValueError, ZeroDivisionError):
-            continue  # a line that continuing forgets
+            continue  # an incomplete line; resuming drops it
     damaged = _is_damaged(folder / "last.pt")
     if is_occupied(folder):
-        row.state = "running"
-    elif row.step >= row.steps and (folder / "last.safetensors").exists():
-        row.state = "finished"
+        status.state = "running"
+    elif status.step >= status.steps and (folder / "last.safetensors").exists():
+        status.state = "finished"
     elif not (folder / ".lock").exists() and _age(folder / "metrics.jsonl") < RECENT:
-        row.state = "running?"
+        status.state = "running?"
     elif damaged and not any(map(zipfile.is_zipfile, folder.glob("*.pt"))):
-        row.state, row.note = "damaged", f"{folder}/last.pt: damaged, and no other is good"
-    else:
-        row.note = _command(folder) + (
-            "  (last.pt is damaged: from an older one)" if damaged else ""
+        status.state, status.note = (
+            "damaged",
+            f"{folder}/last.pt: damaged, and no other checkpoint is intact",
         )
-    return row
+    else:
+        status.note = _command(folder) + (
+            "  (last.pt is damaged: resumes from an older checkpoint)" if damaged else ""
+        )
+    return status
 
 
 def _records(file: Path) -> Iterator[dict[str, Any]]:
@@ -138,12 +141,12 @@ def _records(file: Path) -> Iterator[dict[str, Any]]:
     for line in content.splitlines():
         try:
             yield json.loads(line)
-        except (ValueError, RecursionError):  # cut off while it was written
+        except (ValueError, RecursionError):  # cut off while being written
             continue
 
 
 def _is_damaged(last: Path) -> bool:
-    """As far as can be seen without reading all of it."""
+    """Whether last.pt is not a zip archive, judging by its directory at the end."""
     try:
         return last.exists() and not zipfile.is_zipfile(last)
     except OSError:
@@ -151,23 +154,24 @@ def _is_damaged(last: Path) -> bool:
 
 
 def _command(folder: Path) -> str:
-    """The resolved configuration goes on as the file that it was made from would."""
-    place = folder.resolve()
-    if place.parent.name != "runs":
-        return "to go on, move it into a folder runs"
-    root = place.parent.parent
-    there = "" if root == Path.cwd() else f"cd {shlex.quote(str(root))} && "
+    """Return the command that resumes a run, from the configuration in its folder."""
+    folder = folder.resolve()
+    if folder.parent.name != "runs":
+        return "to resume, move this run under a directory named runs/"
+    root = folder.parent.parent
+    change_folder = "" if root == Path.cwd() else f"cd {shlex.quote(str(root))} && "
     entries = read_record(folder)
     processes = entries[-1].get("processes", 1) if entries else 1
     start = ["liif"]
     if isinstance(processes, int) and processes > 1:
         start = ["torchrun", "--nproc-per-node", str(processes), "-m", "liif"]
-    config = f"runs/{place.name}/config.yaml"
-    return there + shlex.join([*start, "train", "--config", config, "--name", place.name])
+    config = f"runs/{folder.name}/config.yaml"
+    command = [*start, "train", "--config", config, "--name", folder.name]
+    return change_folder + shlex.join(command)
 
 
 def _age(file: Path) -> float:
-    """Seconds since a file was written."""
+    """Return the seconds since a file was written."""
     try:
         return time.time() - file.stat().st_mtime
     except OSError:

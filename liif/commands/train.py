@@ -1,4 +1,4 @@
-"""`liif train`: signals taken, the log kept in the run's folder."""
+"""`liif train`: train in a run folder, save and stop on signals."""
 
 import argparse
 import logging
@@ -17,10 +17,9 @@ from liif.core.distributed import Team, joined
 from liif.core.errors import UserError
 from liif.data.loader import STOPS
 from liif.training.config import TrainConfig
-from liif.training.loop import train
-from liif.training.resume import occupied
+from liif.training.lock import occupied
+from liif.training.train import train
 
-SUMMARY = "Train a model."
 EXAMPLE = "--config configs/edsr-liif.yaml"
 
 log = logging.getLogger("liif")
@@ -29,8 +28,9 @@ log = logging.getLogger("liif")
 def arguments(parser: argparse.ArgumentParser) -> None:
     config_arguments(parser)
     device_argument(parser)
-    parser.add_argument("--name", help="the run's folder is runs/NAME (default: the config's name)")
-    text = "auto: go on where the run stopped (default); never: refuse to; FILE: from there"
+    parser.add_argument("--name", help="name of the run folder, runs/NAME (default: of the config)")
+    text = "auto: continue the run where it stopped (default); never: refuse to; FILE: continue from "
+    text += "that checkpoint, with another --name as a branch that may change the configuration"
     parser.add_argument("--resume", default="auto", metavar="auto|never|FILE", help=text)
 
 
@@ -45,7 +45,7 @@ def _run(options: argparse.Namespace, team: Team) -> int:
     config = load_config(TrainConfig, options.config, options.set)
     name = options.name or options.config.stem
     if name in (".", "..") or Path(name).name != name:
-        raise UserError(f"--name {name}: must be a plain name; the run goes to runs/NAME")
+        raise UserError(f"--name {name}: must be a plain name, without folders; the run folder is runs/NAME")
     folder = Path("runs") / name
     resume = options.resume
     if resume not in ("auto", "never"):
@@ -59,14 +59,14 @@ def _run(options: argparse.Namespace, team: Team) -> int:
         again = "the same torchrun command"
         if team.size == 1:
             again = _command_line(_without(sys.argv, "--resume"))
-        log.warning("stopped and saved in %s; to go on: %s", folder / "last.pt", again)
-        # Where nothing was received here, it was another process that was told to stop.
+        log.warning("stopped and saved in %s; to continue: %s", folder / "last.pt", again)
+        # If no signal was received here, another process was told to stop.
         return 128 + (received[0] if received else signal.SIGTERM)
 
 
 @contextmanager
 def _log_file(folder: Path, team: Team) -> Generator[None, None, None]:
-    """All of the log, with times, in the run's folder as well; of one process."""
+    """Write the whole log with times to log.txt in the run folder, too; one process does."""
     if not team.leads:
         yield
         return
@@ -89,8 +89,8 @@ def _log_file(folder: Path, team: Team) -> Generator[None, None, None]:
 
 @contextmanager
 def _stop_on_signals() -> Generator[list[int], None, None]:
-    """Collects SIGINT, SIGTERM and SIGUSR1, which schedulers send ahead of the end, for a loop that
-    looks; a second one interrupts at once."""
+    """Collect SIGINT, SIGTERM and SIGUSR1 (sent by schedulers ahead of the end) for the training
+    loop, which looks after each step; a second signal interrupts at once."""
     received: list[int] = []
 
     def receive(number: int, frame: FrameType | None) -> None:
@@ -107,7 +107,7 @@ def _stop_on_signals() -> Generator[list[int], None, None]:
 
 
 def _without(arguments: Sequence[str], option: str) -> list[str]:
-    """A command line without one option and its value."""
+    """Return a command line without one option and its value."""
     kept: list[str] = []
     skip = False
     for argument in arguments:

@@ -1,8 +1,8 @@
-"""The processes of one run, as torchrun starts them: which this one is, and what all agree on.
+"""The processes of one run, as torchrun starts them, and what they exchange.
 
     torchrun --nproc-per-node 4 scripts/train.py --config configs/rdn-liif.yaml
 
-Without torchrun there is one process, and nothing here does anything.
+Without torchrun there is one process, and nothing is exchanged.
 """
 
 import os
@@ -21,56 +21,57 @@ from liif.core.environment import rank_of_environment
 from liif.core.errors import UserError
 
 LOST = re.compile("connection|peer|gloo|nccl|timed out", re.IGNORECASE)
-"""In errors of those who waited for a process that is gone."""
+"""Matches errors raised after a peer process died."""
 
-
-PATIENCE = timedelta(hours=12)
-"""For the slowest of all. A process that dies ends the wait at once."""
+TIMEOUT = timedelta(hours=1)
+"""Longest wait for the slowest process: for its part of a large image, or for images that it
+decodes into a cache. A process that dies ends the wait of its peers at once."""
 
 
 @dataclass(frozen=True)
 class Team:
-    """This process among all of the run."""
+    """This process among all processes of a run."""
 
     rank: int = 0
     size: int = 1
     device: torch.device = torch.device("cpu")  # noqa: RUF009
-    """Of this process, for what is exchanged."""
+    """Device of this process; tensors are exchanged there."""
 
     @property
     def leads(self) -> bool:
-        """Whether this is the one process that writes files and speaks to the user."""
+        """Whether this is the process that writes files and speaks to the user."""
         return self.rank == 0
 
     def share(self, count: int) -> range:
-        """This process's part of `count` things in a row; parts differ by one at most."""
+        """Return this process's part of `count` items; the parts differ by one item at most."""
         return range(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
-    def total(self, value: float) -> float:
-        """The sum of a number over all processes, the same in each."""
-        if self.size == 1:
-            return value
-        numbers = torch.tensor(value, dtype=torch.float64, device=self.device)
-        dist.all_reduce(numbers)
-        return numbers.item()
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the element-wise sum of a tensor over all processes, on its device; the tensor
+        itself is overwritten."""
+        if self.size > 1:
+            dist.all_reduce(values)
+        return values
 
     def any(self, flag: bool) -> bool:
-        """Whether it is so in one process at least."""
-        return self.total(float(flag)) > 0
+        """Return whether the flag is true in any process."""
+        if self.size == 1:
+            return flag
+        return self.sum(torch.tensor(float(flag), device=self.device)).item() > 0
 
-    def gather(self, thing: Any) -> list[Any]:  # noqa: ANN401
-        """What every process has, in the order of their ranks, in each."""
-        things: list[Any] = [thing] * self.size
+    def gather(self, item: Any) -> list[Any]:  # noqa: ANN401
+        """Return every process's item, in the order of ranks, to every process."""
+        items: list[Any] = [item] * self.size
         if self.size > 1:
-            dist.all_gather_object(things, thing)
-        return things
+            dist.all_gather_object(items, item)
+        return items
 
     def send(self, tensor: Tensor) -> None:
-        """To the process that leads."""
+        """Send a tensor to the process of rank 0."""
         dist.send(tensor.cpu(), 0)
 
     def receive(self, shape: tuple[int, ...], rank: int) -> Tensor:
-        """A float32 tensor that a process sent to this one, on the CPU."""
+        """Return a float32 tensor that the process of that rank sent, on the CPU."""
         tensor = torch.empty(shape)
         dist.recv(tensor, rank)
         return tensor
@@ -81,9 +82,11 @@ ALONE = Team()
 
 @contextmanager
 def joined(device: torch.device) -> Generator[Team, None, None]:
-    """Meet the other processes of torchrun, if there are any, for as long as this lasts.
+    """Join the process group of torchrun, if there is one, for the length of the block.
 
-    Of a failure that meets several processes, one tells: the others exit with status 1.
+    Of an error that meets several processes one reports it; the others exit with status 1. After an
+    error the group is not destroyed: that would wait for peers, who may be waiting for this process
+    (its exit is what ends their wait).
     """
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield Team(device=device)
@@ -95,32 +98,35 @@ def joined(device: torch.device) -> Generator[Team, None, None]:
         store=store,
         rank=rank,
         world_size=size,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
     try:
         yield Team(rank, size, device)
     except UserError as error:
-        raise _told_once(store, str(error)) from None
+        raise _reported_once(store, str(error)) from None
     except (RuntimeError, dist.DistError) as error:
         if not LOST.search(str(error)):
             raise
-        message = f"process {rank} of {size} lost the others: one of them has ended"
-        raise _told_once(store, message) from error
-    finally:
-        dist.destroy_process_group()
+        message = f"process {rank} of {size} lost its peers: one of them has ended"
+        raise _reported_once(store, message) from error
+    dist.destroy_process_group()
 
 
 def _attempt() -> str:
-    """What to keep addresses under. On one machine torchrun's store outlives a restart, and the
-    processes would find the addresses of those before them. Machines count restarts each for
-    themselves, but get a new store from their rendezvous."""
+    """Return a prefix for keys of the store, one for each restart.
+
+    On one machine torchrun's store outlives a restart, and processes would find the addresses of
+    those before them. Several machines count restarts independently, but get a new store from
+    their rendezvous.
+    """
     alone = os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]
     return f"run{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0) if alone else 0}"
 
 
-def _told_once(store: Any, message: str) -> BaseException:  # noqa: ANN401
+def _reported_once(store: Any, message: str) -> BaseException:  # noqa: ANN401
+    """Return the error for the first process that reports, and a silent exit for the others."""
     try:
-        first = store.add("told", 1) == 1
-    except RuntimeError:  # whoever held the store is gone, too
+        first = store.add("reported", 1) == 1
+    except RuntimeError:  # the process that held the store is gone, too
         first = rank_of_environment() == 0
     return UserError(message) if first else SystemExit(1)

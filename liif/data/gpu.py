@@ -1,11 +1,10 @@
-"""Training samples made on a device: all images lie there as uint8, and the host draws no more than
-the random numbers of a sample, so that it is the same one.
+"""Training samples made on a device from images that lie there as uint8.
 
-Letters: B samples, Q queried pixels, P pixels along the side of a patch, S of the largest crop.
+The host draws only the random numbers of each sample, so samples equal those made on the host.
+Letters: B samples, Q queried pixels, P side of a patch in pixels, S side of the largest crop.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,23 +18,14 @@ from liif.data.samples import CropSpec
 from liif.data.size_varied import SizeVariedSource
 
 BITS = 22
-"""Of Pillow's coefficients, behind the binary point."""
+"""Fractional bits of Pillow's fixed-point coefficients."""
 
 
-class CropSpecs(NamedTuple):
-    """The random numbers of B samples."""
-
-    numbers: Tensor
-    """int64 (B, 7): of each `CropSpec`, all but the last."""
-    chosen: Tensor
-    """int64 (B, Q)."""
-
-    @staticmethod
-    def of(draws: Sequence[CropSpec]) -> "CropSpecs":
-        numbers = np.array([draw[:-1] for draw in draws], dtype=np.int64)
-        return CropSpecs(
-            torch.from_numpy(numbers), torch.from_numpy(np.stack([d[-1] for d in draws]))
-        )
+def stack_specs(specs: Sequence[CropSpec]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the random numbers of B samples: int64 (B, 7), all fields of `CropSpec` but the last;
+    and int64 (B, Q), the queried pixels."""
+    numbers = np.array([spec[:-1] for spec in specs], dtype=np.int64)
+    return numbers, np.stack([spec[-1] for spec in specs])
 
 
 class DeviceImages:
@@ -45,10 +35,10 @@ class DeviceImages:
         counts = [h * w for h, w in store.sizes]
         try:
             self.rgb = torch.empty(sum(counts), 3, dtype=torch.uint8, device=device)
-        except RuntimeError:  # its kinds differ with the device
+        except RuntimeError:  # its subclass depends on the device
             raise UserError(
-                f"train_data.cache: the images take {3 * sum(counts):,} bytes, which {device} has "
-                "not left; use mmap in place of device"
+                f"train_data.cache: the images take {3 * sum(counts):,} bytes, more than is free "
+                f"on {device}; use mmap instead of device"
             ) from None
         self.first = torch.tensor(np.cumsum([0, *counts[:-1]]), device=device)
         self.width = torch.tensor([w for _, w in store.sizes], device=device)
@@ -56,20 +46,22 @@ class DeviceImages:
             part.copy_(torch.tensor(store[i]).view(-1, 3))
 
     def at(self, image: Tensor, row: Tensor, col: Tensor) -> Tensor:
-        """Colours uint8 (…, 3) at (row, col) of images, all of broadcastable shapes (…)."""
+        """Return the colours uint8 (…, 3) at (row, col) of images, all broadcastable to (…)."""
         return self.rgb[self.first[image] + row * self.width[image] + col]
 
 
 class DeviceSampler:
-    """Batches of a source's samples, made on a device.
+    """Makes batches of a source's samples on a device.
 
     Raises:
-        UserError: samples of a kind that is not made there; images that do not fit.
+        UserError: the kind of samples cannot be made there; the images do not fit.
     """
 
     def __init__(self, source: SampleSource, device: torch.device) -> None:
         if isinstance(source, SizeVariedSource):
-            raise UserError("train_data.cache: device does for random-scale and pairs; use mmap")
+            raise UserError(
+                "train_data.cache: device supports the samplings random-scale and pairs; use mmap"
+            )
         self.device, self.patch = device, source.config.patch
         self.lr: DeviceImages | None = None
         if isinstance(source, RandomScaleSource):
@@ -86,9 +78,10 @@ class DeviceSampler:
         # Whole numbers below 2²⁴ are exact in float32, in half the room of float64.
         self.weights = torch.from_numpy(np.stack(table)).float().to(device)
 
-    def batch(self, draws: CropSpecs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """lr uint8 (B, 3, P, P), coord (B, Q, 2), cell (B, 2) and target uint8 (B, Q, 3)."""
-        numbers, chosen = (part.to(self.device, non_blocking=True) for part in draws)
+    def batch(self, numbers: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return lr uint8 (B, 3, P, P), coord (B, Q, 2), cell (B, 2) and target uint8 (B, Q, 3) of
+        the random numbers that `stack_specs` gives."""
+        numbers, chosen = (x.to(self.device, non_blocking=True) for x in (numbers, chosen))
         index, side, top, left, *flips = numbers[..., None].unbind(1)  # each (B, 1)
         of_lr, image = self.order[index].unbind(-1)
         row, col = chosen // side, chosen % side
@@ -109,7 +102,7 @@ class DeviceSampler:
         return lr, coord, step.expand(-1, 2).contiguous(), target
 
     def _reduced(self, image: Tensor, side: Tensor, top: Tensor, left: Tensor) -> Tensor:
-        """Crops reduced as `resize.pillow_bicubic` does it, to the bit: uint8 (B, P, P, 3). All
+        """Return crops reduced exactly as by `resize.pillow_bicubic`: uint8 (B, P, P, 3). All
         arguments are (B, 1)."""
         P, S = self.weights.shape[1:]
         weights = self.weights[side[:, 0] - self.smallest].double()  # (B, P, S)
@@ -125,20 +118,20 @@ class DeviceSampler:
 def _before(
     row: Tensor, col: Tensor, side: Tensor | int, flips: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Where pixels (row, col) of a crop come from that was flipped, then transposed."""
+    """Return the places of pixels (row, col) before a crop was flipped, then transposed."""
     rows, cols, transpose = (flip.bool() for flip in flips)
     y, x = torch.where(transpose, col, row), torch.where(transpose, row, col)
     return torch.where(rows, side - 1 - y, y), torch.where(cols, side - 1 - x, x)
 
 
 def _rounded(sums: Tensor) -> Tensor:
-    """Whole numbers of 2^-BITS as grey levels; in float64 the sums are exact."""
+    """Round multiples of 2^-BITS to gray levels; in float64 the sums are exact."""
     return ((sums + 2 ** (BITS - 1)) / 2**BITS).floor().clamp(0, 255)
 
 
 def pillow_weights(length: int, size: int, columns: int) -> np.ndarray:
-    """Pillow's bicubic coefficients (a = -0.5, antialiased) for reducing `length` pixels to `size`:
-    int64 (size, columns), in units of 2^-BITS, zero from column `length` on."""
+    """Return Pillow's coefficients (bicubic, a = -0.5, antialiased) for reducing `length` pixels to
+    `size`: int64 (size, columns), in units of 2^-BITS, zero from column `length` on."""
     stretch = length / size
     centre = (np.arange(size)[:, None] + 0.5) * stretch
     first = np.maximum((centre - 2 * stretch + 0.5).astype(np.int64), 0)

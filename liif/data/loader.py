@@ -2,14 +2,16 @@
 
 A sample is a pure function of (seed, sample number): the image is the next of a permutation drawn
 for each pass over the set, everything else comes from a counter-based generator keyed by the two.
-So any number of workers makes the same batches, and resuming at a step needs no state.
+Any number of workers makes the same batches, and resuming at a step needs no state.
 """
 
+import errno
+import multiprocessing
 import signal
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,18 +19,25 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from liif.core.errors import UserError
-from liif.data.gpu import CropSpecs, DeviceSampler
+from liif.data.gpu import DeviceSampler, stack_specs
 from liif.data.samplers import SampleSource
 from liif.data.samples import CropSpec, Sample
 from liif.data.size_varied import SizeVariedSource
 
 STOPS = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGUSR1] if sys.platform != "win32" else [])
 """Signals that ask a training to save and stop."""
-SAMPLES, ORDERS = 0, 1  # what a stream of random numbers is for
+SAMPLES, ORDERS = 0, 1
+"""Purposes of streams of random numbers."""
+POLL_SECONDS = 1
+"""How often a process that waits for data looks whether it was told to stop."""
+SHARED_MEMORY_FULL = (
+    "shared memory (/dev/shm) is full: give the container more (docker run --shm-size 1g), or use "
+    "fewer workers, or workers: 0"
+)
 
 
 class Batch(NamedTuple):
-    """B samples; B low-resolution patches of one size, Q queries each."""
+    """B samples: B low-resolution patches of one size, Q queried pixels each."""
 
     lr: Tensor
     """(B, 3, h, w): uint8 as loaded, float in [0, 1] after `to`."""
@@ -37,51 +46,79 @@ class Batch(NamedTuple):
     cell: Tensor
     """float32 (B, 2)."""
     target: Tensor
-    """(B, Q, 3): as lr."""
+    """(B, Q, 3): colours, uint8 or float as lr."""
 
     def to(self, device: torch.device) -> "Batch":
-        """On the device, colours as float in [0, 1]."""
+        """Return the batch on a device, with colours as float in [0, 1]."""
         lr, coord, cell, target = (t.to(device, non_blocking=True) for t in self)
         return Batch(lr.float() / 255, coord, cell, target.float() / 255)
 
     def split(self, parts: int) -> "list[Batch]":
-        """The same samples in so many smaller batches, as far as there are samples."""
+        """Return the samples as `parts` smaller batches, fewer if there are fewer samples."""
         pieces = zip(*(t.tensor_split(min(parts, len(self.lr))) for t in self), strict=True)
         return [Batch(*piece) for piece in pieces]
 
 
 def stream(seed: int, number: int, purpose: int) -> np.random.Generator:
-    """The random numbers of one thing, from Philox keyed by what it is."""
+    """Return a generator of random numbers (Philox) keyed by seed, number and purpose."""
     key = np.array([seed, number], dtype=np.uint64)
     return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, purpose]))
 
 
 @lru_cache(maxsize=2)
 def order_of_pass(seed: int, number: int, images: int) -> np.ndarray:
-    """The order in which one pass over the set visits its images."""
+    """Return the order in which one pass over the set visits its images."""
     return stream(seed, number, ORDERS).permutation(images)
 
 
 def image_of(source: SampleSource, seed: int, number: int) -> int:
-    """Which image sample `number` of the endless sequence is cut from."""
+    """Return the index of the image that sample `number` of the endless sequence is cut from."""
     turn, position = divmod(number, len(source))
     return int(order_of_pass(seed, turn, len(source))[position])
 
 
 def make_sample(source: SampleSource, seed: int, number: int) -> Sample:
-    """Sample `number` of the endless sequence."""
+    """Return sample `number` of the endless sequence."""
     return source.sample(image_of(source, seed, number), stream(seed, number, SAMPLES))
 
 
 def draw_sample(source: SampleSource, seed: int, number: int) -> CropSpec:
-    """The random numbers that sample `number` is made from."""
-    assert not isinstance(source, SizeVariedSource)  # DeviceSampler knows none
+    """Return the random numbers that sample `number` is made from."""
+    assert not isinstance(source, SizeVariedSource)  # DeviceSampler refuses it
     return source.draw(image_of(source, seed, number), stream(seed, number, SAMPLES))
 
 
-class Batches(Dataset["Batch | CropSpecs | UserError"]):
-    """Batch `step` holds samples step·batch_size … (step + 1)·batch_size - 1, or of these those
-    that are in `share`; or only what they are made from."""
+class _Arrays:
+    """The arrays of a batch, or of its random numbers, on their way from a worker.
+
+    They travel through a pipe. PyTorch would put tensors into shared memory, of which a container
+    has 64 MB unless told otherwise, and a worker that finds it full leaves the training waiting.
+    """
+
+    def __init__(self, *arrays: np.ndarray) -> None:
+        self.arrays = arrays
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        return tuple(map(torch.from_numpy, self.arrays))
+
+    def pin_memory(self) -> "_Pinned":
+        """Called by DataLoader in a thread of its own."""
+        return _Pinned(*(tensor.pin_memory() for tensor in self.tensors()))
+
+
+class _Pinned:
+    """As `_Arrays`, in page-locked memory."""
+
+    def __init__(self, *tensors: Tensor) -> None:
+        self._tensors = tensors
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        return self._tensors
+
+
+class Batches(Dataset["_Arrays | UserError"]):
+    """Batch `step` holds samples step·batch_size … (step + 1)·batch_size - 1, or those of them that
+    are in `share`; with `draws`, only the random numbers that they are made from."""
 
     def __init__(
         self,
@@ -95,32 +132,29 @@ class Batches(Dataset["Batch | CropSpecs | UserError"]):
     ) -> None:
         self.source, self.seed, self.batch_size, self.share = source, seed, batch_size, share
         self.draws = draws
-        # What each worker is at, in memory that outlives it: a sample's number + 1.
-        self.at = torch.zeros(workers, dtype=torch.int64).share_memory_()
+        # Sample number + 1 that each worker reads, in memory that outlives the worker.
+        self.reading = multiprocessing.RawArray("q", max(workers, 1))
 
-    def __getitem__(self, step: int) -> "Batch | CropSpecs | UserError":
+    def __getitem__(self, step: int) -> "_Arrays | UserError":
         first = step * self.batch_size
         if self.draws:
-            return CropSpecs.of(
-                [draw_sample(self.source, self.seed, first + i) for i in self.share]
-            )
+            specs = [draw_sample(self.source, self.seed, first + i) for i in self.share]
+            return _Arrays(*stack_specs(specs))
         try:
             samples = [self._sample(first + i) for i in self.share]
         except UserError as error:  # a worker's exception would arrive as a printed traceback
             return error
-        lr, coord, cell, target = (
-            torch.from_numpy(np.stack(parts)) for parts in zip(*samples, strict=True)
-        )
-        return Batch(lr.permute(0, 3, 1, 2).contiguous(), coord, cell, target)
+        lr, coord, cell, target = (np.stack(parts) for parts in zip(*samples, strict=True))
+        return _Arrays(np.ascontiguousarray(lr.transpose(0, 3, 1, 2)), coord, cell, target)
 
     def _sample(self, number: int) -> Sample:
         if (worker := get_worker_info()) is not None:
-            self.at[worker.id] = number + 1
+            self.reading[worker.id] = number + 1
         return make_sample(self.source, self.seed, number)
 
     def files(self) -> list[str]:
-        """What the workers read last."""
-        numbers = [n - 1 for n in self.at.tolist() if n]
+        """Return the files that the workers read last."""
+        numbers = [n - 1 for n in self.reading if n]
         return [self.source.name(image_of(self.source, self.seed, n)) for n in numbers]
 
 
@@ -135,13 +169,20 @@ def batches(
     workers: int = 0,
     pin_memory: bool = False,
     device_sampler: DeviceSampler | None = None,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> Generator[Batch, None, None]:
-    """Batches start … stop - 1, made ahead of time by `workers` processes (0: when asked for); of
-    each, all samples or those in `share`. With `device_sampler` the processes only draw the random
-    numbers, and the samples are made on the device.
+    """Yield batches start … stop - 1.
+
+    Args:
+        source: the images.
+        share: the samples of each batch that this process gets; all by default.
+        workers: processes that load ahead of time; 0 loads when a batch is asked for.
+        pin_memory: load into page-locked memory, for copies to a GPU that do not wait.
+        device_sampler: makes the samples on a device; the workers only draw random numbers.
+        stopping: asked every second while waiting for data; if true, there are no more batches.
 
     Raises:
-        UserError: a file that cannot be read, wherever it was read.
+        UserError: a file cannot be read, a worker died, or there is no shared memory left.
     """
     share = share or range(batch_size)
     dataset = Batches(
@@ -159,28 +200,62 @@ def batches(
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         pin_memory=pin_memory,
+        collate_fn=_unchanged,
+        timeout=POLL_SECONDS if workers else 0,
         worker_init_fn=_ignore_signals,
         generator=torch.Generator(),
     )
     try:
-        for batch in loader:
-            if isinstance(batch, UserError):
-                raise batch
-            yield batch if device_sampler is None else Batch(*device_sampler.batch(batch))
+        for item in _until_stopped(iter(loader), stopping):
+            if isinstance(item, UserError):
+                raise item
+            tensors = item.tensors()
+            yield Batch(*(tensors if device_sampler is None else device_sampler.batch(*tensors)))
     except BaseException as error:
-        if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid"):
-            reason = str(error).splitlines()[0].rstrip(".")
-            files = ", ".join(dict.fromkeys(dataset.files()))
-            error = UserError(
-                f"{reason}. It, or another one, was reading: {files}. Out of memory? Try fewer "
-                "workers, or workers: 0 to see the mistake itself"
-            )
         # Without its frames: they would keep the workers, and the process that waits for them.
-        raise error.with_traceback(None) from None
+        raise _explained(error, dataset).with_traceback(None) from None
+
+
+def _until_stopped(items: Iterator[Any], stopping: Callable[[], bool]) -> Iterator[Any]:
+    """Yield the items of a DataLoader, whose timeout only serves to ask `stopping`."""
+    while True:
+        try:
+            item = next(items)
+        except StopIteration:
+            return
+        except RuntimeError as error:
+            if "DataLoader timed out" not in str(error):
+                raise
+            if stopping():
+                return
+            continue
+        yield item
+
+
+def _explained(error: BaseException, dataset: Batches) -> BaseException:
+    """Return the error, or a UserError in place of one that speaks of DataLoader's insides."""
+    text = str(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.ENOMEM):
+        return UserError(SHARED_MEMORY_FULL)
+    if isinstance(error, RuntimeError) and ("shared memory" in text or "Bus error" in text):
+        return UserError(SHARED_MEMORY_FULL)
+    if isinstance(error, RuntimeError) and text.startswith("DataLoader worker (pid"):
+        reason = text.splitlines()[0].rstrip(".")
+        files = ", ".join(dict.fromkeys(dataset.files()))
+        return UserError(
+            f"{reason}. It or another worker was reading: {files}. Out of memory? Use fewer "
+            "workers, or workers: 0 to see the error itself"
+        )
+    return error
+
+
+def _unchanged(item: object) -> object:
+    """Collate nothing: a dataset's item is a batch already."""
+    return item
 
 
 def _ignore_signals(worker: int) -> None:
-    """Ctrl-C, and a scheduler's signals, reach every process; only the training loop acts on them,
-    and its workers end with it."""
+    """Leave Ctrl-C and a scheduler's signals, which reach every process, to the training loop:
+    workers end with it."""
     for number in STOPS:
         signal.signal(number, signal.SIG_IGN)

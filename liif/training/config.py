@@ -1,37 +1,43 @@
-"""What a training run and a test can be told; the parts of a model and the kinds of samples state
-their own share."""
+"""Configuration of a training run; encoders, decoders and samplers state their own sections."""
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+import pydantic
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from liif.core.section import ScaleFactor, Section
+from liif.data.paths import data_path
 from liif.data.samplers import TrainData
 from liif.evaluation.protocols import ProtocolName
 from liif.models.build import ModelConfig
 
-Count = Annotated[int, Field(gt=0, le=10**9)]
+Count = Annotated[int, pydantic.Field(gt=0, le=10**9)]
+ScaleFactors = Annotated[tuple[ScaleFactor, ...], pydantic.Field(min_length=1)]
 
 
 class ValidConfig(Section):
-    """Judging the model while it trains, on low-resolution images made by Pillow's bicubic."""
+    """Validation during training, on low-resolution images reduced by Pillow's bicubic."""
 
     images: str
-    scales: Annotated[tuple[ScaleFactor, ...], Field(min_length=1)] = (2.0, 3.0, 4.0)
+    """Folder of high-resolution images."""
+    scales: ScaleFactors = (2.0, 3.0, 4.0)
     every: PositiveInt = 1000
-    """Steps between validations; one more follows the last step."""
+    """Steps between validations; the last step is always validated."""
     crop: PositiveInt | None = 240
-    """Side of the centre square that is used of each image; null for whole images."""
+    """Side in pixels of the centre crop taken from each image; null for whole images."""
     limit: NonNegativeInt = 0
-    """Use the first so many images only; 0 for all."""
+    """Number of images to use, the first ones; 0 for all."""
     protocol: ProtocolName = "div2k"
 
 
 class FinalTestConfig(Section):
-    """A last look at the finished model: a table beside bicubic and a comparison picture."""
+    """Test of the finished model: a table beside bicubic and a comparison image."""
 
     images: str
-    scales: Annotated[tuple[ScaleFactor, ...], Field(min_length=1)] = (2.0, 3.0, 4.0, 6.0, 12.0)
+    """Folder of high-resolution images."""
+    scales: ScaleFactors = (2.0, 3.0, 4.0, 6.0, 12.0)
     protocol: ProtocolName = "div2k"
 
 
@@ -44,44 +50,66 @@ class TrainConfig(Section):
     train_data: TrainData
     valid: ValidConfig | None = None
     test: FinalTestConfig | None = None
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    seed: Annotated[int, pydantic.Field(ge=0, lt=2**63)] = 0
     steps: Count = 1_000_000
     batch_size: Count = 16
-    """Over all processes."""
+    """Samples per step, over all processes."""
     accumulate: PositiveInt = 1
-    """Parts that a process works through its share of a batch in, for less memory."""
+    """Gradient accumulation: micro-batches per optimizer step."""
     optimizer: Literal["adam", "muon"] = "adam"
-    """muon: the weights of hidden layers move by orthogonalised momentum, the rest by Adam; as good
-    in fewer steps where it was measured (results/README.md)."""
+    """muon: orthogonalised momentum for the weights of hidden layers, Adam for the rest."""
     learning_rate: PositiveFloat = 1e-4
     schedule: Literal["milestones", "cosine"] = "milestones"
-    """How the learning rate falls: at `milestones`, or along a cosine to nothing at the end."""
+    """How the learning rate falls: at `milestones`, or along a half cosine to zero."""
     warm_up: NonNegativeInt = 0
-    """Steps over which it rises first."""
+    """Steps over which the learning rate first rises linearly."""
     milestones: tuple[PositiveInt, ...] = (200_000, 400_000, 600_000, 800_000)
-    """Steps after which the learning rate is multiplied by `decay`."""
+    """Steps after which the learning rate is multiplied by `decay`; `schedule: milestones` only."""
     decay: PositiveFloat = 0.5
-    precision: Literal["float32", "bf16"] = "float32"
-    """bf16: convolutions and matrix products in bfloat16 (autocast), weights in float32."""
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
+    """tf32: convolutions and matrix products may round their inputs to TF32 on a GPU. bf16: they
+    run in bfloat16 (autocast), weights stay in float32."""
     compile: bool | Literal["max-autotune"] = False
-    """Use torch.compile for the training step; max-autotune also tries its kernels' variants and
-    captures the step as CUDA graphs, which takes minutes first."""
+    """Use torch.compile for the training step; max-autotune also tries variants of its kernels and
+    captures the step as CUDA graphs, which takes minutes at the start."""
     deterministic: bool = False
-    """On a GPU: the same bits every time, with slower algorithms. On a CPU it is always so."""
-    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Decay of an exponential moving average of the weights; it is eval_model and used then."""
+    """On a GPU: deterministic algorithms, which are slower. On a CPU training is deterministic."""
+    ema: Annotated[float, pydantic.Field(gt=0, lt=1)] | None = None
+    """Decay of an exponential moving average of the weights, which is then validated and saved."""
     clip_gradient: PositiveFloat | None = None
-    """Largest norm of the gradient over all parameters."""
+    """Maximum norm of the gradient over all parameters."""
     init: str | None = None
-    """A checkpoint to take the first weights from, a file or a name; for fine-tuning."""
-    workers: Annotated[int, Field(ge=0, le=1024)] = 2
-    """Processes that make samples."""
+    """Checkpoint (file or name) to initialise the weights from, for fine-tuning."""
+    workers: Annotated[int, pydantic.Field(ge=0, le=1024)] = 2
+    """Processes that load samples; 0 loads them in the training process."""
     stall_minutes: PositiveFloat = 30
-    """Without a finished step for so long, the stacks of all threads are printed."""
+    """Print the stacks of all threads if no step finishes for this long."""
     log_every: PositiveInt = 100
     save_every: PositiveInt = 1000
-    """Steps between saves of the last checkpoint."""
+    """Steps between saves of last.pt."""
     keep_every: PositiveInt | None = None
-    """Steps between checkpoints that are kept beside the last and the best."""
+    """Steps between checkpoints that are kept beside last.pt and best.pt, as step-N.pt."""
     keep: PositiveInt | None = None
-    """Of these, how many: the newest; null for all."""
+    """How many step-N.pt are kept, the newest ones; null for all."""
+
+    @pydantic.model_validator(mode="after")
+    def _schedule_is_consistent(self) -> "TrainConfig":
+        if self.warm_up > self.steps:
+            raise ValueError(
+                f"warm_up: {self.warm_up} is more than steps: {self.steps}; lower warm_up"
+            )
+        default = type(self).model_fields["milestones"].default
+        if self.schedule == "cosine" and self.milestones not in ((), default):
+            raise ValueError(
+                f"milestones: {list(self.milestones)} have no effect under schedule: cosine; "
+                "remove them (milestones: []) or set schedule: milestones"
+            )
+        return self
+
+    def data_paths(self) -> Iterator[tuple[str, Path]]:
+        """(dotted key, path) of all image folders that the configuration names."""
+        for key in ("train_data", "valid", "test"):
+            for name in ("images", "lr", "hr"):
+                path = getattr(getattr(self, key), name, None)
+                if path is not None:
+                    yield f"{key}.{name}", data_path(self.data_root, path)

@@ -1,50 +1,88 @@
-"""What a run leaves to read: metrics.jsonl, TensorBoard, a progress bar."""
+"""The records of a run: metrics.jsonl, TensorBoard and a progress bar."""
 
 import json
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
+from liif.core.files import to_json
 from liif.core.progress import progress_bar
 
 
-class RunLog:
-    """The records of one run. Opened at a step, it forgets what was recorded after that step, so
-    that a run that goes on from a checkpoint has neither gaps nor doubled lines."""
-
-    def __init__(self, folder: Path, *, step: int, steps: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / "metrics.jsonl"
-        _forget_after(self.path, step)
-        self.file = self.path.open("a", encoding="utf-8")
-        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
-        self.bar = progress_bar(total=steps, unit="step", initial=step)
+class NullLog:
+    """A log that records nothing, for processes that do not write."""
 
     def record(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
-        """One line of metrics.jsonl, and its numbers in TensorBoard under kind/…."""
-        self.file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
-        self.file.flush()
-        for name, value in values.items():
-            nested = value if isinstance(value, Mapping) else {"": value}
-            for key, number in nested.items():
-                tag = f"{kind}/{name}/{key}".rstrip("/")
-                self.board.add_scalar(tag, number, step)
+        """Add one line to metrics.jsonl, and its numbers to TensorBoard under kind/…."""
 
     def picture(self, tag: str, step: int, image: np.ndarray) -> None:
-        """A picture, uint8 (H, W, 3), in TensorBoard."""
-        self.board.add_image(tag, image, step, dataformats="HWC")
+        """Add an image, uint8 (H, W, 3), to TensorBoard."""
 
     def advance(self, step: int, notes: Mapping[str, str]) -> None:
         """Move the progress bar to a step."""
+
+    def flush(self) -> None:
+        """Write everything to the disk: a checkpoint must not outlive the lines before it."""
+
+    def close(self) -> None:
+        """Close all files."""
+
+
+class RunLog(NullLog):
+    """The log of one run.
+
+    Opened at a step, it drops what was recorded after that step, and a validation at that step that
+    the checkpoint does not know of: a continued run has neither gaps nor duplicates.
+    """
+
+    def __init__(self, folder: Path, *, step: int, validated: int, steps: int) -> None:
+        """
+        Args:
+            step: finished steps of the checkpoint that the run continues from.
+            validated: step of its last finished validation.
+            steps: steps of the whole run.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / "metrics.jsonl"
+        kept = [
+            line
+            for line in _lines(self.path)
+            if line["step"] < step
+            or (line["step"] == step and (line["kind"] != "valid" or validated >= step))
+        ]
+        if self.path.exists():
+            temporary = self.path.with_suffix(".tmp")
+            temporary.write_text("".join(to_json(line) + "\n" for line in kept), encoding="utf-8")
+            os.replace(temporary, self.path)
+        self.file = self.path.open("a", encoding="utf-8")
+        # TensorBoard drops whole steps only: other lines of this step are added again.
+        is_pending = validated < step
+        purge = step if is_pending else step + 1
+        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=purge)
+        for line in kept:
+            if is_pending and line["step"] == step:
+                self._add_scalars(line)
+        self.bar = progress_bar(total=steps, unit="step", initial=step)
+
+    def record(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
+        line = {"kind": kind, "step": step, **values}
+        self.file.write(to_json(line) + "\n")
+        self.file.flush()
+        self._add_scalars(line)
+
+    def picture(self, tag: str, step: int, image: np.ndarray) -> None:
+        self.board.add_image(tag, image, step, dataformats="HWC")
+
+    def advance(self, step: int, notes: Mapping[str, str]) -> None:
         self.bar.set_postfix(notes, refresh=False)
         self.bar.update(step - self.bar.n)
 
     def flush(self) -> None:
-        """To the disk with all of it: what a checkpoint builds on must not be lost after it."""
         self.file.flush()
         os.fsync(self.file.fileno())
         self.board.flush()
@@ -54,42 +92,25 @@ class RunLog:
         self.file.close()
         self.board.close()
 
-
-class NullLog(RunLog):
-    """Of the processes that do not lead: nothing is written."""
-
-    def __init__(self, folder: Path, *, step: int, steps: int) -> None:
-        pass
-
-    def record(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
-        pass
-
-    def picture(self, tag: str, step: int, image: np.ndarray) -> None:
-        pass
-
-    def advance(self, step: int, notes: Mapping[str, str]) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
+    def _add_scalars(self, line: Mapping[str, Any]) -> None:
+        for name, value in line.items():
+            if name in ("kind", "step"):
+                continue
+            nested = value if isinstance(value, Mapping) else {"": value}
+            for key, number in nested.items():
+                if isinstance(number, int | float) and math.isfinite(number):
+                    tag = f"{line['kind']}/{name}/{key}".rstrip("/")
+                    self.board.add_scalar(tag, number, line["step"])
 
 
-def is_due(step: int, every: int, last: int, done: int = 0) -> bool:
-    """Whether something that happens every so many steps, and after the last, happens now."""
-    return step > done and (step % every == 0 or step == last)
-
-
-def _forget_after(path: Path, step: int) -> None:
-    """Drop the lines after a step, and a last line that was cut off while it was written."""
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the lines of metrics.jsonl that are whole: the last one may have been cut off."""
     if not path.exists():
         return
-    kept: list[str] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
-        except (ValueError, KeyError, TypeError):
+            line = json.loads(text)
+            if type(line["step"]) is int and isinstance(line["kind"], str):
+                yield line
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(kept), encoding="utf-8")
-    os.replace(temporary, path)

@@ -1,4 +1,4 @@
-"""record.json in a run's folder: what it takes to do the run again, an entry for every start."""
+"""record.json in a run folder: what is needed to repeat the run, one entry for each start."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -16,28 +16,35 @@ from typing import Any
 
 import torch
 
-from liif.core.config_file import dump_config
 from liif.core.errors import UserError
-from liif.core.files import write_atomically
-from liif.data.paths import data_path
+from liif.core.files import to_json, write_atomically
 from liif.images.rgb8 import list_images
-from liif.training.config import TrainConfig
 
 PACKAGES = ("liif", "torch", "torchvision", "numpy", "pillow")
 LARGEST_PATCH = 2**20
-"""Bytes kept of a diff."""
-PATIENCE = 20.0
-"""Seconds that git may take."""
+"""Bytes of a diff that are kept."""
+GIT_TIMEOUT = 20.0
+"""Seconds."""
 
 log = logging.getLogger("liif")
 Entry = dict[str, Any]
 
 
 def write_record(
-    folder: Path, config: TrainConfig, device: torch.device, *, processes: int = 1
+    folder: Path,
+    *,
+    config: str,
+    seed: int,
+    data: Mapping[str, Entry],
+    device: torch.device,
+    processes: int = 1,
 ) -> None:
-    """Append this start of a run to record.json in its folder. Whatever goes wrong is a warning:
-    a record is no reason not to train."""
+    """Append this start of a run to record.json in its folder. Any failure is only a warning.
+
+    Args:
+        config: the resolved configuration as YAML.
+        data: a `fingerprint` for each dotted key of the configuration that names data.
+    """
     try:
         file = folder / "record.json"
         entries = read_record(folder)
@@ -47,23 +54,23 @@ def write_record(
             "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "command": shlex.join([Path(sys.executable).name, *sys.argv]),
             "folder": os.getcwd(),
-            "config": _digest(dump_config(config).encode()),
-            "seed": config.seed,
+            "config": _digest(config.encode()),
+            "seed": seed,
             "git": _git_state(folder, entries),
             "versions": _versions(),
             "device": _device_name(device),
             "processes": processes,
             "host": platform.node(),
-            "data": {key: _fingerprint(path) for key, path in _data(config)},
+            "data": dict(data),
         }
-        content = json.dumps([*entries, entry], indent=1) + "\n"
+        content = to_json([*entries, entry], indent=1) + "\n"
         write_atomically(file, content.encode("utf-8", "backslashreplace"))
     except Exception as error:
         log.warning("%s: no record of this start: %s", folder, error)
 
 
 def read_record(folder: Path) -> list[Entry]:
-    """The starts of a run, oldest first; none where the record is missing or damaged."""
+    """Return the starts of a run, oldest first; none if the record is missing or damaged."""
     try:
         entries: Any = json.loads((folder / "record.json").read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -89,14 +96,14 @@ def _device_name(device: torch.device) -> str:
 
 
 def _git_state(folder: Path, before: list[Entry]) -> Entry | None:
-    """Commit and changes of the repository that the package is in, else of the one that we are in;
-    None without git. The diff goes to dirty-N.patch, unless an earlier start left the same."""
+    """Return commit and changes of the repository of the package, else of the current directory;
+    None without git. The diff goes to dirty-N.patch unless an earlier start wrote the same one."""
     for place in (Path(__file__).parent, Path.cwd()):
         commit = _git(place, "rev-parse", "HEAD")
         if commit is None:
             continue
         root = Path(os.fsdecode(_git(place, "rev-parse", "--show-toplevel") or b"").rstrip("\n"))
-        # Run at the top: a diff of a sub-folder's command covers all, a status need not.
+        # Run at the root: in a sub-folder, status may cover less than diff.
         diff = _git(root, "diff", "--no-ext-diff", "--no-textconv", "--no-color", "HEAD") or b""
         status = _git(root, "status", "--porcelain") or b""
         state: Entry = {
@@ -121,34 +128,25 @@ def _same_patch(digest: str, before: list[Entry]) -> str | None:
 
 
 def _git(place: Path, *command: str) -> bytes | None:
-    """What git says there; None if there is no git, no repository, or no answer in time."""
+    """Return git's output; None if there is no git, no repository, or no answer in time."""
     try:
         return subprocess.run(
             ["git", "--no-optional-locks", "-C", str(place), *command],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=PATIENCE,
+            timeout=GIT_TIMEOUT,
             check=True,
         ).stdout
     except (OSError, subprocess.SubprocessError):
         return None
 
 
-def _data(config: TrainConfig) -> Iterator[tuple[str, Path]]:
-    """(dotted key, path) of all data that a configuration names."""
-    for key in ("train_data", "valid", "test"):
-        section = getattr(config, key)
-        for name in ("images", "lr", "hr"):
-            path = getattr(section, name, None)
-            if path is not None:
-                yield f"{key}.{name}", data_path(config.data_root, path)
-    if config.init is not None:
-        yield "init", Path(config.init)
+def fingerprint(path: Path) -> Entry:
+    """Return what identifies a folder of images, or a file.
 
-
-def _fingerprint(path: Path) -> Entry:
-    """Of a folder of images, or of a file: names and sizes, which a copy shares, make the digest;
-    `newest` is when one of them was last written."""
+    `digest` covers the names and sizes of the files, so that a copy has the same; `newest` is when
+    one of them was last written. Where nothing can be read there is only `path` and `error`.
+    """
     try:
         files = [path] if path.is_file() else list_images(path)
         root = path if path.is_dir() else path.parent

@@ -1,153 +1,197 @@
-"""From which of its checkpoints a run goes on, and which of them are kept.
-
-`last.pt` is the newest, `previous.pt` the one it took the place of, `best.pt` that of the best
-validation, and `step-N.pt` every n-th. Continuing is exact: an older one costs time, nothing else.
-"""
+"""From which checkpoint a run continues, and whether its configuration allows it."""
 
 import logging
-import re
-import sys
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
+
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 
 from liif.core.errors import UserError
 from liif.models.checkpoint import read_checkpoint
+from liif.training.checkpoints import every_nth
+from liif.training.config import TrainConfig
+from liif.training.record import Entry, read_record
 from liif.training.state import COUNTERS
 
-if sys.platform != "win32":
-    import fcntl
-
 COMPLETE = {"config", "optimizer", "generator", *COUNTERS}
-"""What the state of a run consists of, if it keeps no average."""
+"""Keys of the training state in a checkpoint that a run can continue from."""
+
+FREE_TO_CHANGE = {
+    "data_root", "steps", "accumulate", "workers", "stall_minutes", "log_every", "save_every",
+    "keep_every", "keep", "valid", "test", "compile", "deterministic", "train_data.cache",
+    "train_data.cache_dir",
+}  # fmt: skip
+"""Keys that may differ when a run continues: they do not change what is computed, except `steps`
+under a cosine, which is warned about."""
+
+FIXED = ("model", "optimizer")
+"""Keys that may not even differ in a branch: the saved state belongs to them."""
 
 log = logging.getLogger("liif")
 
 
 def starting_point(folder: Path, resume: Literal["auto", "never"] | Path) -> Path | None:
-    """The checkpoint to go on from; None where a run folder has none yet.
+    """Return the checkpoint to continue from; None if the run folder has none yet.
 
-    "auto" takes last.pt, or, with a warning, the newest good one where that is missing or damaged.
-    A path is taken as it is.
+    "auto" takes last.pt, or, with a warning, the newest good checkpoint if that is missing or
+    damaged. A path is returned as it is.
 
     Raises:
         UserError: there are checkpoints but none is good; there are some, and `resume` is "never".
     """
     if isinstance(resume, Path):
         return resume
-    last = folder / "last.pt"
-    others = [folder / "previous.pt", folder / "best.pt", *_every_nth(folder)]
-    there = [path for path in (last, *others) if path.exists()]
-    if not there:
+    if not has_checkpoints(folder):
         return None
     if resume == "never":
         raise UserError(
             f"{folder}: holds a run already, which is not overwritten; choose another --name, "
-            "or leave --resume away to go on with it"
+            "or omit --resume to continue it"
         )
     try:
-        finished_steps(last)
-        return last
+        finished_steps(folder / "last.pt")
+        return folder / "last.pt"
     except UserError as error:
-        newest = _newest_good(others)
+        newest = _newest_good(_older(folder))
         if newest is None:
             raise UserError(
                 f"{error}; and no other checkpoint of the run is good. Move {folder} away, or "
-                "choose another --name, to start anew"
+                "choose another --name, to start again"
             ) from None
-        log.warning("%s; going on from %s", error, newest)
+        log.warning("%s; continuing from %s", error, newest)
         return newest
 
 
+def has_checkpoints(folder: Path) -> bool:
+    """Return whether a run folder holds any checkpoint."""
+    return any(path.exists() for path in (folder / "last.pt", *_older(folder)))
+
+
 def finished_steps(path: Path) -> int:
-    """Steps behind a checkpoint that a run can go on from. Raises UserError if it cannot."""
+    """Return the steps behind a checkpoint. Raises UserError if no run can continue from it."""
+    return cast(int, training_state(path)["step"])
+
+
+def training_state(path: Path) -> Mapping[str, Any]:
+    """Return the state of the run in a checkpoint. Raises UserError if it has none."""
     training = read_checkpoint(path).training
     if training is None:
-        raise UserError(f"{path}: holds weights only, not the state of a run")
+        raise UserError(f"{path}: holds weights only; start from them with --set init={path}")
     if missing := COMPLETE - training.keys():
         raise UserError(f"{path}: the state of its run lacks {', '.join(sorted(missing))}")
     step = training["step"]
-    if type(step) is not int or step < 0:
+    if type(step) is not int or step < 0 or not isinstance(training["config"], Mapping):
         raise UserError(f"{path}: the state of its run is damaged (step {step!r:.50})")
-    return step
+    return training
 
 
-def prune(folder: Path, keep: int | None) -> None:
-    """Of the step-N.pt leave the newest `keep`, or all; the other checkpoints always stay."""
-    if keep is None:
-        return
-    for path in _every_nth(folder)[keep:]:
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:  # no reason to stop a training
-            log.warning("%s: cannot be removed: %s", path, error.strerror or error)
+def check_continues(
+    path: Path,
+    saved: Mapping[str, Any],
+    config: TrainConfig,
+    data: Mapping[str, Entry],
+    *,
+    is_branch: bool,
+) -> None:
+    """Check that a run may continue from a checkpoint with this configuration.
 
+    The same run keeps all keys but FREE_TO_CHANGE; image folders may move if their files are the
+    same. A branch, which starts a run folder of its own, may change everything but FIXED.
 
-@contextmanager
-def occupied(folder: Path) -> Generator[None, None, None]:
-    """Hold a run folder for this process alone; however it ends, the system sets it free.
+    Args:
+        path: the checkpoint.
+        saved: the configuration that it was trained with.
+        data: fingerprints of today's data, by dotted key.
 
     Raises:
-        UserError: another process trains there; the folder cannot be written.
+        UserError: a key differs that may not.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("ab")
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from None
-    with file:
-        if not _lock(file.fileno()):
-            raise UserError(
-                f"{folder}: another process trains there; wait for it, or choose another --name"
+    entries = read_record(path.parent)
+    recorded: Mapping[str, Entry] = (entries[-1].get("data") or {}) if entries else {}
+    changed = dict(changed_keys(saved, config))
+    for key, now in data.items():
+        before = recorded.get(key, {}).get("digest")
+        is_same = before is not None and before == now.get("digest")
+        if is_same:
+            changed.pop(key, None)
+        elif before is not None and "digest" in now and key not in changed:
+            log.warning(
+                "%s: the files of %s have changed since the run last started; training continues "
+                "with the new ones",
+                *(key, now["path"]),
             )
-        yield
+    forbidden = {
+        key: text
+        for key, text in changed.items()
+        if (key.split(".")[0] in FIXED if is_branch else not _is_free(key))
+    }
+    listed = "; ".join(forbidden.values())[:600]
+    if forbidden and is_branch:
+        raise UserError(
+            f"{path}: a branch keeps model and optimizer ({listed}). To change them, start from "
+            f"the weights alone: --set init={path}"
+        )
+    if forbidden:
+        raise UserError(
+            f"{path}: was trained with another configuration ({listed}). Choose another --name for "
+            f"a new run, or branch off this one: --name NEW --resume {path}"
+        )
+    if is_branch and changed:
+        log.info("branches off %s with %s", path, "; ".join(changed.values()))
 
 
-def is_occupied(folder: Path) -> bool:
-    """Whether another process trains there. Not to be asked by one that holds the folder itself:
-    it would lose it."""
-    try:
-        with (folder / ".lock").open("rb+") as file:
-            return not _lock(file.fileno())
-    except OSError:
-        return False
+def changed_keys(saved: Mapping[str, Any], config: TrainConfig) -> Iterator[tuple[str, str]]:
+    """Yield (dotted key, description) of everything that differs from a saved configuration.
+
+    Keys that are newer than the saved configuration had their default values then.
+    """
+    now, defaults = dict(_leaves(config.model_dump(mode="json"))), dict(_defaults(config))
+    then = dict(_leaves(saved))
+    for key in sorted({*then, *now}):
+        if key not in now:
+            yield key, f"{key}: {then[key]!r} -> none (there is no such key now)"
+        elif (before := then.get(key, defaults.get(key))) != now[key]:
+            yield key, f"{key}: {before!r} -> {now[key]!r}"
 
 
-def _lock(descriptor: int) -> bool:
-    """Whether a file is locked for this process now. This kind is not passed on to loader workers,
-    which outlive a killed process by seconds."""
-    if sys.platform != "win32":
-        try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            return False
-        except OSError:  # some network disks know no locks
-            pass
-    return True
+def _is_free(key: str) -> bool:
+    return bool({key, key.split(".")[0]} & FREE_TO_CHANGE)
 
 
-def _every_nth(folder: Path) -> list[Path]:
-    """The step-N.pt of a run, newest first."""
-    found = {path: re.fullmatch(r"step-(\d+)\.pt", path.name) for path in folder.glob("step-*.pt")}
-    numbers = {path: int(match[1]) for path, match in found.items() if match}
-    return sorted(numbers, key=lambda path: numbers[path], reverse=True)
+def _leaves(section: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted key, value) of everything in nested sections."""
+    for key, value in section.items():
+        if isinstance(value, dict):
+            yield from _leaves(cast(dict[str, Any], value), f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def _defaults(section: BaseModel, above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted key, default) of all keys of a section and those in it that have one."""
+    for key, field in type(section).model_fields.items():
+        value = getattr(section, key)
+        if isinstance(value, BaseModel):
+            yield from _defaults(value, f"{above}{key}.")
+        elif not field.is_required():
+            yield f"{above}{key}", to_jsonable_python(field.get_default(call_default_factory=True))
+
+
+def _older(folder: Path) -> list[Path]:
+    return [folder / "previous.pt", folder / "best.pt", *every_nth(folder)]
 
 
 def _newest_good(paths: list[Path]) -> Path | None:
-    """That with the most steps behind it. Of the step-N.pt, which come last, the first good one is
-    the newest: the others need not be read."""
+    """Return the checkpoint with the most steps. The step-N.pt come last and newest first: after
+    the first good one the others need not be read."""
     good: dict[Path, int] = {}
-    for path, steps in _good(paths):
-        good[path] = steps
+    for path in paths:
+        try:
+            good[path] = finished_steps(path)
+        except UserError:
+            continue
         if path.name.startswith("step-"):
             break
     return max(good, key=lambda path: good[path], default=None)
-
-
-def _good(paths: list[Path]) -> Iterator[tuple[Path, int]]:
-    for path in paths:
-        try:
-            yield path, finished_steps(path)
-        except UserError:
-            continue

@@ -1,18 +1,37 @@
 """The learning rate as a function of the step."""
 
 import math
+from typing import Literal, NamedTuple
 
-from liif.training.config import TrainConfig
+
+class Schedule(NamedTuple):
+    """Linear warm-up, then a fall in steps or along a cosine."""
+
+    learning_rate: float
+    kind: Literal["milestones", "cosine"]
+    steps: int
+    warm_up: int = 0
+    """Steps of the linear warm-up."""
+    milestones: tuple[int, ...] = ()
+    """Steps after which the rate is multiplied by `decay`."""
+    decay: float = 0.5
+
+    def at(self, step: int) -> float:
+        """Return the learning rate of the update that follows `step` finished ones.
+
+        The cosine falls to zero after the last step (Loshchilov and Hutter, SGDR, ICLR 2017,
+        without restarts).
+        """
+        if step < self.warm_up:
+            return self.learning_rate * (step + 1) / self.warm_up
+        if self.kind == "cosine":
+            done = (step - self.warm_up) / (self.steps - self.warm_up)
+            return self.learning_rate * (1 + math.cos(math.pi * done)) / 2
+        passed = sum(step >= milestone for milestone in self.milestones)
+        return self.learning_rate * self.decay**passed
 
 
-def learning_rate_at(step: int, config: TrainConfig) -> float:
-    """Of the update that follows `step` finished ones: rising in a line over the first `warm_up`,
-    then falling in halves at milestones, or along half a cosine down to nothing at the end
-    (Loshchilov and Hutter, SGDR, ICLR 2017, without restarts)."""
-    if step < config.warm_up:
-        return config.learning_rate * (step + 1) / config.warm_up
-    if config.schedule == "cosine":
-        done = (step - config.warm_up) / (config.steps - config.warm_up)
-        return config.learning_rate * (1 + math.cos(math.pi * done)) / 2
-    passed = sum(step >= milestone for milestone in config.milestones)
-    return config.learning_rate * config.decay**passed
+def is_due(step: int, every: int, last: int, done: int = 0) -> bool:
+    """Return whether something that happens every `every` steps, and after the `last`, happens
+    after `step` finished ones; `done` is the step at which it happened before."""
+    return step > done and (step % every == 0 or step == last)

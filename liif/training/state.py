@@ -1,84 +1,113 @@
-"""All of a training run that changes: made, saved, restored."""
+"""Everything that changes during a training run: created, saved and restored here."""
 
-from collections.abc import Iterator
+import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import Tensor
 
 from liif.core.errors import UserError
 from liif.hub.pretrained import load
-from liif.models.build import build_model
+from liif.models.build import ModelConfig, build_model
 from liif.models.checkpoint import read_checkpoint, save_checkpoint
 from liif.models.model import SRModel
-from liif.training.config import TrainConfig
-from liif.training.optimizers import HIDDEN, Muon
-
-FREE_TO_CHANGE = {
-    "data_root", "steps", "accumulate", "workers", "stall_minutes", "log_every", "save_every",
-    "keep_every", "keep", "test", "compile", "deterministic", "train_data.cache",
-    "train_data.cache_dir",
-}  # fmt: skip
-"""Keys that may differ when a run goes on: they do not change what is computed, but for `steps`
-where the learning rate falls along a cosine to the last of them."""
+from liif.training.optimizers import HIDDEN, Muon, make_optimizer
 
 COUNTERS = ("step", "validated", "best", "window", "seconds")
-"""Of a state, what is plain numbers."""
+"""Attributes of a TrainingState that are plain numbers."""
 
 
 @dataclass
-class State:
-    """All of a run that changes."""
+class TrainingState:
+    """Everything that changes during a training run."""
 
     model: SRModel
     optimizer: torch.optim.Optimizer
-    average: AveragedModel | None
+    ema_decay: float | None = None
+    """Decay of the moving average of the weights; None for no average."""
     step: int = 0
+    """Finished steps."""
     validated: int = 0
-    """The step of the last finished validation."""
+    """Step of the last finished validation."""
     best: float = float("-inf")
+    """Mean PSNR of the best validation in dB."""
     window: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
-    """Loss, gradient norm and steps summed since the last line of the log."""
+    """Sums of loss and gradient norm, and the number of steps, since the last line of the log."""
     seconds: float = 0.0
+    """Time spent on steps."""
+    ema_updates: int = 0
+    ema_model: SRModel | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        if self.ema_decay is not None:
+            self.ema_model = copy.deepcopy(self.model).requires_grad_(False)
 
     @property
     def eval_model(self) -> SRModel:
         """The model to validate, test and use: the averaged one if there is one."""
-        return self.model if self.average is None else cast(SRModel, self.average.module)
+        return self.model if self.ema_model is None else self.ema_model
 
-    def update_ema(self, decay: float | None) -> None:
-        """Let the average follow the weights of the step just done: closely at first, or the random
-        start would be seen in it for the first thousands of steps."""
-        if self.average is not None and decay is not None:
-            decay = min(decay, (1 + self.step) / (10 + self.step))
-            self.average.multi_avg_fn = get_ema_multi_avg_fn(decay)
-            self.average.update_parameters(self.model)
+    @torch.no_grad()
+    def update_ema(self) -> None:
+        """Move the averaged weights towards the current ones, after each step.
 
-    def save(self, path: Path, config: TrainConfig) -> None:
+        The decay grows with the steps, or the random initial weights would show in the average for
+        thousands of steps.
+        """
+        if self.ema_model is None or self.ema_decay is None:
+            return
+        average: list[Tensor] = list(self.ema_model.parameters())
+        weights: list[Tensor] = list(self.model.parameters())
+        if self.ema_updates == 0:
+            torch._foreach_copy_(average, weights)  # pyright: ignore
+        else:
+            decay = min(self.ema_decay, (1 + self.step) / (10 + self.step))
+            torch._foreach_lerp_(average, weights, 1 - decay)  # pyright: ignore
+        self.ema_updates += 1
+
+    def save(
+        self, path: Path, model: ModelConfig, run: dict[str, Any], previous: Path | None = None
+    ) -> None:
+        """Write a checkpoint from which training continues exactly.
+
+        Args:
+            model: configuration of the model.
+            run: configuration of the run, as JSON values.
+            previous: what the file at `path` is renamed to, instead of being replaced.
+
+        Raises:
+            UserError: it cannot be written; the file that was there is intact.
+        """
         training: dict[str, Any] = {
-            "config": config.model_dump(mode="json"),
+            "config": run,
             "optimizer": self.optimizer.state_dict(),
             "generator": torch.get_rng_state(),
             **{key: getattr(self, key) for key in COUNTERS},
         }
-        if self.average is not None:
+        if self.ema_model is not None:
             training["weights"] = self.model.state_dict()
-            training["averaged"] = int(self.average.n_averaged)
-        save_checkpoint(path, config.model, self.eval_model.state_dict(), training)
+            training["averaged"] = self.ema_updates
+        save_checkpoint(path, model, self.eval_model.state_dict(), training, previous)
 
-    def restore(self, path: Path, config: TrainConfig) -> None:
+    def restore(self, path: Path) -> None:
+        """Take over a checkpoint that `save` wrote; with or without an average of the weights.
+
+        Raises:
+            UserError: weights only; damaged; of another model or optimizer.
+        """
         checkpoint = read_checkpoint(path)
         saved = checkpoint.training
         if saved is None:
             raise UserError(f"{path}: holds weights only; start from them with --set init={path}")
         try:
-            _check_same_run(path, saved["config"], config)
-            self.model.load_state_dict(saved.get("weights", checkpoint.weights))
-            if self.average is not None:
-                self.average.module.load_state_dict(checkpoint.weights)
-                self.average.n_averaged.fill_(saved["averaged"])
+            weights = saved.get("weights", checkpoint.weights)
+            self.model.load_state_dict(weights)
+            if self.ema_model is not None:
+                has_average = "averaged" in saved
+                self.ema_model.load_state_dict(checkpoint.weights if has_average else weights)
+                self.ema_updates = int(saved["averaged"]) if has_average else 0
             _restore_optimizer(self.optimizer, saved["optimizer"])
             torch.set_rng_state(saved["generator"])
             for key in COUNTERS:
@@ -87,76 +116,61 @@ class State:
             raise UserError(f"{path}: the state of its run is damaged ({error!r})") from None
 
 
-def new_state(config: TrainConfig, device: torch.device) -> State:
-    """The state before the first step."""
-    model = build_model(config.model, seed=config.seed)
-    if config.init is not None:
-        start = load(config.init).state_dict()
+def new_state(
+    model: ModelConfig,
+    *,
+    seed: int,
+    device: torch.device,
+    init: str | None = None,
+    optimizer: Literal["adam", "muon"] = "adam",
+    learning_rate: float = 1e-4,
+    bf16: bool = False,
+    ema: float | None = None,
+) -> TrainingState:
+    """Return the state before the first step.
+
+    Args:
+        seed: of the initial weights.
+        init: checkpoint (file or name) to take the weights from instead.
+        bf16: Muon orthogonalises in bfloat16.
+        ema: decay of the moving average of the weights.
+
+    Raises:
+        UserError: `init` does not exist or is another model.
+    """
+    network = build_model(model, seed=seed)
+    if init is not None:
+        weights = load(init).state_dict()
         try:
-            model.load_state_dict(start)
+            network.load_state_dict(weights)
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:400]
-            raise UserError(f"init: {config.init} does not fit the model: {reason}") from None
-    model.to(device).train()
-    average = None if config.ema is None else AveragedModel(model)
-    # One kernel for all weights on a GPU; on a CPU it would round otherwise.
-    fused = model.mean.is_cuda or None
-    if config.optimizer == "muon":
-        bf16 = config.precision == "bf16"
-        optimizer = Muon(model, lr=config.learning_rate, bf16=bf16, fused=fused)
-    else:
-        optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=fused)
-    return State(model, optimizer, average)
+            raise UserError(f"init: {init} does not fit the model: {reason}") from None
+    network.to(device).train()
+    chosen = make_optimizer(network, optimizer, learning_rate, bf16=bf16)
+    return TrainingState(network, chosen, ema_decay=ema)
 
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
-    """What is remembered of the weights is the run's; how to go on from there is ours, which may be
-    on another device. The rate is set at every step."""
+    """Restore what the optimizer remembers of the weights. Options such as `fused` stay ours: the
+    run may continue on another device. The learning rate is set at every step."""
     for group, ours in zip(saved["param_groups"], optimizer.param_groups, strict=True):
         group.update({key: ours[key] for key in ours.keys() - {"params", "lr"}})
     optimizer.load_state_dict(saved)
     for i, group in enumerate(optimizer.param_groups):
-        by_muon = isinstance(optimizer, Muon) and i == HIDDEN
-        averages = ("exp_avg",) if by_muon else ("exp_avg", "exp_avg_sq")
+        is_muons = isinstance(optimizer, Muon) and i == HIDDEN
+        averages = ("exp_avg",) if is_muons else ("exp_avg", "exp_avg_sq")
         for weight in group["params"]:
             found = {key: part.shape for key, part in optimizer.state.get(weight, {}).items()}
-            # Nothing before the first step.
+            # There is nothing before the first step.
             if found and found != {"step": (), **dict.fromkeys(averages, weight.shape)}:
-                raise ValueError("the optimizer remembers other weights")
-
-
-def _check_same_run(path: Path, saved: dict[str, Any], config: TrainConfig) -> None:
-    """A run goes on only as the run it was."""
-    # Through the configuration, which gives keys that are newer than the file their defaults.
-    then, now = (
-        dict(_leaves(c.model_dump(mode="json")))
-        for c in (TrainConfig.model_validate(saved), config)
-    )
-    changed = [
-        f"{key}: {then.get(key)!r} -> {now.get(key)!r}"
-        for key in sorted({*then, *now})
-        if not {key, key.split(".")[0]} & FREE_TO_CHANGE and then.get(key) != now.get(key)
-    ]
-    if changed:
-        raise UserError(
-            f"{path}: was trained with another configuration, so this would not be the same run "
-            f"({'; '.join(changed)[:600]}). Choose another --name for a new run."
-        )
+                raise ValueError("the optimizer's state is that of other weights")
 
 
 def _like(example: Any, value: Any) -> Any:  # noqa: ANN401
-    """The value, if it is a number or a list of numbers as the example is."""
+    """Return the value if it is a number, or a list of numbers, as the example is."""
     if isinstance(example, list):
         return [_like(e, v) for e, v in zip(cast(list[float], example), value, strict=True)]
     if type(value) not in (int, type(example)):
         raise TypeError(f"{value!r:.50} where a number belongs")
     return value
-
-
-def _leaves(section: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) of everything in nested sections."""
-    for key, value in section.items():
-        if isinstance(value, dict):
-            yield from _leaves(cast(dict[str, Any], value), f"{above}{key}.")
-        else:
-            yield above + key, value

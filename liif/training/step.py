@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,14 +11,26 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from liif.core.distributed import ALONE, Team
+from liif.core.errors import UserError
 from liif.data.loader import Batch
 from liif.models.model import SRModel
-from liif.training.config import TrainConfig
+from liif.models.precision import Precision, autocast, tf32_context
 from liif.training.losses import l1_loss
 
 
 class DivergedError(ArithmeticError):
-    """The loss or the gradient is not finite; the weights were not touched."""
+    """The loss or the gradient is not finite; the weights are unchanged."""
+
+
+class StepResult(NamedTuple):
+    """What one step reports."""
+
+    loss: float
+    """Before the update."""
+    gradient_norm: float
+    """Before clipping."""
+    stop: bool
+    """Whether any process was told to stop."""
 
 
 def train_step(
@@ -27,64 +40,88 @@ def train_step(
     *,
     learning_rate: float,
     forward: Callable[..., Tensor] | None = None,
-    bf16: bool = False,
+    precision: Precision = "float32",
     clip_gradient: float | None = None,
     accumulate: int = 1,
     team: Team = ALONE,
     batch_size: int | None = None,
-) -> tuple[float, float]:
-    """One update; returns the loss before it and the gradient's norm.
+    stop: bool = False,
+) -> StepResult:
+    """Update the weights once.
 
     Args:
-        batch: the samples of this process.
-        accumulate: work through them in so many parts, for less memory and the same gradient.
-        team: with several processes `forward` is a DistributedDataParallel model.
-        batch_size: samples of all processes.
+        batch: the samples of this process, on the model's device.
+        forward: called in place of the model: see `forward_of`.
+        clip_gradient: maximum norm of the gradient.
+        accumulate: micro-batches to split the batch into: less memory, the same gradient.
+        team: the processes of the run; with several, `forward` sums gradients over them.
+        batch_size: samples of all processes together.
+        stop: whether this process was told to stop.
 
     Raises:
-        DivergedError: before the update, in every process, if one of them is not finite.
+        DivergedError: before the update, in every process, if loss or gradient is not finite.
     """
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
     optimizer.zero_grad(set_to_none=True)
     apply: Callable[..., Tensor] = model if forward is None else forward
-    share = torch.zeros((), device=batch.lr.device)
-    parts = batch.split(accumulate)
-    for i, part in enumerate(parts):
-        # Only the last part's backward pass sums the gradients over the processes.
-        is_last = i == len(parts) - 1
-        shared = forward if isinstance(forward, DistributedDataParallel) else None
-        with nullcontext() if shared is None or is_last else shared.no_sync():
-            # Convolutions in bf16 are a tenth faster so; in float32 not, and they round otherwise.
-            lr = part.lr.contiguous(memory_format=torch.channels_last) if bf16 else part.lr
-            with torch.autocast(lr.device.type, torch.bfloat16, enabled=bf16):
-                rgb = apply(lr, part.coord, part.cell)
-            loss = l1_loss(model, rgb.float(), part.target)
-            weight = len(part.lr) / (batch_size or len(batch.lr))
-            # The processes' gradients are averaged, but their losses are shares of one mean.
-            (loss if weight == 1 else loss * (weight * team.size)).backward()
-            share += loss.detach() * weight
+    loss_share = torch.zeros((), device=batch.lr.device)
+    micro_batches = batch.split(accumulate)
+    with tf32_context(batch.lr.device, precision):
+        for i, part in enumerate(micro_batches):
+            # Only the last backward pass sums the gradients over the processes.
+            is_last = i == len(micro_batches) - 1
+            parallel = forward if isinstance(forward, DistributedDataParallel) else None
+            with nullcontext() if parallel is None or is_last else parallel.no_sync():
+                # Convolutions in bf16 are a tenth faster with channels last; in float32 they are
+                # not, and round differently.
+                is_bf16 = precision == "bf16"
+                lr = part.lr.contiguous(memory_format=torch.channels_last) if is_bf16 else part.lr
+                with autocast(lr.device, precision):
+                    rgb = apply(lr, part.coord, part.cell)
+                loss = l1_loss(rgb.float(), part.target, model.std)
+                weight = len(part.lr) / (batch_size or len(batch.lr))
+                # Gradients are averaged over processes, but losses are shares of one mean.
+                (loss if weight == 1 else loss * (weight * team.size)).backward()
+                loss_share += loss.detach() * weight
     parameters = [p for p in model.parameters() if p.grad is not None]
     norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
-    # The host waits for the device here, and only here.
-    share_of_loss, norm_of_all = torch.stack([share, norm.to(share)]).tolist()
-    values = team.total(share_of_loss), norm_of_all
-    if not all(map(math.isfinite, values)):
-        raise DivergedError(f"loss {values[0]}, gradient norm {values[1]}")
+    stops = torch.full_like(loss_share, float(stop), dtype=torch.float64)
+    sums = team.sum(torch.stack([loss_share.double(), stops]))
+    # The only point at which the host waits for the device.
+    total_loss, stopping, norm_value = torch.cat([sums, norm.to(sums).view(1)]).tolist()
+    if not (math.isfinite(total_loss) and math.isfinite(norm_value)):
+        raise DivergedError(f"loss {total_loss}, gradient norm {norm_value}")
     if clip_gradient is not None:
         clip_grads_with_norm_(parameters, clip_gradient, norm)
     optimizer.step()
-    return values
+    return StepResult(total_loss, norm_value, stopping > 0)
 
 
-def forward_of(model: SRModel, config: TrainConfig, team: Team) -> Callable[..., Tensor] | None:
-    """What a step calls in place of the model: one that sums gradients over the processes, a
-    compiled one, or both."""
+def forward_of(
+    model: SRModel, compile: bool | Literal["max-autotune"], accumulate: int, team: Team
+) -> Callable[..., Tensor] | None:
+    """Return what a step calls in place of the model: one that sums gradients over the processes, a
+    compiled one, or both; None for the model itself."""
     forward = model if team.size == 1 else DistributedDataParallel(model)
-    if config.compile == "max-autotune":
-        # Captured graphs own the gradients, which the next part of a batch would find overwritten.
-        graphs = "" if config.accumulate == 1 else "-no-cudagraphs"
+    if compile == "max-autotune":
+        # CUDA graphs own the gradients, which the next micro-batch would overwrite.
+        graphs = "" if accumulate == 1 else "-no-cudagraphs"
         return torch.compile(forward, mode=f"max-autotune{graphs}")
-    if config.compile:
+    if compile:
         return torch.compile(forward)
     return None if forward is model else forward
+
+
+def compile_error(error: Exception) -> UserError | None:
+    """Return what to tell the user if torch.compile itself failed; None for any other error."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if type(seen).__module__.startswith(("torch._dynamo", "torch._inductor", "triton")):
+            reason = " ".join(str(error).split())[:200]
+            return UserError(
+                f"compile: torch.compile fails here ({reason}); it needs a C++ compiler such as "
+                "g++, on a GPU also Triton; install it, or set compile: false"
+            )
+        seen = seen.__cause__ or seen.__context__
+    return None

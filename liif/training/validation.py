@@ -1,130 +1,175 @@
-"""Judging a model on photographs: while it trains, and when it is done."""
+"""Validation during training, and the test of the finished model."""
 
-import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-
-import torch
+from typing import NamedTuple
 
 from liif.core.distributed import ALONE, Team
 from liif.core.errors import UserError
-from liif.data.pairs import Pair, open_pairs
+from liif.core.files import to_json, write_atomically
+from liif.data.pairs import Pair, PairSet, check_pairs, open_pairs
 from liif.data.paths import data_path
-from liif.evaluation.evaluate import Score, evaluate, evaluate_distributed
-from liif.evaluation.protocols import ScoreProtocol, get_protocol
-from liif.figures.sheets import Tile, methods, sheet, window
+from liif.evaluation.evaluate import Score, evaluate_distributed
+from liif.evaluation.protocols import ProtocolName, get_protocol
+from liif.figures.sheets import Tile, centre_crops, method_tiles, sheet
 from liif.images.convert import to_image
 from liif.images.rgb8 import write_image
-from liif.models.checkpoint import write_atomically
 from liif.models.model import SRModel
 from liif.training.config import FinalTestConfig, ValidConfig
-from liif.training.log import RunLog
+from liif.training.log import NullLog
+from liif.training.schedule import is_due
 
 log = logging.getLogger("liif")
 
 
+class ScaleScores(NamedTuple):
+    """Mean scores of a set at one scale, and the crops of its first image."""
+
+    scale: float
+    psnr: float
+    """In dB, as are those of bicubic."""
+    ssim: float
+    bicubic: float
+    tiles: list[Tile]
+
+
 class Validation:
-    """Fixed images at fixed scales."""
+    """Scores at fixed scales on a fixed set of images."""
 
     def __init__(self, config: ValidConfig, data_root: str | None) -> None:
-        self.config = config
-        folder = data_path(data_root, config.images)
-        self.sets = {
-            scale: open_pairs(folder, scale=(scale, scale), crop=config.crop, limit=config.limit)
-            for scale in config.scales
-        }
-        # Crops are small: made once, and whatever is wrong is found before training starts.
-        self.kept = {s: list(pairs) for s, pairs in self.sets.items()} if config.crop else {}
-        for scale, pairs in self.kept.items():
-            for pair in pairs:
-                _check_border(pair, get_protocol(config.protocol, (scale, scale)))
+        """Open the set and check it, from the headers of its images.
 
-    def judge(
+        Raises:
+            UserError: no images, or one that is too small for the crop, a scale or the protocol.
+        """
+        self.every = config.every
+        self.protocol: ProtocolName = config.protocol
+        self.sets: dict[float, PairSet | list[Pair]] = {
+            scale: _open_checked(
+                data_path(data_root, config.images), scale, config.protocol, "valid",
+                crop=config.crop, limit=config.limit,
+            )
+            for scale in config.scales
+        }  # fmt: skip
+        if config.crop:  # crops are small enough to be kept
+            self.sets = {scale: list(pairs) for scale, pairs in self.sets.items()}
+
+    def is_due(self, step: int, steps: int, validated: int) -> bool:
+        """Return whether to validate after `step` of `steps`; the last time was at `validated`."""
+        return is_due(step, self.every, steps, validated)
+
+    def run(
         self,
         model: SRModel,
-        record: RunLog,
+        record: NullLog,
         step: int,
         stopping: Callable[[], bool],
         team: Team = ALONE,
     ) -> float | None:
-        """Score and record the model as of a step; the mean PSNR over scales in dB, or None if
-        told to stop half-way. The processes of a team share the images."""
-        model.eval()
-        psnr: dict[str, float] = {}
-        ssim: dict[str, float] = {}
-        bicubic: dict[str, float] = {}
-        rows: list[list[Tile]] = []
-        for scale in self.config.scales:
-            protocol = get_protocol(self.config.protocol, (scale, scale))
-            found: list[Score] = []
-            pairs = self.kept.get(scale, self.sets[scale])
-            for score in evaluate_distributed(team, model, pairs, protocol):
-                if stopping():
-                    return None
-                if not found and team.leads:
-                    rows.append(window(compare(score, scale), scale=scale))
-                # Scores alone are kept: whole images of a set would fill the memory.
-                found.append(score._replace(pair=None, sr=None))
-            key = f"x{scale:g}"
-            psnr[key] = mean([s.psnr for s in found])
-            ssim[key] = mean([s.ssim for s in found])
-            bicubic[key] = mean([s.bicubic for s in found])
-        average = mean(list(psnr.values()))
-        scalars = {"psnr": psnr, "ssim": ssim, "bicubic": bicubic, "mean_psnr": average}
-        record.record("valid", step, scalars)
+        """Score a model and record it as that of a step; processes of a team share the images.
+
+        Returns:
+            The mean PSNR over scales in dB; None if told to stop on the way.
+        """
+        found = _scores_at_scales(model, self.sets, self.protocol, team, stopping)
+        if found is None:
+            return None
+        by_scale = {f"x{each.scale:g}": each for each in found}
+        average = sum(each.psnr for each in found) / len(found)
+        scalars = {
+            name: {key: getattr(each, name) for key, each in by_scale.items()}
+            for name in ("psnr", "ssim", "bicubic")
+        }
+        record.record("valid", step, {**scalars, "mean_psnr": average})
         if team.leads:
-            record.picture("LR | bicubic | ours | HR", step, sheet(rows))
-        each = ", ".join(f"{k} {v:.2f} ({v - bicubic[k]:+.2f})" for k, v in psnr.items())
-        log.info("step %d: PSNR in dB (gain over bicubic): %s", step, each)
+            record.picture("LR | bicubic | ours | HR", step, sheet([each.tiles for each in found]))
+        gains = [f"{k} {s.psnr:.2f} ({s.psnr - s.bicubic:+.2f})" for k, s in by_scale.items()]
+        log.info("step %d: PSNR in dB (gain over bicubic): %s", step, ", ".join(gains))
         return average
 
 
 class FinalTest:
-    """A last look at the finished model: a table beside bicubic and a comparison picture."""
+    """Test of the finished model: a table beside bicubic and a comparison image."""
 
     def __init__(self, config: FinalTestConfig, data_root: str | None) -> None:
-        self.config = config
+        """Open the set and check it. Raises UserError as `Validation` does."""
+        self.images = config.images
+        self.protocol: ProtocolName = config.protocol
         folder = data_path(data_root, config.images)
-        self.sets = {scale: open_pairs(folder, scale=(scale, scale)) for scale in config.scales}
+        self.sets = {
+            scale: _open_checked(folder, scale, config.protocol, "test") for scale in config.scales
+        }
 
-    def judge(self, model: SRModel, folder: Path) -> None:
-        """Write test.json and comparison.png (of the first image)."""
-        model.eval()
-        table: list[dict[str, float]] = []
-        rows: list[list[Tile]] = []
-        log.info("test on %s, PSNR in dB (protocol %s):", self.config.images, self.config.protocol)
-        for scale, pairs in self.sets.items():
-            found = list(evaluate(model, pairs, get_protocol(self.config.protocol, (scale, scale))))
-            ours, bicubic = mean([s.psnr for s in found]), mean([s.bicubic for s in found])
+    def run(self, model: SRModel, folder: Path, team: Team = ALONE) -> None:
+        """Write test.json and comparison.png (of the first image) to a folder."""
+        log.info("test on %s, PSNR in dB (protocol %s):", self.images, self.protocol)
+        found = _scores_at_scales(model, self.sets, self.protocol, team, lambda: False)
+        assert found is not None
+        if not team.leads:
+            return
+        for scale, ours, _, bicubic, _ in found:
             gain = ours - bicubic
             log.info("  x%-4g ours %.2f  bicubic %.2f  gain %+.2f", scale, ours, bicubic, gain)
-            table.append({"scale": scale, "psnr": ours, "bicubic": bicubic})
-            rows.append(window(compare(found[0], scale), scale=scale))
-        write_atomically(folder / "test.json", json.dumps(table, indent=1).encode())
-        write_image(folder / "comparison.png", sheet(rows))
-        log.info("comparison picture: %s", folder / "comparison.png")
+        table = [{"scale": s.scale, "psnr": s.psnr, "bicubic": s.bicubic} for s in found]
+        write_atomically(folder / "test.json", to_json(table, indent=1).encode())
+        write_image(folder / "comparison.png", sheet([each.tiles for each in found]))
+        log.info("comparison image: %s", folder / "comparison.png")
 
 
-def compare(score: Score, scale: float) -> list[Tile]:
-    """LR | bicubic | ours | HR of one scored image."""
-    assert score.pair is not None and score.sr is not None
-    lr, hr = score.pair.lr, score.pair.hr
-    title = f"x{scale:g}"
-    sr = to_image(score.sr)
-    return methods(lr, sr, hr, title=title, psnr=score.psnr, bicubic=score.bicubic)
-
-
-def mean(values: Sequence[float]) -> float:
-    """Of a list that is not empty."""
-    return sum(values) / len(values)
-
-
-def _check_border(pair: Pair, protocol: ScoreProtocol) -> None:
+def _open_checked(
+    folder: Path,
+    scale: float,
+    protocol: ProtocolName,
+    section: str,
+    crop: int | None = None,
+    limit: int = 0,
+) -> PairSet:
+    pairs = open_pairs(folder, scale=(scale, scale), crop=crop, limit=limit)
     try:
-        protocol.crop(torch.empty(pair.hr.shape[:2]))
-    except ValueError as error:
-        raise UserError(
-            f"{pair.name}: {error}: raise valid.crop or lower valid.scales, or use "
-            "valid.protocol: none"
-        ) from None
+        check_pairs(pairs, border=get_protocol(protocol, (scale, scale)).border)
+    except UserError as error:
+        raise UserError(f"{section}: {error}") from None
+    return pairs
+
+
+def _scores_at_scales(
+    model: SRModel,
+    sets: dict[float, PairSet | list[Pair]] | dict[float, PairSet],
+    protocol: ProtocolName,
+    team: Team,
+    stopping: Callable[[], bool],
+) -> list[ScaleScores] | None:
+    """Return the mean scores at each scale; None if told to stop."""
+    model.eval()
+    result: list[ScaleScores] = []
+    for scale, pairs in sets.items():
+        scores: list[Score] = []
+        tiles: list[Tile] = []
+        rule = get_protocol(protocol, (scale, scale))
+        for score in evaluate_distributed(team, model, pairs, rule):
+            if team.any(stopping()):
+                return None
+            if not scores and team.leads:
+                tiles = _comparison(score, scale)
+            # Images are dropped at once: those of a whole set would fill the memory.
+            scores.append(score._replace(pair=None, sr=None))
+        psnr, ssim, bicubic = (
+            _mean(getattr(score, name) for score in scores) for name in ("psnr", "ssim", "bicubic")
+        )
+        result.append(ScaleScores(scale, psnr, ssim, bicubic, tiles))
+    return result
+
+
+def _comparison(score: Score, scale: float) -> list[Tile]:
+    """Return the middle of one image as LR | bicubic | ours | HR."""
+    assert score.pair is not None and score.sr is not None
+    lr, hr, sr = score.pair.lr, score.pair.hr, to_image(score.sr)
+    title = f"x{scale:g}"
+    tiles = method_tiles(lr, sr, hr, title=title, psnr=score.psnr, bicubic=score.bicubic)
+    return centre_crops(tiles, scale=scale)
+
+
+def _mean(values: Iterable[float]) -> float:
+    numbers: Sequence[float] = list(values)
+    return sum(numbers) / len(numbers)

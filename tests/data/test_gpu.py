@@ -15,7 +15,7 @@ from liif.data.loader import batches
 from liif.images.resize import pillow_bicubic
 from liif.images.rgb8 import write_image
 from liif.training.config import TrainConfig
-from liif.training.loop import train
+from liif.training.train import train
 
 CPU = torch.device("cpu")
 NOISE = np.random.default_rng(0)
@@ -28,7 +28,7 @@ def noise(height, width):
 def assert_same_batches(source, count=40, **settings):
     asked = {"seed": 3, "batch_size": 4, "start": 0, "stop": count // 4, **settings}
     host = list(batches(source, **asked))
-    device = list(batches(source, **asked, made=DeviceSampler(source, CPU)))
+    device = list(batches(source, **asked, device_sampler=DeviceSampler(source, CPU)))
     assert len(host) == len(device) == asked["stop"] - asked["start"]
     for a, b in zip(host, device, strict=True):
         for x, y in zip(a, b, strict=True):
@@ -83,7 +83,7 @@ def test_images_lie_end_to_end():
 
 
 def test_sizes_that_vary_are_left_to_the_host():
-    with pytest.raises(UserError, match=r"train_data\.cache: device does for .*; use mmap"):
+    with pytest.raises(UserError, match=r"train_data\.cache: device supports .*; use mmap"):
         DeviceSampler(size_varied(3, (10, 20)), CPU)
 
 
@@ -94,7 +94,7 @@ def test_images_that_do_not_fit_are_told_with_their_size(monkeypatch):
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(torch, "empty", full)
-    with pytest.raises(UserError, match=r"take 6,000 bytes, which cpu has not left; use mmap"):
+    with pytest.raises(UserError, match=r"take 6,000 bytes, more than is free on cpu; use mmap"):
         DeviceSampler(source, CPU)
 
 

@@ -16,7 +16,7 @@ from helpers.samples import (
 )
 from PIL import Image
 
-from liif.data.loader import Batches, batches, make_sample
+from liif.data.loader import batches, make_sample
 from liif.data.size_varied import SizeVaried, SizeVariedSource
 from liif.models.geometry import pixel_centres
 
@@ -145,7 +145,7 @@ def test_batches_are_the_same_through_any_number_of_workers_and_from_any_start()
 
 def test_batches_become_floats_on_the_device():
     source = random_scale(texture(40, 44))
-    batch = Batches(source, seed=0, batch_size=2, share=range(2), workers=0)[0]
+    (batch,) = batches(source, seed=0, batch_size=2, start=0, stop=1)
     moved = batch.to(torch.device("cpu"))
     assert moved.lr.dtype == moved.target.dtype == torch.float32
     assert torch.equal(moved.lr * 255, batch.lr.float())

@@ -11,6 +11,7 @@ import pytest
 import safetensors.torch
 import torch
 from helpers.models import TINY
+from helpers.training import state_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +20,6 @@ from liif.core.errors import UserError
 from liif.models.build import ModelConfig, build_model
 from liif.models.checkpoint import FORMAT, read_checkpoint
 from liif.training.config import TrainConfig
-from liif.training.state import new_state
 
 pytestmark = [
     pytest.mark.timeout(0),  # cases have their own
@@ -53,7 +53,7 @@ def stepped(state):
 
 
 def training(config=CONFIG):
-    state = stepped(new_state(config, torch.device("cpu")))
+    state = stepped(state_of(config, torch.device("cpu")))
     return {
         "config": config.model_dump(mode="json"),
         "optimizer": state.optimizer.state_dict(),
@@ -227,7 +227,7 @@ def test_invented_states_of_runs(folder, kind, parts, group, weight, memory, for
     remembered.pop(forgotten, None)
     path = folder / "x.pt"
     path.write_bytes(saved(ours(training={**saved_state, **parts})))
-    state = new_state(kind, torch.device("cpu"))
+    state = state_of(kind, torch.device("cpu"))
     with within_limits(folder):
         try:
             state.restore(path, kind)

@@ -8,22 +8,23 @@ import time
 
 import pytest
 import torch
-from helpers.training import CPU, assert_same_weights, config
+from helpers.training import CPU, assert_same_weights, config, state_of
 
 import liif.training.loop
 import liif.training.state
 import liif.training.step
+import liif.training.train
 from liif.core.errors import UserError
 from liif.data.loader import Batch, batches, image_of
 from liif.models.checkpoint import read_checkpoint
-from liif.training.loop import train
 from liif.training.step import train_step
+from liif.training.train import train
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_update(learnable, tmp_path):
     run = tmp_path / "run"
     train(config(learnable, steps=9), run)
-    state = liif.training.state.new_state(config(learnable), CPU)
+    state = state_of(config(learnable), CPU)
     batch = Batch(
         torch.full((1, 3, 8, 8), torch.inf),
         torch.zeros(1, 4, 2),
@@ -60,7 +61,7 @@ def test_a_step_that_is_not_finite_names_its_samples(learnable, tmp_path, monkey
 
     settings = config(learnable, steps=8, valid=None)
     assert train(config(learnable, steps=4, valid=None), tmp_path)
-    monkeypatch.setattr(liif.training.loop, "train_step", diverge)
+    monkeypatch.setattr(liif.training.train, "train_step", diverge)
     with pytest.raises(UserError, match=r"step 5: .*diverged\.json, and the same command repeats"):
         train(settings, tmp_path)
     told = json.loads((tmp_path / "diverged.json").read_text())
@@ -76,7 +77,7 @@ def test_a_gpu_without_memory_says_what_to_lower(learnable, tmp_path, monkeypatc
     def overflow(*args, **options):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(liif.training.loop, "train_step", overflow)
+    monkeypatch.setattr(liif.training.train, "train_step", overflow)
     with pytest.raises(UserError, match=r"step 1: out of GPU memory.*accumulate.*batch_size"):
         train(config(learnable), tmp_path)
 
@@ -98,12 +99,12 @@ def test_a_worker_that_is_killed_is_told_with_its_file(learnable):
 
 
 def test_a_step_that_hangs_shows_where(learnable, tmp_path, capfd, monkeypatch):
-    step = liif.training.loop.train_step
+    step = liif.training.train.train_step
 
     def slow(*args, **options):
         time.sleep(0.6)
         return step(*args, **options)
 
-    monkeypatch.setattr(liif.training.loop, "train_step", slow)
+    monkeypatch.setattr(liif.training.train, "train_step", slow)
     assert train(config(learnable, steps=2, valid=None, stall_minutes=0.005), tmp_path)
     assert "in slow" in capfd.readouterr().err

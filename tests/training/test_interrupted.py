@@ -5,18 +5,19 @@ import itertools
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 
 import pytest
 import torch
+from helpers import processes
 from helpers.training import assert_same_weights, config, metrics
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import liif.core.config_file
 from liif.models.checkpoint import read_checkpoint
-from liif.training.loop import train
-from liif.training.state import State
+from liif.training.state import TrainingState
+from liif.training.train import train
 
 
 def test_stopping_anywhere_changes_nothing(learnable, tmp_path):
@@ -52,22 +53,34 @@ def test_lines_after_the_checkpoint_are_forgotten(learnable, tmp_path):
     assert metrics(run) == expected
 
 
-def test_a_crash_after_validation_leaves_no_double_line(learnable, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["best.pt", "last.pt"])
+def test_a_crash_after_validation_leaves_no_double_line(learnable, tmp_path, monkeypatch, name):
+    """Killed after the validation of step 8, before or after best.pt is written."""
     settings = config(learnable, save_every=4)
     assert train(settings, tmp_path / "whole")
 
-    def crash(self, path, config, save=State.save):
-        save(self, path, config)
-        if self.step == 8 and path.name == "best.pt":
+    def crash(self, path, *rest, save=TrainingState.save):
+        if self.step == 8 and path.name == name and (name == "best.pt" or self.validated == 8):
             raise MemoryError
+        save(self, path, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(State, "save", crash)
+        patch.setattr(TrainingState, "save", crash)
         with pytest.raises(MemoryError):
             train(settings, tmp_path / "crashed")
+    assert read_checkpoint(tmp_path / "crashed" / "last.pt").training["step"] == 8
     assert train(settings, tmp_path / "crashed")
     assert metrics(tmp_path / "crashed") == metrics(tmp_path / "whole")
+    assert scalars(tmp_path / "crashed") == scalars(tmp_path / "whole")
     assert_same_weights(tmp_path / "whole", tmp_path / "crashed")
+
+
+def scalars(run):
+    """What TensorBoard shows of a run, without what depends on the clock."""
+    board = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0})
+    board.Reload()
+    tags = set(board.Tags()["scalars"]) - {"train/images_per_s", "train/data_wait"}
+    return {tag: [(s.step, s.value) for s in board.Scalars(tag)] for tag in tags}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
@@ -78,8 +91,8 @@ def test_signals_save_and_the_same_command_goes_on(learnable, tmp_path, number):
     command = [sys.executable, "-m", "liif", "train", "--config", str(file)]
 
     def start():
-        return subprocess.Popen(
-            command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
+        return processes.Popen(
+            command, cwd=tmp_path, stderr=processes.PIPE, start_new_session=True
         )
 
     def stop(process):
@@ -93,11 +106,11 @@ def test_signals_save_and_the_same_command_goes_on(learnable, tmp_path, number):
         errors = process.communicate(timeout=60)[1]
         assert process.returncode == 128 + number, errors
         assert "Traceback" not in errors
-        assert "to go on: " in errors
+        assert "to continue: " in errors
         return read_checkpoint(tmp_path / "runs" / "small" / "last.pt").training["step"], errors
 
     first, _ = stop(start())
     second, errors = stop(start())
     assert first >= 5
-    assert re.search(rf"goes on at step {first}\b", errors)
+    assert re.search(rf"continues at step {first}\b", errors)
     assert second > first

@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from helpers.training import CPU, assert_same_weights, config, metrics, weights
+from helpers.training import CPU, assert_same_weights, config, metrics, state_of, weights
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import liif.training.state
 from liif.core.errors import UserError
 from liif.models.checkpoint import read_checkpoint
-from liif.training.loop import train
+from liif.training.train import train
 
 
 def test_it_learns_and_leaves_its_records(learnable, tmp_path):
@@ -117,13 +116,13 @@ def test_weights_alone_are_a_start_but_no_run(learnable, tmp_path):
     with pytest.raises(UserError, match="--set init="):
         train(config(learnable), tmp_path / "b", resume=file)
     settings = config(learnable, init=str(file))
-    state = liif.training.state.new_state(settings, CPU)
+    state = state_of(settings, CPU)
     for key, value in state.model.state_dict().items():
         assert torch.equal(value, weights(tmp_path / "a")[key])
     other = {"encoder": {"name": "edsr-baseline", "blocks": 2, "width": 8}}
     other["decoder"] = {"name": "liif", "hidden": [16]}
     with pytest.raises(UserError, match="does not fit"):
-        liif.training.state.new_state(config(learnable, init=str(file), model=other), CPU)
+        state_of(config(learnable, init=str(file), model=other), CPU)
 
 
 def test_ema_is_what_is_judged_and_used(learnable, tmp_path):

@@ -3,14 +3,14 @@
 import pytest
 import torch
 from helpers.models import TINY
+from helpers.training import state_of
 from torch import nn
 
 from liif.models.build import ModelConfig, build_model
 from liif.models.checkpoint import read_checkpoint
 from liif.training.config import TrainConfig
-from liif.training.loop import train
 from liif.training.optimizers import Muon, orthogonal
-from liif.training.state import new_state
+from liif.training.train import train
 
 SMALL_MODELS = [
     ({"name": "edsr-baseline", "blocks": 2, "width": 8}, {"name": "liif", "hidden": [16, 16]}),
@@ -129,7 +129,7 @@ def test_the_average_leaves_the_random_start_behind(photos):
             "ema": 0.999,
         }
     )
-    state = new_state(config, torch.device("cpu"))
+    state = state_of(config, torch.device("cpu"))
     weight, average = (
         m.get_parameter("decoder.mlp.layers.0.weight") for m in (state.model, state.eval_model)
     )
@@ -137,14 +137,14 @@ def test_the_average_leaves_the_random_start_behind(photos):
         state.step = step
         with torch.no_grad():
             weight.fill_(step)
-        state.update_ema(config.ema)
+        state.update_ema()
     # The steps that count are the last sixth: a lag of about 60 / 9 steps.
     assert 50 < average.mean() < 59
     state.step = 10**6
     before = average.mean()
     with torch.no_grad():
         weight.fill_(1059.0)
-    state.update_ema(config.ema)
+    state.update_ema()
     assert (average.mean() - before).item() == pytest.approx(
         (1059 - before.item()) / 1000, rel=1e-3
     )

@@ -7,14 +7,12 @@ import numpy as np
 import pytest
 import torch
 from helpers.paths import GOLDEN
-from helpers.training import CPU, config, weights
+from helpers.training import CPU, config, schedule_of, state_of, weights
 
-import liif.training.state
 from liif.data.loader import Batch
 from liif.models.checkpoint import load_checkpoint
-from liif.training.loop import train
-from liif.training.schedule import learning_rate_at
 from liif.training.step import train_step
+from liif.training.train import train
 
 
 @pytest.fixture
@@ -34,7 +32,7 @@ def test_twenty_official_steps(two_threads):
     for i, expected in enumerate(data["loss"]):
         batch = Batch(*(torch.from_numpy(data[key][i]) for key in ("inp", "coord", "cell", "gt")))
         rate = float(data["learning_rate"][i])
-        loss, _ = train_step(model, optimizer, batch, learning_rate=rate)
+        loss, *_ = train_step(model, optimizer, batch, learning_rate=rate)
         assert loss == pytest.approx(expected, rel=1e-4), i
     final = {key: value for key, value in data.items() if key.startswith("final/")}
     assert len(final) == 18
@@ -46,13 +44,15 @@ def test_twenty_official_steps(two_threads):
 
 def test_the_learning_rate_is_the_published_one(learnable):
     paper = config(learnable, steps=1_000_000, learning_rate=1e-4, milestones=[200_000, 400_000])
-    rates = [learning_rate_at(step, paper) for step in (0, 199_999, 200_000, 399_999, 400_000)]
+    rates = [schedule_of(paper).at(step) for step in (0, 199_999, 200_000, 399_999, 400_000)]
     assert rates == [1e-4, 1e-4, 5e-5, 5e-5, 2.5e-5]
 
 
 def test_warm_up_and_cosine(learnable):
-    chosen = config(learnable, steps=1100, learning_rate=8e-4, warm_up=100, schedule="cosine")
-    rates = [learning_rate_at(step, chosen) for step in range(chosen.steps)]
+    chosen = config(
+        learnable, steps=1100, learning_rate=8e-4, warm_up=100, schedule="cosine", milestones=[]
+    )
+    rates = [schedule_of(chosen).at(step) for step in range(chosen.steps)]
     assert rates[0] == pytest.approx(8e-6) and rates[49] == pytest.approx(4e-4)
     assert max(rates) == rates[99] == rates[100] == 8e-4
     assert rates[600] == pytest.approx(4e-4)  # half-way down
@@ -60,29 +60,31 @@ def test_warm_up_and_cosine(learnable):
 
 
 def test_gradient_clipping_limits_the_norm(learnable):
-    state = liif.training.state.new_state(config(learnable), CPU)
+    state = state_of(config(learnable), CPU)
     batch = Batch(
         torch.rand(2, 3, 8, 8), torch.zeros(2, 9, 2), torch.ones(2, 2), torch.rand(2, 9, 3)
     )
-    _, norm = train_step(state.model, state.optimizer, batch, learning_rate=0.0, clip_gradient=1e-3)
+    _, norm, _ = train_step(
+        state.model, state.optimizer, batch, learning_rate=0.0, clip_gradient=1e-3
+    )
     left = torch.stack([p.grad.norm() for p in state.model.parameters()]).norm().item()
     assert norm > 0.01 and left == pytest.approx(1e-3, rel=1e-3)
 
 
 def test_bf16_stays_close(learnable):
     losses = {}
-    for bf16 in (False, True):
-        state = liif.training.state.new_state(config(learnable), CPU)
+    for precision in ("float32", "bf16"):
+        state = state_of(config(learnable), CPU)
         torch.manual_seed(0)
         batch = Batch(
             torch.rand(2, 3, 8, 8), torch.rand(2, 50, 2), torch.ones(2, 2), torch.rand(2, 50, 3)
         )
-        losses[bf16], _ = train_step(
-            state.model, state.optimizer, batch, learning_rate=1e-3, bf16=bf16
+        losses[precision], *_ = train_step(
+            state.model, state.optimizer, batch, learning_rate=1e-3, precision=precision
         )
         assert all(p.dtype == torch.float32 for p in state.model.parameters())
-    assert losses[True] != losses[False]
-    assert losses[True] == pytest.approx(losses[False], rel=0.01)
+    assert losses["bf16"] != losses["float32"]
+    assert losses["bf16"] == pytest.approx(losses["float32"], rel=0.01)
 
 
 def test_a_compiled_step_learns_the_same(learnable, tmp_path, monkeypatch):

@@ -27,9 +27,11 @@ from liif.core.errors import UserError
 from liif.core.files import write_atomically
 from liif.images.rgb8 import write_image
 from liif.models.checkpoint import read_checkpoint, save_checkpoint
+from liif.training.checkpoints import prune
 from liif.training.config import TrainConfig
-from liif.training.loop import train
-from liif.training.resume import finished_steps, occupied, prune, starting_point
+from liif.training.lock import occupied
+from liif.training.resume import finished_steps, starting_point
+from liif.training.train import train
 
 KILLS = 100 if os.environ.get("LIIF_LONG") else 8
 STEPS = 60

@@ -1,0 +1,242 @@
+"""A training run from its configuration to its final test."""
+
+import functools
+import logging
+import os
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from liif.core.config_file import dump_config
+from liif.core.distributed import ALONE, Team
+from liif.core.errors import UserError
+from liif.core.files import to_json, write_atomically
+from liif.data.gpu import DeviceSampler
+from liif.data.loader import batches, image_of
+from liif.data.samplers import SampleSource
+from liif.models.checkpoint import save_weights
+from liif.training.checkpoints import Checkpoints
+from liif.training.config import TrainConfig
+from liif.training.log import NullLog, RunLog
+from liif.training.loop import Meter, deterministic_algorithms, run_loop
+from liif.training.record import fingerprint, write_record
+from liif.training.resume import (
+    changed_keys,
+    check_continues,
+    has_checkpoints,
+    starting_point,
+    training_state,
+)
+from liif.training.schedule import Schedule
+from liif.training.state import TrainingState, new_state
+from liif.training.step import DivergedError, compile_error, forward_of, train_step
+from liif.training.validation import FinalTest, Validation
+
+log = logging.getLogger("liif")
+
+
+def train(
+    config: TrainConfig,
+    folder: Path,
+    *,
+    team: Team = ALONE,
+    resume: Literal["auto", "never"] | Path = "auto",
+    stopping: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Train in a run folder until the last step, or until `stopping()` is true in a process.
+
+    Args:
+        config: the run; everything that it names is opened and checked before the first step.
+        folder: the run folder, e.g. runs/NAME.
+        team: the processes that train together.
+        resume: "auto" continues the run of the folder, "never" refuses to, a path continues from
+            that checkpoint: as a branch, with another configuration, if the folder has no run yet.
+        stopping: whether to save and stop.
+
+    Returns:
+        Whether the last step was reached and the final test is done.
+
+    Raises:
+        UserError: data, checkpoint or folder are not usable; a loss is not finite.
+    """
+    if config.batch_size < team.size:
+        raise UserError(f"batch_size: {config.batch_size} is less than {team.size} processes")
+    device = team.device
+    torch.manual_seed(config.seed)
+
+    source = config.train_data.open_source(config.data_root)
+    validation = None if config.valid is None else Validation(config.valid, config.data_root)
+    final_test = None if config.test is None else FinalTest(config.test, config.data_root)
+    data = {key: fingerprint(path) for key, path in config.data_paths()}
+
+    schedule = Schedule(
+        config.learning_rate, config.schedule, config.steps, config.warm_up, config.milestones,
+        config.decay,
+    )  # fmt: skip
+    start = starting_point(folder, resume)
+    is_branch = start is not None and not has_checkpoints(folder)
+    if start is not None:
+        saved = training_state(start)["config"]
+        check_continues(start, saved, config, data, is_branch=is_branch)
+    state = new_state(
+        config.model,
+        seed=config.seed,
+        init=config.init if start is None else None,
+        device=device,
+        optimizer=config.optimizer,
+        learning_rate=config.learning_rate,
+        bf16=config.precision == "bf16",
+        ema=config.ema,
+    )
+    if start is not None:
+        _restore(state, start, config, schedule, is_branch=is_branch)
+    if len(set(team.gather(state.step))) > 1:
+        raise UserError(
+            f"{folder}: the processes see different checkpoints; the folder must be on a disk "
+            "that all machines share"
+        )
+
+    is_cuda = device.type == "cuda"
+    if config.deterministic:
+        os.environ.setdefault(
+            "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+        )  # cuBLAS reads it when it starts
+    on_device = config.train_data.cache == "device"
+    supply = batches(
+        source,
+        seed=config.seed,
+        batch_size=config.batch_size,
+        start=state.step,
+        stop=config.steps,
+        share=team.share(config.batch_size),
+        workers=config.workers,
+        pin_memory=is_cuda,
+        device_sampler=DeviceSampler(source, device) if on_device else None,
+        stopping=stopping,
+    )
+    take_step = functools.partial(
+        train_step,
+        state.model,
+        state.optimizer,
+        forward=forward_of(state.model, config.compile, config.accumulate, team),
+        precision=config.precision,
+        clip_gradient=config.clip_gradient,
+        accumulate=config.accumulate,
+        team=team,
+        batch_size=config.batch_size,
+    )
+
+    parameters = sum(p.numel() for p in state.model.parameters())
+    log.info(
+        "run %s on %s: %s; %s parameters, %d training images",
+        *(folder, device, f"continues at step {state.step}" if state.step else "starts"),
+        *(f"{parameters:,}", len(source)),
+    )
+    record = NullLog()
+    if team.leads:
+        text = dump_config(config)
+        write_atomically(folder / "config.yaml", text.encode())
+        write_record(
+            folder, config=text, seed=config.seed, data=data, device=device, processes=team.size
+        )
+        record = RunLog(folder, step=state.step, validated=state.validated, steps=config.steps)
+    checkpoints = Checkpoints(
+        folder, config.model, config.model_dump(mode="json"), config.steps, config.save_every,
+        config.keep_every, config.keep, before_save=record.flush, is_writer=team.leads,
+    )  # fmt: skip
+    if start == folder / "last.pt":
+        checkpoints.saved = state.step, state.validated
+    meter = Meter(
+        record, batch_size=config.batch_size, log_every=config.log_every, steps=config.steps
+    )
+
+    with closing(record), closing(supply), deterministic_algorithms(config.deterministic):
+        if is_branch:
+            checkpoints.save_last(state)  # from here on the folder has a run of its own
+        try:
+            finished = run_loop(
+                state,
+                supply,
+                take_step,
+                schedule=schedule,
+                validation=validation,
+                checkpoints=checkpoints,
+                record=record,
+                meter=meter,
+                stall_seconds=60 * config.stall_minutes,
+                stopping=stopping,
+                team=team,
+            )
+        except Exception as error:
+            message = _explain(error, state.step, folder)
+            if message is None:
+                raise
+            # The failed step has changed nothing, and no step before it is lost.
+            checkpoints.save_last(state)
+            if team.leads and isinstance(error, DivergedError):
+                _write_samples(folder, source, config.seed, config.batch_size, state.step)
+            raise UserError(message) from None
+        meter.settle(state)
+        checkpoints.save_last(state)
+    if finished:
+        if team.leads:
+            save_weights(folder / "last.safetensors", config.model, state.eval_model.state_dict())
+        if final_test is not None:
+            final_test.run(state.eval_model, folder, team)
+    return finished
+
+
+def _restore(
+    state: TrainingState, start: Path, config: TrainConfig, schedule: Schedule, *, is_branch: bool
+) -> None:
+    """Take over a checkpoint, and warn of what the configuration changes in the continued run."""
+    saved = training_state(start)["config"]
+    state.restore(start)
+    changed = dict(changed_keys(saved, config))
+    valid_changed = {key for key in changed if key.startswith("valid")} - {"valid.every"}
+    if is_branch or valid_changed:  # best.pt would be compared with other scores
+        state.best, state.validated = float("-inf"), 0
+    before = schedule._replace(steps=saved.get("steps", schedule.steps))
+    if "steps" in changed and schedule.kind == "cosine" and not is_branch:
+        log.warning(
+            "steps: %d -> %d: under schedule: cosine this moves the learning rate at step %d from "
+            "%.3g to %.3g",
+            *(before.steps, schedule.steps, state.step),
+            *(before.at(state.step), schedule.at(state.step)),
+        )
+
+
+def _write_samples(
+    folder: Path, source: SampleSource, seed: int, batch_size: int, step: int
+) -> None:
+    """Write diverged.json: which samples a step learned from, and the images they were cut from."""
+    numbers = range(step * batch_size, (step + 1) * batch_size)
+    samples = [{"sample": n, "image": source.name(image_of(source, seed, n))} for n in numbers]
+    text = to_json({"step": step + 1, "seed": seed, "samples": samples}, indent=1)
+    write_atomically(folder / "diverged.json", text.encode())
+
+
+def _explain(error: Exception, step: int, folder: Path) -> str | None:
+    """Return what to tell the user of a step that failed; None for a fault of the program."""
+    last = folder / "last.pt"
+    saved = f"The run is saved as it was before that step ({last})."
+    error = compile_error(error) or error
+    if isinstance(error, UserError):
+        return f"step {step + 1}: {error}\n{saved}"
+    if isinstance(error, torch.OutOfMemoryError):
+        return (
+            f"step {step + 1}: out of GPU memory. {saved} Raise accumulate (the same numbers in "
+            "smaller micro-batches), or lower batch_size, train_data.patch, train_data.queries or "
+            "model.encoder.width, or try precision: bf16."
+        )
+    if isinstance(error, DivergedError):
+        return (
+            f"step {step + 1}: {error}: not finite. {saved} Its samples are named in "
+            f"{folder / 'diverged.json'}, and the same command repeats the step. Try a lower "
+            "learning_rate, clip_gradient: 1, or precision: float32, in a branch: --name NEW "
+            f"--resume {last} --set learning_rate=…"
+        )
+    return None
