@@ -38,7 +38,6 @@ ELSEWHERE = (
 )
 """Pages outside docs/, with the same path in the site as in the project."""
 
-
 PAGES = {"liif.models.geometry"}
 """Modules with a page of their own."""
 
