@@ -36,11 +36,20 @@ from liif.images.formats import (
     write_animation,
     write_photo,
 )
-from liif.images.naming import BESIDE, FIELDS, Input, Job, Plan, inputs, output, plan
+from liif.images.naming import (
+    DEFAULT_PATTERN,
+    FIELDS,
+    InputPicture,
+    UpscaleJob,
+    UpscalePlan,
+    find_inputs,
+    parse_output,
+    plan_jobs,
+)
 from liif.images.photo import Photo, photo_size, read_photo
-from liif.images.png import Samples
+from liif.images.png import ImageArray
 from liif.images.rgb8 import write_image
-from liif.inference.enlarge import enlarged
+from liif.inference.enlarge import enlarge_photo
 from liif.inference.predict import InferenceOptions
 from liif.models.model import SRModel
 
@@ -56,7 +65,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     text = "file; folder (exists, ends in / or has no suffix), where results keep the names of "
     text += "the inputs; or pattern of {%s} (default: %s next to the input). The suffix selects "
     text += "the format: %s. Existing results in folders are skipped"
-    text %= "}, {".join(FIELDS), BESIDE, " ".join(TARGETS)
+    text %= "}, {".join(FIELDS), DEFAULT_PATTERN, " ".join(TARGETS)
     output_argument(parser, text, metavar="PATH", kind=str)
     overwrite_argument(parser)
     device_argument(parser)
@@ -88,13 +97,14 @@ def run(options: argparse.Namespace) -> int:
     with joined(device) as team:
         paths: list[Path] = options.input
         _check_second_path(paths, options.output)
-        where = output(options.output, paths)
-        pictures = inputs(paths, where.folder)
+        where = parse_output(options.output, paths)
+        pictures = find_inputs(paths, where.folder)
         if options.compare:
             _check_comparison(options, pictures)
-        planned = Plan([], [], 0)
+        planned = UpscalePlan([], [], 0)
         if options.output is not None or not options.compare:
-            planned = _without_unwritable(plan(pictures, where, spec, overwrite=options.overwrite))
+            planned = plan_jobs(pictures, where, spec, overwrite=options.overwrite)
+            planned = _without_unwritable(planned)
         jobs, failures, done = team.gather(planned)[0]
         if jobs or options.compare:
             model = load(options.checkpoint, device)
@@ -129,7 +139,7 @@ def _output_spec(options: argparse.Namespace) -> OutputSpec:
     return OutputSpec(options.scale, height, width, options.crop)
 
 
-def _check_comparison(options: argparse.Namespace, pictures: Sequence[Input]) -> None:
+def _check_comparison(options: argparse.Namespace, pictures: Sequence[InputPicture]) -> None:
     """Raise UserError for several inputs and for a sheet that must not or cannot be written."""
     if len(pictures) != 1:
         raise UserError(f"--compare: takes one image, not {len(pictures)}")
@@ -139,7 +149,7 @@ def _check_comparison(options: argparse.Namespace, pictures: Sequence[Input]) ->
     check_output(options.compare, overwrite=options.overwrite)
 
 
-def _without_unwritable(planned: Plan) -> Plan:
+def _without_unwritable(planned: UpscalePlan) -> UpscalePlan:
     """Move jobs whose target cannot be written to the failures."""
     jobs, failures = list(planned.jobs), list(planned.failures)
     for job in planned.jobs:
@@ -148,13 +158,13 @@ def _without_unwritable(planned: Plan) -> Plan:
         except UserError as error:
             failures.append(str(error))
             jobs.remove(job)
-    return Plan(jobs, failures, planned.done)
+    return UpscalePlan(jobs, failures, planned.done)
 
 
 def _enlarge_all(
     team: Team,
     model: SRModel,
-    jobs: Sequence[Job],
+    jobs: Sequence[UpscaleJob],
     spec: OutputSpec,
     bits: int | None,
     inference: InferenceOptions,
@@ -176,7 +186,7 @@ def _enlarge_all(
 def _enlarge(
     team: Team,
     model: SRModel,
-    job: Job,
+    job: UpscaleJob,
     spec: OutputSpec,
     bits: int | None,
     inference: InferenceOptions,
@@ -190,8 +200,8 @@ def _enlarge(
     bar.set_description(job.picture.path.name)
     bar.total += (first.frames - 1) * job.size[0] * job.size[1] if is_moving else 0
 
-    def strips(photo: Photo) -> Iterator[Samples]:
-        for strip in enlarged(model, photo, spec, layout, inference, team):
+    def strips(photo: Photo) -> Iterator[ImageArray]:
+        for strip in enlarge_photo(model, photo, spec, layout, inference, team):
             yield strip
             bar.update(strip.shape[0] * strip.shape[1])
 

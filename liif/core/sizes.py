@@ -8,7 +8,7 @@ Size = tuple[int, int]
 """(height, width) in pixels; also a span (first, last + 1) along one axis."""
 Scale = tuple[float, float]
 """(vertical, horizontal) factors."""
-LARGEST = 2**31
+MAX_SIDE = 2**31
 """Sides of images are shorter, which is also the limit of PNG."""
 
 
@@ -42,11 +42,11 @@ def target_size(
         raise ValueError("give exactly one of size=(H, W) and scale=")
     if scale is not None:
         sy, sx = scale if isinstance(scale, tuple) else (scale, scale)
-        if not (sy > 0 and sx > 0 and max(lr[0] * sy, lr[1] * sx) < LARGEST):
+        if not (sy > 0 and sx > 0 and max(lr[0] * sy, lr[1] * sx) < MAX_SIDE):
             raise ValueError(f"scale must be positive and its result below 2³¹, not {scale}")
         return max(1, round(lr[0] * sy)), max(1, round(lr[1] * sx))
     H, W = cast(Size, size)
-    if not (1 <= H < LARGEST and 1 <= W < LARGEST and int(H) == H and int(W) == W):
+    if not (1 <= H < MAX_SIDE and 1 <= W < MAX_SIDE and int(H) == H and int(W) == W):
         raise ValueError(f"size must be two positive whole numbers below 2³¹, not {size}")
     return int(H), int(W)
 

@@ -1,4 +1,4 @@
-"""Which pictures are meant by what was typed, and where the result of each goes."""
+"""Find the input pictures of a command line and the output path of each."""
 
 import glob
 import os
@@ -10,32 +10,36 @@ from typing import NamedTuple
 from liif.core.errors import UserError
 from liif.core.sizes import OutputSpec, Size
 from liif.images.formats import TARGETS
-from liif.images.photo import SUFFIXES, photo_size
+from liif.images.photo import PHOTO_SUFFIXES, photo_size
 from liif.images.rgb8 import check_format, walk
 
 FIELDS = ("stem", "suffix", "name", "folder", "scale", "width", "height")
-"""What a name pattern may hold in braces; {folder} is the picture's own below the folder given."""
+"""Fields of a name pattern; {folder} is the picture's folder, relative to the input folder."""
 
-BESIDE = "{stem}-x{scale}{suffix}"
-"""Where nothing is said."""
+DEFAULT_PATTERN = "{stem}-x{scale}{suffix}"
+"""Name of an output, beside its input, without --output."""
 
 
-class Input(NamedTuple):
+class InputPicture(NamedTuple):
     """A picture to enlarge."""
 
     path: Path
     folder: Path
-    """Of the picture, below the folder that was given; "." for a file that was."""
+    """Folder of the picture, relative to the input folder; "." for a picture given as a file."""
 
 
-def inputs(names: Sequence[Path], besides: Path | None = None) -> list[Input]:
-    """Files, pictures in folders and below them (not in `besides`, where results go), and what
-    patterns such as photos/*.jpg match where no shell has seen to it; each once, in order.
+def find_inputs(names: Sequence[Path], exclude: Path | None = None) -> list[InputPicture]:
+    """Return the input pictures in order, each once.
+
+    Args:
+        names: files, also missing ones; folders, with all pictures below them; and patterns such as
+            photos/*.jpg, for shells that do not expand them.
+        exclude: the output folder; its pictures are left out.
 
     Raises:
-        UserError: a folder or a pattern without pictures. A file that is missing is listed.
+        UserError: a folder or a pattern has no pictures.
     """
-    found: dict[str, Input] = {}
+    found: dict[str, InputPicture] = {}
     for name in names:
         paths = [name]
         if not os.path.lexists(name) and glob.has_magic(str(name)):
@@ -43,39 +47,39 @@ def inputs(names: Sequence[Path], besides: Path | None = None) -> list[Input]:
             if not paths:
                 raise UserError(f"{name}: matches no file")
         for path in paths:
-            new = _below(path, besides) if path.is_dir() else [Input(path, Path())]
+            new = _below(path, exclude) if path.is_dir() else [InputPicture(path, Path())]
             for each in new:
                 found.setdefault(os.path.realpath(each.path), each)
     return list(found.values())
 
 
-def _below(root: Path, besides: Path | None) -> list[Input]:
-    skipped = None if besides is None else os.path.realpath(besides)
-    found: list[Input] = []
+def _below(root: Path, exclude: Path | None) -> list[InputPicture]:
+    skipped = None if exclude is None else os.path.realpath(exclude)
+    found: list[InputPicture] = []
     try:
         for folder, names in walk(root):
             if skipped is not None and os.path.realpath(folder) != os.path.realpath(root):
                 inside = os.path.commonpath([os.path.realpath(folder), skipped]) == skipped
                 names = [] if inside else names
             relative = Path(folder).relative_to(root)
-            pictures = sorted(n for n in names if Path(n).suffix.lower() in SUFFIXES)
-            found += [Input(Path(folder, name), relative) for name in pictures]
+            pictures = sorted(n for n in names if Path(n).suffix.lower() in PHOTO_SUFFIXES)
+            found += [InputPicture(Path(folder, name), relative) for name in pictures]
     except OSError as error:
         raise UserError(f"{root}: cannot list {error.filename}: {error.strerror}") from error
     if not found:
-        raise UserError(f"{root}: no pictures here; looked for {' '.join(SUFFIXES)}")
+        raise UserError(f"{root}: no pictures here; looked for {' '.join(PHOTO_SUFFIXES)}")
     return found
 
 
-class Output(NamedTuple):
-    """Where results go: beside the pictures (neither is given), a file, a folder or a pattern."""
+class OutputPlace(NamedTuple):
+    """Where outputs go: a file, a folder, or a pattern; beside the inputs if none is given."""
 
     file: Path | None = None
     folder: Path | None = None
     pattern: str | None = None
 
-    def of(self, picture: Input, scale: tuple[float, float], size: Size) -> Path:
-        """The result's path for a picture that is enlarged by `scale`, (y, x), to (H, W)."""
+    def path_for(self, picture: InputPicture, scale: tuple[float, float], size: Size) -> Path:
+        """Return the output path of a picture enlarged by `scale` (y, x) to `size` (H, W)."""
         if self.file is not None:
             return self.file
         path = picture.path
@@ -90,23 +94,28 @@ class Output(NamedTuple):
         }  # fmt: skip
         if self.pattern is not None:
             return Path(os.path.normpath(self.pattern.format(**values)))
-        return path.with_name(BESIDE.format(**values))
+        return path.with_name(DEFAULT_PATTERN.format(**values))
 
 
-def output(text: str | None, given: Sequence[Path]) -> Output:
-    """What --output means: a pattern if it has braces, a folder if it is one, ends in a slash, has
-    no suffix, or several pictures can come; else a file.
+def parse_output(text: str | None, given: Sequence[Path]) -> OutputPlace:
+    """Parse --output: a pattern if it has braces; a folder if it exists as one, ends in a slash or
+    has no suffix; else a file.
+
+    Args:
+        text: the option's value, if given.
+        given: the inputs as typed.
 
     Raises:
-        UserError: a pattern of other fields, several pictures for one file, a format not written.
+        UserError: a pattern has unknown fields, several inputs would be written to one file, or the
+            format cannot be written.
     """
     if text is None:
-        return Output()
+        return OutputPlace()
     if "{" in text or "}" in text:
-        return Output(pattern=_checked(text))
+        return OutputPlace(pattern=_check_pattern(text))
     path = Path(text)
     if path.is_dir() or text.endswith(("/", os.sep)) or not path.suffix:
-        return Output(folder=path)
+        return OutputPlace(folder=path)
     if path.suffix.lower() not in TARGETS:
         raise UserError(f"{path}: cannot write this format; use one of {' '.join(TARGETS)}")
     if (
@@ -115,10 +124,10 @@ def output(text: str | None, given: Sequence[Path]) -> Output:
         or (glob.has_magic(str(given[0])) and not given[0].exists())
     ):
         raise UserError(f"{path}: one file for several pictures; name a folder or a pattern")
-    return Output(file=path)
+    return OutputPlace(file=path)
 
 
-def _checked(pattern: str) -> str:
+def _check_pattern(pattern: str) -> str:
     known = "{" + "} {".join(FIELDS) + "}"
     try:
         parts = list(string.Formatter().parse(pattern))
@@ -126,70 +135,78 @@ def _checked(pattern: str) -> str:
         raise UserError(f"--output {pattern}: {error}; {{{{ and }}}} stand for braces") from None
     for _, field, form, conversion in parts:
         if field is not None and (field not in FIELDS or form or conversion):
-            raise UserError(f"--output {pattern}: {{{field}}} is unknown; there are {known}")
+            raise UserError(f"--output {pattern}: {{{field}}} is unknown; use {known}")
     if not any(field in ("stem", "name") for _, field, _, _ in parts):
-        raise UserError(f"--output {pattern}: all results would have one name; use {{stem}}")
+        raise UserError(f"--output {pattern}: all outputs would have the same name; use {{stem}}")
     suffix = Path(pattern).suffix.lower()
     if not pattern.endswith(("{suffix}", "{name}")) and suffix not in TARGETS:
         raise UserError(f"--output {pattern}: must end in {{suffix}} or one of {' '.join(TARGETS)}")
     return pattern
 
 
-class Job(NamedTuple):
-    """One picture to do."""
+class UpscaleJob(NamedTuple):
+    """One picture to enlarge."""
 
-    picture: Input
+    picture: InputPicture
     target: Path
     size: Size
-    """(H, W) of the result."""
+    """(H, W) of the output."""
 
 
-class Plan(NamedTuple):
-    """What is to do, what cannot be done and why, and how many pictures are done already."""
+class UpscalePlan(NamedTuple):
+    """The pictures to enlarge, a message for each that cannot be enlarged, and how many outputs
+    exist already."""
 
-    jobs: list[Job]
+    jobs: list[UpscaleJob]
     failures: list[str]
     done: int
 
 
-def plan(pictures: Sequence[Input], where: Output, asked: OutputSpec, *, overwrite: bool) -> Plan:
-    """From the headers of all pictures. Results never take the place of an input or of each other;
-    beside the pictures, earlier results are told by their names, and are no inputs."""
-    jobs: dict[str, Job] = {}
+def plan_jobs(
+    pictures: Sequence[InputPicture], place: OutputPlace, spec: OutputSpec, *, overwrite: bool
+) -> UpscalePlan:
+    """Plan the outputs from the headers of all pictures.
+
+    An output never replaces an input or another output. Beside the inputs, earlier outputs are
+    recognized by their names and not enlarged again.
+    """
+    jobs: dict[str, UpscaleJob] = {}
     failures: list[str] = []
     for picture in pictures:
         try:
-            job = _job(picture, where, asked)
-            place = os.path.join(os.path.realpath(job.target.parent), job.target.name)
-            if place in jobs:
-                raise UserError(f"{picture.path}: its result would be {job.target}, another's, too")
-            jobs[place] = job
+            job = _job(picture, place, spec)
+            real_target = os.path.join(os.path.realpath(job.target.parent), job.target.name)
+            if other := jobs.get(real_target):
+                inputs = f"{other.picture.path} and {picture.path}"
+                raise UserError(f"{inputs} would both be written to {job.target}")
+            jobs[real_target] = job
         except UserError as error:
             failures.append(str(error))
     sources = {os.path.realpath(picture.path): picture for picture in pictures}
-    due: list[Job] = []
+    is_beside = place == OutputPlace()
+    due: list[UpscaleJob] = []
     done = 0
     for job in jobs.values():
-        victim = sources.get(os.path.realpath(job.target))
-        if where == Output() and os.path.realpath(job.picture.path) in jobs:
+        replaced = sources.get(os.path.realpath(job.target))
+        if is_beside and os.path.realpath(job.picture.path) in jobs:
             continue
-        if victim is not None and (where != Output() or victim == job.picture):
-            failures.append(f"{job.target}: the result would take the place of an input")
+        if replaced is not None and (not is_beside or replaced == job.picture):
+            failures.append(f"{job.target}: the output would replace an input; choose another name")
         elif overwrite or not job.target.is_file():
             due.append(job)
-        elif where.file is not None:
-            failures.append(f"{job.target}: exists already; --overwrite takes its place")
+        elif place.file is not None:
+            failures.append(f"{job.target}: exists already; use --overwrite to replace it")
         else:
             done += 1
-    return Plan(due, failures, done)
+    return UpscalePlan(due, failures, done)
 
 
-def _job(picture: Input, where: Output, asked: OutputSpec) -> Job:
+def _job(picture: InputPicture, place: OutputPlace, spec: OutputSpec) -> UpscaleJob:
     h, w = photo_size(picture.path)
-    _, _, height, width = asked.window((h, w), str(picture.path))
-    size = asked.target((h, w))
-    # As it was typed; what rounded sides make of it is no name for a file.
-    scale = asked.scale or (size[0] / height, size[1] / width)
-    target = where.of(picture, scale, size)
+    _, _, height, width = spec.window((h, w), str(picture.path))
+    size = spec.target((h, w))
+    # Names have the scale as typed, not the one that results from rounded sides.
+    scale = spec.scale or (size[0] / height, size[1] / width)
+    target = place.path_for(picture, scale, size)
     check_format(target, size, TARGETS)
-    return Job(picture, target, size)
+    return UpscaleJob(picture, target, size)

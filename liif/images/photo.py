@@ -1,7 +1,7 @@
-"""Photographs as people have them: any depth, transparency, profile, EXIF, animations.
+"""Read photographs with their bit depth, alpha, colour profile, EXIF and animation frames.
 
-Unlike `images.read_image`, which makes 8-bit RGB of everything for training and tests, nothing that
-a file holds is lost here that another file could hold. H W is the size of the upright picture.
+`rgb8.read_image` converts everything to 8-bit RGB for training and tests; this module preserves
+what an output file can hold. H W is the size of the upright image.
 """
 
 import io
@@ -19,89 +19,93 @@ import tifffile
 from PIL import ExifTags, Image, ImageCms
 from PIL.ImageFile import ImageFile
 
-from liif.images import rgb8 as images
-from liif.images.png import Samples
-from liif.images.rgb8 import RefusedError, check_pixels, opened, orientation_of, readable
-from liif.images.tiff import deep, deep_samples, is_tiff
+from liif.images import rgb8
+from liif.images.png import ImageArray
+from liif.images.rgb8 import RefusedError, check_pixels, image_errors, open_image, orientation_of
+from liif.images.tiff import deep_page, is_tiff, read_deep_page
 
 Image.init()
-FORMATS = (*images.FORMATS, *(("AVIF",) if "AVIF" in Image.OPEN else ()))
-SUFFIXES = (*images.SUFFIXES, ".gif", ".apng", *((".avif",) if "AVIF" in FORMATS else ()))
+_HAS_AVIF = "AVIF" in Image.OPEN
+PHOTO_FORMATS = (*rgb8.FORMATS, *(("AVIF",) if _HAS_AVIF else ()))
+PHOTO_SUFFIXES = (*rgb8.SUFFIXES, ".gif", ".apng", *((".avif",) if _HAS_AVIF else ()))
 ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
-"""Formats of which all frames are read; of others, as TIFF and MPO, the first picture."""
+"""Formats of which all frames are read; of others, such as TIFF and MPO, only the first image."""
 
-LITTLE = sys.byteorder == "little"
+_IS_LITTLE = sys.byteorder == "little"
 
-# Tags about the picture, not about how it was stored: these are kept.
+# EXIF tags that are kept: those about the picture, not about its storage.
 _KEPT = {
     *(270, 271, 272, 282, 283, 296, 305, 306, 315, 18246, 18249, 33432),
     *range(40091, 40096), ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo,
 }  # fmt: skip
 
-# How an ImageDescription begins that is written by scientific software and tells sizes.
+# Beginnings of an ImageDescription in which scientific software stores the old size.
 _SIZES = ('{"shape"', "<?xml", "ImageJ=")
 
 log = logging.getLogger("liif")
 
 
 class Photo(NamedTuple):
-    """One picture, upright."""
+    """One image or frame, upright."""
 
-    colour: Samples
-    """(H, W, 1 or 3), gray or RGB, uint8 or uint16, not multiplied by alpha."""
-    alpha: Samples | None = None
-    """(H, W) of the same type; None if all is opaque."""
+    colour: ImageArray
+    """uint8 or uint16 (H, W, 1 or 3), gray or RGB, not multiplied by alpha."""
+    alpha: ImageArray | None = None
+    """(H, W) of the same dtype; None if all pixels are opaque."""
     icc: bytes | None = None
-    """Colour profile, of the same number of channels."""
+    """Colour profile for the same number of channels."""
     exif: Image.Exif | None = None
-    """Without what the picture's new size or position would make untrue."""
+    """Without tags about the stored size and orientation."""
     frames: int = 1
-    """How many there are in the file; 1 for still pictures."""
+    """Number of frames in the file; 1 for still images."""
     duration: float = 0
-    """For how long this one is shown, in milliseconds."""
+    """Time for which this frame is shown, in milliseconds."""
     loop: int | None = None
-    """How often all are shown, 0 for ever; None if nothing is said."""
+    """Number of repetitions, 0 for endless; None if not stated."""
 
     @property
     def size(self) -> tuple[int, int]:
+        """(H, W)."""
         return self.colour.shape[0], self.colour.shape[1]
 
     @property
     def bits(self) -> int:
+        """8 or 16 per channel."""
         return 8 * self.colour.itemsize
 
 
 def photo_size(path: Path) -> tuple[int, int]:
-    """(H, W) of the upright picture; UserError as `read_photo`, as far as the header tells."""
-    with readable(path):
+    """Return (H, W) of the upright image from its header; UserError as `read_photo`."""
+    with image_errors(path):
         if is_tiff(path):
             with tifffile.TiffFile(path) as file:
-                if (page := deep(file)) is not None:
+                if (page := deep_page(file)) is not None:
                     turned = _orientation(_exif_of(path)) in (5, 6, 7, 8)
                     return (page.size[1], page.size[0]) if turned else page.size
-    return images.image_size(path, FORMATS)
+    return rgb8.image_size(path, PHOTO_FORMATS)
 
 
 def read_photo(path: Path) -> Iterator[Photo]:
-    """The picture, or the frames of an animation one after the other.
+    """Yield the image, or the frames of an animation one by one.
 
     - EXIF orientation is applied.
-    - 16 bits stay 16 bits; 32-bit integers are taken for 16 bits if they all fit, else refused, as
-      floats are. TIFF of 16 bits that is stored in a rare way needs the package imagecodecs, or is
-      read as 8 bit, with a word in the log.
-    - Palettes, YCbCr and LAB become RGB; CMYK, too, by its own profile if there is one.
+    - 16 bits are preserved; 32-bit integers are treated as 16-bit integers if all fit, else
+      refused; floats are refused. 16-bit TIFF with a rare compression needs the package
+      imagecodecs, and is read as 8 bits with a warning without it.
+    - Palettes, YCbCr, LAB and CMYK become RGB; CMYK by its own profile if there is one.
     - Alpha, a transparent colour of the palette and a key colour become `alpha`.
-    - Of several pages the first is read, with a word in the log.
+    - Of several pages the first is read, with a warning.
 
-    Raises UserError, naming the file and the reason, if it is missing, closed to the reader, not an
-    image, damaged, truncated or of more than `max_pixels()`, all frames of an animation together.
+    Raises:
+        UserError: the file is missing, not readable, not an image, damaged, truncated or larger
+            than `max_pixels()`, all frames of an animation together.
     """
-    with readable(path):
+    with image_errors(path):
         page = _deep_tiff(path) if is_tiff(path) else None
     if page is not None:
         yield page
         return
-    with opened(path, FORMATS) as image:
+    with open_image(path, PHOTO_FORMATS) as image:
         count = int(getattr(image, "n_frames", 1))
         is_animated = image.format in ANIMATED and count > 1
         if is_animated:
@@ -125,14 +129,14 @@ def read_photo(path: Path) -> Iterator[Photo]:
 
 def _photo(image: ImageFile, path: Path, *, is_frame: bool) -> Photo:
     exif = Image.Exif()
-    with suppress(Exception):  # damaged EXIF says nothing against the pixels
+    with suppress(Exception):  # the pixels of a file with damaged EXIF are fine
         exif = image.getexif()
     samples = None if is_frame else _deep_samples(image, path)
     icc = image.info.get("icc_profile")
     if samples is None:
         if image.format == "TIFF" and max(_bits_of(image)) > 8 and image.mode[0] != "I":
-            log.warning("%s: of its 16 bits 8 are read; try pip install imagecodecs", path)
-        turn = images.UPRIGHT.get(orientation_of(image))
+            log.warning("%s: only 8 of its 16 bits are read; try pip install imagecodecs", path)
+        turn = rgb8.UPRIGHT.get(orientation_of(image))
         upright = image if turn is None else image.transpose(turn)
         samples = _samples(_plain(upright, icc, force_rgb=is_frame))
         if image.mode == "CMYK":
@@ -148,7 +152,9 @@ def _photo(image: ImageFile, path: Path, *, is_frame: bool) -> Photo:
     return _finished(colour, alpha, icc, exif)
 
 
-def _finished(colour: Samples, alpha: Samples | None, icc: bytes | None, exif: Image.Exif) -> Photo:
+def _finished(
+    colour: ImageArray, alpha: ImageArray | None, icc: bytes | None, exif: Image.Exif
+) -> Photo:
     if alpha is not None and (alpha == np.iinfo(alpha.dtype).max).all():
         alpha = None
     space = b"GRAY" if colour.shape[2] == 1 else b"RGB "
@@ -161,7 +167,7 @@ def _finished(colour: Samples, alpha: Samples | None, icc: bytes | None, exif: I
 
 
 def _plain(image: Image.Image, icc: bytes | None, *, force_rgb: bool) -> Image.Image:
-    """Any decoded image as one of mode L, LA, RGB, RGBA or of 16 or 32 bits."""
+    """Convert a decoded image to mode L, LA, RGB, RGBA or one of 16 or 32 bits."""
     if image.mode == "F":
         raise RefusedError("floating-point pixels have no known range; save it as 8 or 16 bit")
     if image.mode.startswith("I"):
@@ -179,8 +185,8 @@ def _plain(image: Image.Image, icc: bytes | None, *, force_rgb: bool) -> Image.I
     return image.convert(("L" if gray else "RGB") + alpha)
 
 
-def _samples(image: Image.Image) -> Samples:
-    """(H, W, channels) of a plain image."""
+def _samples(image: Image.Image) -> ImageArray:
+    """Return (H, W, channels) of an image that `_plain` returned."""
     array = np.asarray(image)
     if image.mode.startswith("I"):
         if array.min() < 0 or array.max() > 65535:
@@ -190,17 +196,18 @@ def _samples(image: Image.Image) -> Samples:
 
 
 def _deep_samples(image: ImageFile, path: Path) -> npt.NDArray[np.uint16] | None:
-    """uint16 (H, W, channels) of what has 16 bits per sample and is decoded to 8 by Pillow, which
-    takes the high byte of each; None for all others.
+    """Return uint16 (H, W, channels) of files that have 16 bits per channel but of which Pillow
+    decodes only the high bytes; None for all others.
 
-    Decoded again with the order of bytes reversed, the low bytes come out. (torchvision's decoder
-    reads 16 bits, but is to be removed from it.)
+    `image` has the high bytes; decoding again with the reversed byte order gives the low bytes.
+    (torchvision's decoder reads 16 bits, but is deprecated.)
     """
-    with opened(path, FORMATS) as again:
-        raw, swapped = _raw_mode(again), {"B": "L", "L": "B", "N": "B" if LITTLE else "L"}
+    with open_image(path, PHOTO_FORMATS) as again:
+        raw, swapped = _raw_mode(again), {"B": "L", "L": "B", "N": "B" if _IS_LITTLE else "L"}
         if not raw:
             return None
-        is_gray = raw == "LA;16B" and again.mode == "RGBA"  # two bytes each, as if it were RGBA
+        # Pillow decodes gray and alpha of two bytes each as RGBA.
+        is_gray = raw == "LA;16B" and again.mode == "RGBA"
         if not is_gray and not re.fullmatch("RGBA?;16[BLN]", raw):
             return None
         new = "RGBA" if is_gray else raw[:-1] + swapped[raw[-1]]
@@ -213,25 +220,25 @@ def _deep_samples(image: ImageFile, path: Path) -> npt.NDArray[np.uint16] | None
 
 
 def _raw_mode(image: ImageFile) -> str:
-    """How the pixels lie in the file, in Pillow's words; "" for what has none."""
+    """Return Pillow's name of the pixel layout in the file; "" if there is none."""
     arguments: Any = image.tile[0].args if image.tile else ""
     return str(arguments[0] if isinstance(arguments, tuple) else arguments)
 
 
 def _with_mode(arguments: Any, mode: str) -> Any:  # noqa: ANN401
-    """Pillow's arguments of a decoder, for another order of bytes."""
+    """Return the arguments of one of Pillow's decoders with another pixel layout."""
     return (mode, *arguments[1:]) if isinstance(arguments, tuple) else mode
 
 
 def _deep_tiff(path: Path) -> Photo | None:
     with tifffile.TiffFile(path) as file:
-        if (page := deep(file)) is None:
+        if (page := deep_page(file)) is None:
             return None
         check_pixels(*page.size)
         if page.pages > 1:
             log.warning("%s: %d pages; only the first is read", path, page.pages)
         exif = _exif_of(path)
-        samples = _turned(deep_samples(page.page), _orientation(exif))
+        samples = _turned(read_deep_page(page.page), _orientation(exif))
     if page.colours == 4:
         ink = Image.fromarray((samples[..., :4] >> 8).astype(np.uint8), "CMYK")
         return _finished(_samples(_plain(ink, page.icc, force_rgb=True)), None, None, exif)
@@ -245,12 +252,12 @@ def _deep_tiff(path: Path) -> Photo | None:
 
 
 def _bits_of(image: ImageFile) -> tuple[int, ...]:
-    """BitsPerSample of a TIFF file."""
+    """Return BitsPerSample of a TIFF file."""
     return tuple(getattr(image, "tag_v2", {}).get(258, (1,)))
 
 
 def _turned(samples: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
-    """As the orientation says: mirrored or transposed (5 to 8), then flipped."""
+    """Apply an EXIF orientation: transpose (5 to 8), then flip."""
     if orientation in (5, 6, 7, 8):
         samples = samples.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
@@ -259,7 +266,7 @@ def _turned(samples: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
 
 
 def _exif_of(path: Path) -> Image.Exif:
-    """Of a TIFF file that Pillow need not be able to decode; empty if it is damaged."""
+    """Return the EXIF data of a TIFF file that Pillow may be unable to decode; empty if damaged."""
     exif = Image.Exif()
     with suppress(Exception), path.open("rb") as file:
         exif.load_from_fp(file)
@@ -269,11 +276,11 @@ def _exif_of(path: Path) -> Image.Exif:
 
 def _orientation(exif: Image.Exif) -> int:
     value = exif.get(ExifTags.Base.Orientation, 1)
-    return value if value in images.UPRIGHT else 1
+    return value if value in rgb8.UPRIGHT else 1
 
 
 def _kept(exif: Image.Exif) -> Image.Exif | None:
-    """Tags about the picture; None if there are none or they are damaged."""
+    """Return the tags about the picture; None if there are none or they are damaged."""
     kept = Image.Exif()
     with suppress(Exception):
         for tag in exif:

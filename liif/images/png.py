@@ -1,4 +1,4 @@
-"""PNG files written strip by strip, for pictures larger than memory (PNG, third edition, W3C)."""
+"""Write PNG files strip by strip, also larger than memory (PNG, third edition, W3C)."""
 
 import struct
 import zlib
@@ -8,13 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 Bytes = npt.NDArray[np.uint8]
-Samples = npt.NDArray[np.uint8 | np.uint16]
+ImageArray = npt.NDArray[np.uint8 | np.uint16]
+"""Pixels of 8 or 16 bits per channel, (rows, columns, channels) unless stated otherwise."""
 
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by number of channels
 
 
 class PngWriter:
-    """An image of 8 or 16 bits, from top to bottom, into an open binary file."""
+    """Writes an image of 8 or 16 bits from top to bottom to an open binary file."""
 
     def __init__(
         self,
@@ -26,8 +27,16 @@ class PngWriter:
         icc: bytes | None = None,
         exif: bytes | None = None,
     ) -> None:
-        """`size` is (H, W), each below 2³¹; channels: 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA;
-        `exif` begins with the byte order of its TIFF structure."""
+        """Write the header.
+
+        Args:
+            file: the file to write to.
+            size: (H, W), each below 2³¹.
+            channels: 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA.
+            bits: 8 or 16 per channel.
+            icc: colour profile.
+            exif: EXIF data, from the byte order of its TIFF structure on.
+        """
         H, W = size
         self.file = file
         self.deflate = zlib.compressobj()
@@ -40,17 +49,17 @@ class PngWriter:
         if exif:
             self._chunk(b"eXIf", exif)
 
-    def write(self, strip: Samples) -> None:
-        """The next rows, uint8 or uint16 (rows, W, channels) as announced."""
+    def write(self, strip: ImageArray) -> None:
+        """Write the next rows, uint8 or uint16 (rows, W, channels)."""
         big_endian = strip.astype(strip.dtype.newbyteorder(">"), copy=False)
         in_bytes = np.ascontiguousarray(big_endian).view(np.uint8)
-        for start in range(0, len(in_bytes), 64):  # what is in work stays in the caches
+        for start in range(0, len(in_bytes), 64):  # blocks that fit the processor's cache
             rows = in_bytes[start : start + 64]
             self._chunk(b"IDAT", self.deflate.compress(_filtered(rows, self.above)))
             self.above = rows[-1:]
 
     def finish(self) -> None:
-        """Must follow the last row."""
+        """Complete the file after its last row."""
         self._chunk(b"IDAT", self.deflate.flush())
         self._chunk(b"IEND", b"")
 
@@ -61,9 +70,9 @@ class PngWriter:
 
 
 def _filtered(rows: Bytes, above: Bytes) -> bytes:
-    """Each row as its difference from its left, upper or Paeth neighbours, whichever is least in
-    sum of absolutes, the number of the filter in front (PNG, sec. 9.2 and 12.7); (rows, W, bytes of
-    a pixel)."""
+    """Filter rows, uint8 (rows, W, bytes of a pixel): each row is replaced by its difference from
+    its left, upper or Paeth neighbours, whichever has the least sum of absolute values, with the
+    number of that filter in front (PNG, sec. 9.2 and 12.7)."""
     up = np.concatenate([above, rows[:-1]])
     left, corner = np.zeros_like(rows), np.zeros_like(rows)
     left[:, 1:], corner[:, 1:] = rows[:, :-1], up[:, :-1]
@@ -76,7 +85,7 @@ def _filtered(rows: Bytes, above: Bytes) -> bytes:
 
 
 def _paeth(left: Bytes, up: Bytes, corner: Bytes) -> Bytes:
-    """Of three neighbours, the one nearest to left + up - corner; ties in that order."""
+    """Return the neighbour nearest to left + up - corner; ties are resolved in that order."""
     a, b, c = (part.astype(np.int16) for part in (left, up, corner))
     to_a, to_b, to_c = np.abs(b - c), np.abs(a - c), np.abs(a + b - 2 * c)
     nearest = np.where((to_a <= to_b) & (to_a <= to_c), a, np.where(to_b <= to_c, b, c))

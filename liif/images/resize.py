@@ -1,10 +1,10 @@
-"""Antialiased bicubic as the two programs of the field do it, on 8-bit colour images; and Lanczos.
+"""Antialiased bicubic resizing of 8-bit colour images as in Pillow and in MATLAB; and Lanczos.
 
-Published low-resolution images come from MATLAB's `imresize`; code that makes its own on the fly
-uses Pillow. The two differ in kernel (a = -0.5 in both, but fixed point in Pillow), in the rounding
-between the passes and at the borders, by up to some tenths of a decibel in a score.
+Published low-resolution images were made with MATLAB's `imresize`; training code uses Pillow. Both
+have a = -0.5, but Pillow's coefficients are fixed-point numbers, and they differ in the rounding
+between the passes and at the borders: some tenths of a decibel in PSNR.
 
-Letters: (H, W) input rows and columns, (h, w) output rows and columns, P taps of one output pixel.
+Letters: H W input size, h w output size, P taps of one output pixel.
 """
 
 from typing import Literal, TypeVar
@@ -13,19 +13,21 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from liif.images.rgb8 import Pixels
+
 Border = Literal["replicate", "mirror"]
-Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 Floats32 = npt.NDArray[np.float32]
 Number = TypeVar("Number", np.uint8, np.float64)
 
-_BLOCK = 1 << 19  # floats in work at once: two blocks of them (8 MB) stay in the processor's cache
+_BLOCK = 1 << 19  # floats per block: two blocks (8 MB) fit the processor's cache
 
 
 def pillow_bicubic(image: Pixels, size: tuple[int, int]) -> Pixels:
     """Resize uint8 (H, W, 3) to uint8 (h, w, 3) with Pillow's bicubic; `size` is (h, w).
 
-    Raises ValueError for another shape or dtype and for a size below 1.
+    Raises:
+        ValueError: another shape or dtype, or a size below 1.
     """
     _check(image, size)
     height, width = size
@@ -34,7 +36,7 @@ def pillow_bicubic(image: Pixels, size: tuple[int, int]) -> Pixels:
 
 def pillow_lanczos(image: Floats32, size: tuple[int, int]) -> Floats32:
     """Resize float32 (H, W, C) to (h, w, C) with Pillow's Lanczos of three lobes, antialiased where
-    it reduces, without any rounding to 8 bit."""
+    it downsamples; nothing is rounded to 8 bit."""
     height, width = size
     channels = [
         Image.fromarray(np.ascontiguousarray(image[..., c])).resize(
@@ -55,15 +57,19 @@ def matlab_bicubic(
     """Resize uint8 (H, W, 3) to uint8 (h, w, 3) bit for bit as MATLAB's `imresize(…, 'bicubic')`,
     or float64 (H, W, C) to float64 (h, w, C).
 
-    `size` is (h, w). `scale` (y, x), output over input, is `size` over the input's size unless
-    given: MATLAB's `imresize(A, 0.3)` samples at 0.3 exactly, whatever size that rounds up to.
-    `border` "replicate" repeats the outermost pixel, as the published low-resolution images do;
-    "mirror" reflects the image about its edge, as newer versions of MATLAB do.
-
     MATLAB resizes one axis after the other, the one with the smaller scale first and rows before
     columns where they are equal, and rounds 8-bit images (half up) after each.
 
-    Raises ValueError for another shape or dtype, a size below 1 or a scale that is not positive.
+    Args:
+        image: uint8 (H, W, 3) or float64 (H, W, C).
+        size: (h, w).
+        scale: (y, x), output over input; by default `size` over the input's size. MATLAB's
+            `imresize(A, 0.3)` samples at exactly 0.3, whatever size that rounds up to.
+        border: "replicate" repeats the outermost pixel, as in the published low-resolution images;
+            "mirror" reflects the image about its edge, as in newer versions of MATLAB.
+
+    Raises:
+        ValueError: another shape or dtype, a size below 1, or a scale that is not positive.
     """
     if image.dtype != np.float64:
         _check(image, size)
@@ -85,7 +91,7 @@ def _check(image: npt.NDArray[Number], size: tuple[int, int]) -> None:
 
 
 def _cubic(x: Floats) -> Floats:
-    """Keys 1981, eq. 15 (a = -1/2): the cubic convolution kernel, zero beyond |x| = 2."""
+    """Return the cubic convolution kernel (Keys 1981, eq. 15, a = -1/2), zero beyond |x| = 2."""
     x = np.abs(x)
     near = 1.5 * x**3 - 2.5 * x**2 + 1
     far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
@@ -95,10 +101,10 @@ def _cubic(x: Floats) -> Floats:
 def _taps(
     length: int, out_length: int, scale: float, border: Border
 ) -> tuple[npt.NDArray[np.intp], Floats]:
-    """Which input pixels make each output pixel, and with what weights: two (out_length, P)."""
-    stretch = min(scale, 1.0)  # reducing widens the kernel: this is the antialiasing
+    """Return the input pixels of each output pixel and their weights, both (out_length, P)."""
+    stretch = min(scale, 1.0)  # downsampling widens the kernel, for antialiasing
     width = 4 / stretch
-    # MATLAB counts pixels from 1; kept, because another origin rounds differently.
+    # MATLAB counts pixels from 1; another origin would round differently.
     centre = np.arange(1, out_length + 1) / scale + 0.5 * (1 - 1 / scale)
     first = np.floor(centre - width / 2)
     index = first[:, None] + np.arange(int(np.ceil(width)) + 2)

@@ -1,7 +1,7 @@
-"""Image files to uint8 pixels and back: list, read, measure, write.
+"""List, read, measure and write image files as 8-bit RGB, for training and tests.
 
-Everything inside the project is uint8 (H, W, 3), RGB. What becomes of every other kind of file is
-decided here, once (`read_image`), and every file that cannot be used ends in a `UserError`.
+Images are uint8 (H, W, 3). `read_image` defines how files of other kinds are converted. A file that
+cannot be used leads to a `UserError`.
 """
 
 import os
@@ -23,18 +23,20 @@ from liif.core.errors import UserError
 
 Pixels = npt.NDArray[np.uint8]
 Writer = tuple[str, Mapping[str, Any]]
+"""Pillow's name of a format, and its options."""
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
 
-# By content, whatever the suffix. Named, so that no file can start a decoder that runs programs
-# (EPS starts Ghostscript). GIF is here because GIF files are found under names ending in .png.
+# The format is found by content, not by suffix. The list keeps files from starting a decoder that
+# runs programs (EPS starts Ghostscript). GIF is in it because some GIF files are named .png.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
 
 MAX_PIXELS = 89_478_485
-"""Most pixels of an image that is read, unless LIIF_MAX_PIXELS in the environment says otherwise: a
-file of some kilobytes can announce any number of them. The value is Pillow's (256 MB of RGB)."""
+"""Largest number of pixels of an image that is read, unless the environment variable
+LIIF_MAX_PIXELS is set: a file of some kilobytes can claim any number. The value is Pillow's (256 MB
+of RGB)."""
 
-# How to turn an image upright, by the value of its EXIF orientation (1: is upright).
+# The operation that makes an image upright, by its EXIF orientation (1: is upright).
 UPRIGHT: Mapping[int, Transpose] = {
     2: Transpose.FLIP_LEFT_RIGHT,
     3: Transpose.ROTATE_180,
@@ -45,7 +47,7 @@ UPRIGHT: Mapping[int, Transpose] = {
     8: Transpose.ROTATE_90,
 }
 
-# Lossless but for JPEG, which has no such mode: there the quality at which loss is hard to see.
+# All are lossless except JPEG, whose quality makes losses hard to see.
 WRITERS: Mapping[str, Writer] = {
     ".png": ("PNG", {}),
     ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
@@ -57,14 +59,18 @@ WRITERS: Mapping[str, Writer] = {
     ".ppm": ("PPM", {}),
 }
 
-LARGEST = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535, "AVIF": 16384}  # pixels along a side
+MAX_SIDES = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535, "AVIF": 16384}
+"""Largest side in pixels that a format can hold."""
 
 
 def list_images(path: Path) -> list[Path]:
-    """Image files under a folder, links and sub-folders included, sorted by relative POSIX path.
+    """Return the image files under a folder, including links and sub-folders, sorted by relative
+    POSIX path; or a single image file.
 
     A file is an image by its suffix (`SUFFIXES`, any case); names starting with a dot are skipped.
-    A single image file lists as itself. Raises UserError if there is none or a folder is closed.
+
+    Raises:
+        UserError: there are no images, or a folder cannot be read.
     """
     help_text = (
         f"looked for {' '.join(SUFFIXES)}. Point the data root at your data with "
@@ -89,7 +95,8 @@ def list_images(path: Path) -> list[Path]:
 
 
 def walk(root: Path) -> Iterator[tuple[str, list[str]]]:
-    """Each folder under `root` with its visible files; a folder reached twice by links, once."""
+    """Yield each folder under `root` and the names of its visible files; a folder that is reached
+    twice through links is visited once."""
 
     def fail(error: OSError) -> None:
         raise error
@@ -110,28 +117,32 @@ def read_image(path: Path) -> Pixels:
 
     - EXIF orientation is applied. Colour profiles are not.
     - Gray is replicated to three channels; palette, 1-bit, CMYK, YCbCr and LAB become RGB.
-    - Transparency (alpha, also premultiplied; palette; key colour but of 16-bit gray) is composited
-      over white.
-    - 16 bit per channel is reduced to its high byte (value >> 8), in gray and in colour.
-      32-bit integers are taken for 16-bit ones if they all fit, else refused; floats are refused.
+    - Transparency (alpha, also premultiplied; palette; key colour except of 16-bit gray) is
+      composited over white.
+    - 16 bits per channel are reduced to the high byte (value >> 8), in gray and in colour.
+      32-bit integers are treated as 16-bit integers if all fit, else refused; floats are refused.
     - Of several frames or pages the first is read.
 
-    Raises UserError, naming the file and the reason, if it is missing, closed to the reader, not an
-    image, damaged, truncated or of more than `max_pixels()`.
+    Raises:
+        UserError: the file is missing, not readable, not an image, damaged, truncated or larger
+            than `max_pixels()`; the message names the file and the reason.
     """
-    with opened(path) as image:
+    with open_image(path) as image:
         image.load()
         turn = UPRIGHT.get(orientation_of(image))
         return _to_rgb(image if turn is None else image.transpose(turn))
 
 
 def image_size(path: Path, formats: Sequence[str] = FORMATS) -> tuple[int, int]:
-    """(H, W) that `read_image` would return, from the file's header; raises UserError as it does.
+    """Return (H, W) of the image that `read_image` returns, from the file's header.
 
-    Two rare kinds must be decoded to know: turned TIFF files (some versions of Pillow turn the size
+    Two rare kinds have to be decoded: rotated TIFF files (some versions of Pillow swap the sides
     only then) and PNG files whose metadata follow their pixels.
+
+    Raises:
+        UserError: as `read_image`.
     """
-    with opened(path, formats) as image:
+    with open_image(path, formats) as image:
         if (image.format == "TIFF" and orientation_of(image) != 1) or (
             image.format == "PNG" and _has_late_metadata(path)
         ):
@@ -141,27 +152,33 @@ def image_size(path: Path, formats: Sequence[str] = FORMATS) -> tuple[int, int]:
 
 
 def write_image(path: Path, image: Pixels) -> None:
-    """Write uint8 (H, W, 3) to `path`, whole or not at all; the suffix chooses the format.
+    """Write uint8 (H, W, 3) to `path` atomically; the suffix selects the format.
 
-    Missing parent folders are made. All formats are lossless but JPEG (quality 95, 4:4:4).
-    Raises ValueError for another shape or dtype, UserError if the file cannot be written.
+    Missing parent folders are created. All formats are lossless except JPEG (quality 95, 4:4:4).
+
+    Raises:
+        ValueError: another shape or dtype.
+        UserError: the file cannot be written.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"expected uint8 (H, W, 3), not {image.dtype} {image.shape}")
     form, options = check_format(path, (image.shape[0], image.shape[1]))
-    with whole_or_not_at_all(path) as temporary:
+    with replaced_atomically(path) as temporary:
         Image.fromarray(image).save(temporary, form, **options)
 
 
 def check_format(
     path: Path, size: tuple[int, int], writers: Mapping[str, Writer] = WRITERS
 ) -> Writer:
-    """Pillow's name of the format that the suffix chooses, and its options; UserError if there is
-    none or it cannot hold so many pixels along a side, (H, W)."""
+    """Return Pillow's name of the format that the suffix selects, and its options.
+
+    Raises:
+        UserError: the suffix is unknown, or the format cannot hold an image of `size` (H, W).
+    """
     if path.suffix.lower() not in writers:
         raise UserError(f"{path}: cannot write this format; use one of {' '.join(writers)}")
     form, options = writers[path.suffix.lower()]
-    if max(size) > (largest := LARGEST.get(form, 2**31 - 1)):
+    if max(size) > (largest := MAX_SIDES.get(form, 2**31 - 1)):
         raise UserError(
             f"{path}: {size[1]}×{size[0]} px is more than {form} can hold ({largest} px); use .png"
         )
@@ -169,8 +186,8 @@ def check_format(
 
 
 @contextmanager
-def whole_or_not_at_all(path: Path) -> Generator[Path, None, None]:
-    """A temporary file beside `path` that takes its place if all goes well."""
+def replaced_atomically(path: Path) -> Generator[Path, None, None]:
+    """Yield a temporary file beside `path`, which replaces `path` unless an error is raised."""
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -179,23 +196,24 @@ def whole_or_not_at_all(path: Path) -> Generator[Path, None, None]:
     except (OSError, ValueError) as error:  # ValueError: too large for the format
         raise UserError(f"{os.path.abspath(path)}: cannot write the image: {error}") from error
     finally:
-        with suppress(OSError):  # gone already if all went well
+        with suppress(OSError):  # it was renamed unless there was an error
             temporary.unlink()
 
 
 @contextmanager
-def opened(path: Path, formats: Sequence[str] = FORMATS) -> Generator[ImageFile, None, None]:
-    """The file opened by Pillow, its header read; every failure inside becomes a UserError."""
-    with readable(path), path.open("rb") as file, _identified(file, path, formats) as image:
+def open_image(path: Path, formats: Sequence[str] = FORMATS) -> Generator[ImageFile, None, None]:
+    """Open a file with Pillow and read its header; errors inside become UserErrors."""
+    with image_errors(path), path.open("rb") as file, _identified(file, path, formats) as image:
         check_pixels(image.size[1], image.size[0])
         yield image
 
 
 @contextmanager
-def readable(path: Path) -> Generator[None, None, None]:
-    """Every failure to read this image becomes a UserError; so does a pipe."""
+def image_errors(path: Path) -> Generator[None, None, None]:
+    """Turn every error of reading this image into a UserError; refuse pipes and devices."""
     try:
-        if path.exists() and not (path.is_file() or path.is_dir()):  # waiting at a pipe has no end
+        # Reading a pipe may block for ever.
+        if path.exists() and not (path.is_file() or path.is_dir()):
             raise RefusedError("a pipe or a device, not a file")
         yield
     except RefusedError as error:
@@ -211,16 +229,16 @@ def readable(path: Path) -> Generator[None, None, None]:
         raise UserError(_unreadable(path, reason)) from error
     except OSError as error:
         raise UserError(_unreadable(path, error.strerror or str(error))) from error
-    except Exception as error:  # on damaged data decoders fail in every way there is
+    except Exception as error:  # decoders raise many types on damaged data
         raise UserError(_unreadable(path, f"damaged: {error}")) from error
 
 
 class RefusedError(Exception):
-    """Why an image is not read, inside `readable`."""
+    """The reason why an image is not read; `image_errors` turns it into a UserError."""
 
 
 def check_pixels(height: int, width: int, frames: int = 1) -> None:
-    """Raises RefusedError for more than `max_pixels()`."""
+    """Raise RefusedError for more than `max_pixels()` pixels in all frames."""
     if height * width * frames > (limit := max_pixels()):
         number = f"{width}×{height}" + (f"×{frames}" if frames > 1 else "")
         raise RefusedError(
@@ -230,8 +248,12 @@ def check_pixels(height: int, width: int, frames: int = 1) -> None:
 
 
 def max_pixels() -> int:
-    """The limit in force: LIIF_MAX_PIXELS, such as 200M; else `MAX_PIXELS`, or less where Pillow's
-    own limit was lowered."""
+    """Return the limit of pixels: LIIF_MAX_PIXELS, such as 200M; else `MAX_PIXELS`, or Pillow's own
+    limit if that was lowered.
+
+    Raises:
+        UserError: LIIF_MAX_PIXELS is not a number.
+    """
     text = os.environ.get("LIIF_MAX_PIXELS", "")
     if not text:
         return min(MAX_PIXELS, Image.MAX_IMAGE_PIXELS or MAX_PIXELS)
@@ -243,7 +265,7 @@ def max_pixels() -> int:
 
 
 def _identified(file: IO[bytes], path: Path, formats: Sequence[str]) -> ImageFile:
-    """As `PIL.Image.open`, but without its limit, which is one for the whole process."""
+    """Open as `PIL.Image.open` does, but without its limit, which is global to the process."""
     Image.init()
     start = file.read(16)
     for form in formats:
@@ -260,17 +282,17 @@ def _unreadable(path: Path, reason: str) -> str:
 
 
 def orientation_of(image: ImageFile) -> int:
-    """EXIF orientation, 1 to 8; 1 (upright) if there is none or it cannot be understood."""
+    """Return the EXIF orientation, 1 to 8; 1 (upright) if it is missing or invalid."""
     try:
-        # The plain method: PNG's own one decodes the whole image to look for late metadata.
+        # The base class's method: that of PNG decodes the image to find metadata after the pixels.
         value = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
     except (SyntaxError, ValueError, TypeError, KeyError, EOFError, OSError, struct.error):
-        return 1  # damaged EXIF says nothing against the pixels
+        return 1  # the pixels of a file with damaged EXIF are fine
     return value if value in UPRIGHT else 1
 
 
 def _has_late_metadata(path: Path) -> bool:
-    """Whether a PNG holds, after its first pixels, a chunk that may carry an orientation."""
+    """Return whether a PNG has, after its first pixels, a chunk that may hold an orientation."""
     with path.open("rb") as file:
         file.seek(8)
         pixels_seen = False
@@ -284,7 +306,7 @@ def _has_late_metadata(path: Path) -> bool:
 
 
 def _to_rgb(image: Image.Image) -> Pixels:
-    """A decoded image of any mode to uint8 (H, W, 3); see `read_image`."""
+    """Convert a decoded image of any mode to uint8 (H, W, 3); see `read_image`."""
     if image.mode == "F":
         raise ValueError("floating-point pixels have no known range; save it as 8 or 16 bit")
     if image.mode.startswith("I"):
@@ -292,7 +314,7 @@ def _to_rgb(image: Image.Image) -> Pixels:
         if gray.min() < 0 or gray.max() > 65535:
             raise ValueError("32-bit pixels beyond the 16-bit range; save it as 8 or 16 bit")
         return np.repeat((gray >> 8).astype(np.uint8)[..., None], 3, axis=2)
-    if image.mode == "La":  # premultiplied gray, which Pillow cannot take to RGBA in one go
+    if image.mode == "La":  # premultiplied gray, which Pillow cannot convert to RGBA directly
         image = image.convert("LA")
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")

@@ -1,4 +1,4 @@
-"""TIFF by tifffile: files of 16 bits per sample read, files of any size written tile by tile."""
+"""Read TIFF files of 16 bits per channel, and write TIFF files of any size tile by tile."""
 
 import os
 import struct
@@ -12,36 +12,39 @@ import tifffile
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from liif.images.png import Samples
+from liif.images.png import ImageArray
 
-BIG = 2**32 - 2**25
-"""Bytes of pixels from which BigTIFF is written; the rest is for what deflate makes larger."""
+BIGTIFF_BYTES = 2**32 - 2**25
+"""Bytes of pixels above which BigTIFF is written; the margin to 4 GB is for data that deflate
+enlarges."""
 TILE = 256
-IN_WORK = 2**25
-"""Bytes of tiles that are compressed at a time, each on a core."""
+"""Side of a tile in pixels."""
+BUFFER_BYTES = 2**25
+"""Bytes of tiles that are compressed at a time, one tile per core."""
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF
 _COLOURS = {0: 1, 1: 1, 2: 3, 5: 4}  # channels by PhotometricInterpretation
 _UNASSOCIATED = 2
 
 
-class Deep(NamedTuple):
-    """What is to know of the first page of a TIFF file of 16 bits per sample."""
+class DeepPage(NamedTuple):
+    """The first page of a TIFF file of 16 bits per channel."""
 
     page: tifffile.TiffPage
     size: tuple[int, int]
-    """(H, W), as stored."""
+    """(H, W) as stored, before the orientation is applied."""
     colours: int
-    """1 gray, 3 RGB or 4 CMYK; further channels are alpha or unknown."""
+    """Colour channels: 1 gray, 3 RGB or 4 CMYK; further channels are alpha or unknown."""
     has_alpha: bool
     is_premultiplied: bool
     icc: bytes | None
     pages: int
+    """Number of pages in the file."""
 
 
-def deep(file: tifffile.TiffFile) -> Deep | None:
-    """None if the first page is not gray, RGB or CMYK of unsigned 16 bits, or compressed in a way
-    that only the package imagecodecs undoes, as LZW."""
+def deep_page(file: tifffile.TiffFile) -> DeepPage | None:
+    """Return the first page; None if it is not gray, RGB or CMYK of unsigned 16 bits, or has a
+    compression, such as LZW, that needs the package imagecodecs."""
     page = file.pages.first
     known = page.dtype == np.uint16 and int(page.photometric) in _COLOURS
     try:
@@ -54,7 +57,7 @@ def deep(file: tifffile.TiffFile) -> Deep | None:
     if not known or page.imagedepth != 1:
         return None
     colours, extra = _COLOURS[int(page.photometric)], [int(kind) for kind in page.extrasamples]
-    return Deep(
+    return DeepPage(
         page,
         size=(page.imagelength, page.imagewidth),
         colours=colours,
@@ -65,15 +68,15 @@ def deep(file: tifffile.TiffFile) -> Deep | None:
     )
 
 
-def deep_samples(page: tifffile.TiffPage) -> npt.NDArray[np.uint16]:
-    """uint16 (H, W, channels), straight from the file but that 0 is black."""
+def read_deep_page(page: tifffile.TiffPage) -> npt.NDArray[np.uint16]:
+    """Return uint16 (H, W, channels) as stored, inverted if the file stores white as 0."""
     array = page.asarray().reshape(page.shaped)[:, 0]  # (planes, H, W, channels of a plane)
     array = np.moveaxis(array, 0, -2).reshape(page.imagelength, page.imagewidth, -1)
     return 65535 - array if int(page.photometric) == 0 else array
 
 
 def is_tiff(path: Path) -> bool:
-    """By its first bytes."""
+    """Return whether a file starts as TIFF or BigTIFF."""
     with path.open("rb") as file:
         return file.read(4) in _MAGIC
 
@@ -81,19 +84,27 @@ def is_tiff(path: Path) -> bool:
 def write_tiff(
     path: Path,
     size: tuple[int, int],
-    strips: Iterable[Samples],
+    strips: Iterable[ImageArray],
     channels: int = 3,
     bits: int = 8,
     *,
     icc: bytes | None = None,
     exif: bytes | None = None,
 ) -> None:
-    """Strips (rows, W, channels), uint8 or uint16, from top to bottom, to a tiled TIFF of `size`
-    (H, W), deflated; BigTIFF from 4 GB on. Channels: 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA.
-    Of EXIF, BigTIFF is given its texts only."""
+    """Write strips to a tiled, deflated TIFF file; to BigTIFF from 4 GB on.
+
+    Args:
+        path: the file.
+        size: (H, W).
+        strips: uint8 or uint16 (rows, W, channels), from top to bottom.
+        channels: 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA.
+        bits: 8 or 16 per channel.
+        icc: colour profile.
+        exif: EXIF data; in BigTIFF only its texts are written.
+    """
     H, W = size
     side = [min(TILE, -(-n // 16) * 16) for n in size]
-    is_big = H * W * channels * bits // 8 > BIG
+    is_big = H * W * channels * bits // 8 > BIGTIFF_BYTES
     tags = Image.Exif()
     tags.load(exif or b"")
     further = dict(tags.get_ifd(ExifTags.IFD.Exif))
@@ -113,7 +124,7 @@ def write_tiff(
             tile=side,
             compression="zlib",
             predictor=True,
-            buffersize=IN_WORK,
+            buffersize=BUFFER_BYTES,
             iccprofile=icc,
             software=False,
             metadata=None,
@@ -123,16 +134,16 @@ def write_tiff(
         _append_exif(path, further)
 
 
-def _tiles(strips: Iterable[Samples], rows: int, columns: int) -> Iterator[Samples]:
-    """Strips cut into tiles, row by row; those at the right and at the bottom may be smaller."""
-    for band in in_bands(strips, rows):
+def _tiles(strips: Iterable[ImageArray], rows: int, columns: int) -> Iterator[ImageArray]:
+    """Cut strips into tiles, row by row; tiles at the right and at the bottom may be smaller."""
+    for band in _in_bands(strips, rows):
         for left in range(0, band.shape[1], columns):
             yield band[:, left : left + columns]
 
 
-def in_bands(strips: Iterable[Samples], rows: int) -> Iterator[Samples]:
-    """The same image in strips of so many rows; the last may have fewer."""
-    held: list[Samples] = []
+def _in_bands(strips: Iterable[ImageArray], rows: int) -> Iterator[ImageArray]:
+    """Cut the image into strips of `rows` rows; the last may have fewer."""
+    held: list[ImageArray] = []
     for strip in strips:
         while len(strip):
             missing = rows - sum(map(len, held))
@@ -146,14 +157,14 @@ def in_bands(strips: Iterable[Samples], rows: int) -> Iterator[Samples]:
 
 
 def _append_exif(path: Path, tags: dict[int, Any]) -> None:
-    """EXIF's own directory to the end of a TIFF file, and its place into the tag that waits."""
+    """Append the EXIF directory to a TIFF file and write its offset to the reserved tag."""
     directory = ImageFileDirectory_v2(group=ExifTags.IFD.Exif)
     for code, value in tags.items():
         directory[code] = value
     with path.open("rb+") as file:
-        waiting = struct.pack("<HHII", ExifTags.IFD.Exif, 4, 1, 0)
-        entry = file.read(2**16).index(waiting)  # the first directory is where the file begins
-        place = file.seek(0, os.SEEK_END)
-        file.write(directory.tobytes(place))
+        reserved = struct.pack("<HHII", ExifTags.IFD.Exif, 4, 1, 0)
+        entry = file.read(2**16).index(reserved)  # the first directory is at the start
+        offset = file.seek(0, os.SEEK_END)
+        file.write(directory.tobytes(offset))
         file.seek(entry + 8)
-        file.write(struct.pack("<I", place))
+        file.write(struct.pack("<I", offset))

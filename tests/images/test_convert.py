@@ -154,15 +154,19 @@ def test_overshoot_is_cut_for_whole_numbers_and_alpha_only():
 @pytest.mark.parametrize(
     ("picture", "error", "reason"),
     [
-        ("photo.jpg", TypeError, "a str is no PIL image"),
-        (None, TypeError, "a NoneType is no"),
-        (RGB.astype(np.int64), ValueError, "an array of int64"),
-        (GRAY > 5, ValueError, "an array of bool"),
+        ("photo.jpg", TypeError, "expected a PIL image, .* not str"),
+        (None, TypeError, "expected a PIL image, .* not NoneType"),
+        (RGB.astype(np.int64), ValueError, "expected an array of .* not int64"),
+        (GRAY > 5, ValueError, "expected an array of .* not bool"),
         (RGB.astype(np.float32), ValueError, r"values in \[0, 1\]"),
         (np.full((2, 2), np.nan), ValueError, r"values in \[0, 1\]"),
         (RGB.transpose(2, 0, 1), ValueError, r"\(3, 6, 7\)"),
         (RGB[None], ValueError, r"\(1, 6, 7, 3\)"),
-        (torch.zeros(3, 4, 4, dtype=torch.int64), ValueError, "a tensor of torch.int64"),
+        (
+            torch.zeros(3, 4, 4, dtype=torch.int64),
+            ValueError,
+            "expected a tensor of .* not torch.int64",
+        ),
     ],
 )
 def test_what_is_no_picture_is_refused(picture, error, reason):

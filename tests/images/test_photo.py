@@ -69,7 +69,7 @@ def test_16_bit_tiff_that_tifffile_cannot_decompress(tmp_path, monkeypatch):
         tifffile.imwrite(
             tmp_path / "x.tif", samples, photometric="rgb", compression="zlib", byteorder=byte_order
         )
-        monkeypatch.setattr("liif.images.photo.deep", lambda file: None)
+        monkeypatch.setattr("liif.images.photo.deep_page", lambda file: None)
         assert holds(read(tmp_path / "x.tif"), samples)
 
 
@@ -195,7 +195,7 @@ def test_exif_tags_of_storage_and_foreign_sizes_go(tmp_path):
 
 
 def test_large_tiff_is_big(tmp_path, monkeypatch):
-    monkeypatch.setattr("liif.images.tiff.BIG", 1000)
+    monkeypatch.setattr("liif.images.tiff.BIGTIFF_BYTES", 1000)
     image = texture(300, 270)
     Image.fromarray(image).save(tmp_path / "in.jpg", exif=exif(1))
     notes = exif_of(read(tmp_path / "in.jpg"), (300, 270))
