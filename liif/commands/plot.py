@@ -1,4 +1,4 @@
-"""`liif plot`: read results, runs or images and draw them with `liif.figures.plot`."""
+"""`liif plot`: read results, runs or images and draw them with `liif.figures`."""
 
 import argparse
 import logging
@@ -28,8 +28,10 @@ from liif.evaluation.results import (
     read_run,
     short_names,
 )
-from liif.figures.crops import Box, Row, Scene, enlarged
-from liif.figures.plot import SUFFIXES, crops_figure, curves_figure, rendered, scores_figure, styled
+from liif.figures.crops import Box, CropRow, CropScene, crops_figure, enlarged_crops
+from liif.figures.curves import curves_figure
+from liif.figures.scores import scores_figure
+from liif.figures.style import SUFFIXES, encode_figure, plot_style
 from liif.hub.pretrained import load
 from liif.images.rgb8 import image_size, read_image
 from liif.models.checkpoint import write_atomically
@@ -87,9 +89,9 @@ def run(options: argparse.Namespace) -> int:
         if file.suffix.lower() not in SUFFIXES:
             raise UserError(f"{file}: cannot draw this format; use one of {' '.join(SUFFIXES)}")
         check_output(file)
-    with styled():  # raises before the work if matplotlib is missing
+    with plot_style():  # raises before the work if matplotlib is missing
         figure = options.draw(options)
-    contents = {file: rendered(figure, file.suffix) for file in options.output}
+    contents = {file: encode_figure(figure, file.suffix) for file in options.output}
     for file, content in contents.items():
         write_atomically(file, content)
         log.info("wrote %s", file)
@@ -127,16 +129,16 @@ def _crops(options: argparse.Namespace) -> "Figure":
     total = len(scenes) * len(options.scales)
     bar = progress_bar(total=total, unit="row")
 
-    def rows(image: np.ndarray, box: Box, path: Path) -> Iterator[Row]:
+    def rows(image: np.ndarray, box: Box, path: Path) -> Iterator[CropRow]:
         for scale in options.scales:
-            yield enlarged(image, scale, box, models, path, inference)
+            yield enlarged_crops(image, scale, box, models, path, inference)
             bar.update()
 
-    drawn: list[Scene] = []
+    drawn: list[CropScene] = []
     with bar:
         for path, box in scenes:
             image = read_image(path)
-            drawn.append(Scene(path.stem, image, box, list(rows(image, box, path))))
+            drawn.append(CropScene(path.stem, image, box, list(rows(image, box, path))))
     return crops_figure(drawn)
 
 
