@@ -1,4 +1,4 @@
-"""Trained models by name, and models in the layout of the Hugging Face Hub."""
+"""Trained models: the catalog, loading by name, the Hugging Face Hub, and export."""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ __all__ = ["HubModel", "hub_model"]
 
 
 def __getattr__(name: str) -> object:
-    """`HubModel` and `hub_model`, imported when they are asked for: they need an extra."""
+    """Import `HubModel` and `hub_model` on first use: they need the extra `hub`."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from liif.hub import huggingface

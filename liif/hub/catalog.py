@@ -1,4 +1,4 @@
-"""The trained models that have names: what they are, where they come from."""
+"""The catalog of trained models: what each one is, and where its file comes from."""
 
 import os
 from dataclasses import dataclass
@@ -7,39 +7,37 @@ from pathlib import Path
 from liif.models.build import ModelConfig
 
 DEFAULT = "edsr-light"
-
-
-SHIPPED = Path(__file__).parent / "weights"
+SHIPPED = Path(__file__).parent.parent / "weights"
+"""Folder of the models that are part of the package."""
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A trained model that can be asked for by name."""
+    """A trained model with a name."""
 
     name: str
     title: str
     model: ModelConfig
     file: str
-    """Its name, in the package or in the folder of fetched models."""
+    """Name of its file, in the package or in the folder of downloaded models."""
     licence: str
     data: str
-    """What it was trained on."""
+    """Training data."""
     scores: str = "not recorded"
-    """Measured with this package unless it says otherwise."""
+    """Measured with this package unless stated otherwise."""
     is_shipped: bool = False
     urls: tuple[str, ...] = ()
-    """Mirrors, tried in this order. None where there is no checksum to hold a file against."""
+    """Mirrors in the order in which they are tried; none for a model without a known checksum."""
     size: int | None = None
     checksum: str | None = None
     """sha256:…"""
     by_hand: str = ""
-    """How to get it where there are no mirrors, or where they fail."""
-    also: tuple[str, ...] = ()
-    """Other names of it."""
+    """Instructions for a manual download, where there are no mirrors or they fail."""
+    aliases: tuple[str, ...] = ()
 
     @property
     def path(self) -> Path:
-        """Where it is, or would be."""
+        """Where the file is, or will be downloaded to."""
         return (SHIPPED if self.is_shipped else models_folder()) / self.file
 
 
@@ -49,8 +47,6 @@ def _config(encoder: dict[str, object], hidden: int, layers: int) -> ModelConfig
 
 
 _OFFICIAL = "BSD-3-Clause (github.com/yinboc/liif); DIV2K is for academic research only"
-
-
 _DIV2K = "DIV2K, 800 photographs; clean pictures reduced by bicubic, x1 to x4"
 
 
@@ -83,7 +79,7 @@ MODELS = (
         size=18_890_445,
         checksum="sha256:1cf77e16f33ee17bd04049f497eaea1e06f25585dbb1919e4c7cd1d9d4d23d57",
         by_hand="its links are in the README of https://github.com/yinboc/liif",
-        also=("edsr-baseline-liif",),
+        aliases=("edsr-baseline-liif",),
     ),
     Pretrained(
         name="rdn-liif",
@@ -93,26 +89,27 @@ MODELS = (
         licence=_OFFICIAL,
         data=_DIV2K,
         scores="Set5 (luma) x2 38.17, x3 34.68, x4 32.50 dB, as published, not measured here",
-        by_hand="its checksum is not known to us, so nothing is fetched unasked; the authors' "
-        "links to it (256 MB) are in the README of https://github.com/yinboc/liif",
+        by_hand="manual download required (no verified checksum); the authors' links to it "
+        "(256 MB) are in the README of https://github.com/yinboc/liif",
     ),
 )
 
 
 def models_folder() -> Path:
-    """Of fetched models: $LIIF_MODELS, else liif/models under $XDG_DATA_HOME or ~/.local/share."""
+    """Return the folder of downloaded models: $LIIF_MODELS, else liif/models under $XDG_DATA_HOME
+    or ~/.local/share."""
     if own := os.environ.get("LIIF_MODELS"):
         return Path(os.path.expanduser(own))
     data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
     return Path(os.path.expanduser(data), "liif", "models")
 
 
-def find(name: str) -> Pretrained | None:
-    """The model of that name, if there is one."""
+def find_model(name: str) -> Pretrained | None:
+    """Return the model with that name or alias, or None."""
     name = name.lower().replace("_", "-")
-    return next((each for each in MODELS if name in (each.name, *each.also)), None)
+    return next((each for each in MODELS if name in (each.name, *each.aliases)), None)
 
 
-def names() -> str:
-    """All names, for messages."""
+def model_names() -> str:
+    """Return all names, separated by commas, for messages."""
     return ", ".join(each.name for each in MODELS)

@@ -1,11 +1,11 @@
-"""A trained model as two graphs that other programs run without this package.
+"""Export a trained model as two graphs that other programs run without this package.
 
     encoder   image (1, 3, h, w) float32 in [0, 1], of any height and width -> codes (1, h, w, K)
     decoder   codes, coord (Q, 2), cell (1, 2) -> rgb (Q, 3), not clamped, of any number of points
 
 Coordinates and cells are those of the package: (y, x), pixel i of n at -1 + (2i+1)/n, the cell
-(2/H, 2/W). Normalisation is inside. The graphs hold standard operators only, so the decoder spells
-out what `Liif.query` leaves to a CPU's own products.
+(2/H, 2/W). The graphs include the normalisation and use standard operators only: the decoder's
+layers are written out here, because `Liif.query` calls products of PyTorch that ONNX lacks.
 """
 
 import io
@@ -33,7 +33,7 @@ FORMAT = "liif-export/1"
 
 
 class ExportedEncoder(nn.Module):
-    """Image (1, 3, h, w) -> what the decoder gathers from."""
+    """Image (1, 3, h, w) -> codes (1, h, w, K)."""
 
     def __init__(self, model: SRModel) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class ExportedEncoder(nn.Module):
 
 
 class ExportedDecoder(nn.Module):
-    """Codes and points -> colours in image units."""
+    """Codes and points -> colours (Q, 3) in image units."""
 
     mean: Tensor
     std: Tensor
@@ -66,7 +66,7 @@ class ExportedDecoder(nn.Module):
 
 
 def _plain_query(decoder: Liif, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
-    """Liif.query by linear layers and ReLU alone: (1, Q, 2) and (1, 2) -> (1, Q, 3)."""
+    """As `Liif.query` of coord (1, Q, 2) and cell (1, 2), with linear layers and ReLU only."""
     y, x = coord.unbind(-1)
     relative = [(cell[:, i : i + 1] * field.size[i]).expand_as(y) for i in (0, 1)]
     first = decoder.mlp.linear[0]
@@ -81,7 +81,7 @@ def _plain_query(decoder: Liif, field: Field, coord: Tensor, cell: Tensor) -> Te
 
 
 class Graph(NamedTuple):
-    """One of the two, and what its inputs and its output are called."""
+    """An exported program and the names of its inputs and its output."""
 
     program: ExportedProgram
     inputs: tuple[str, ...]
@@ -89,28 +89,28 @@ class Graph(NamedTuple):
 
 
 def graphs(model: SRModel) -> dict[str, Graph]:
-    """The two graphs of a model, with every size left open that may differ.
+    """Return the graphs "encoder" and "decoder" of a model, with dynamic sizes of image and points.
 
     Raises:
-        UserError: a network for one scale, which has no continuous decoder.
+        UserError: the decoder is an upsampler for one scale, not a function of coordinates.
     """
     if isinstance(model.decoder, Upsampler):
-        raise UserError("a network for one scale has no decoder to export; LIIF and MetaSR do")
+        raise UserError("a network for one scale has no decoder to export; use LIIF or MetaSR")
     model = model.cpu().eval()
-    # Sides and points differ from one another, or they would be taken for the same unknown.
+    # All sizes differ: torch.export takes equal ones for the same symbol.
     image = torch.zeros(1, 3, 6, 7)
     with torch.no_grad():
         codes = model.encode(image).codes
     encoder, decoder = ExportedEncoder(model).eval(), ExportedDecoder(model).eval()
     sides = {"image": {2: Dim.DYNAMIC, 3: Dim.DYNAMIC}}
     points = {"codes": {1: Dim.DYNAMIC, 2: Dim.DYNAMIC}, "coord": {0: Dim.DYNAMIC}, "cell": None}
-    asked = codes, torch.zeros(5, 2), torch.ones(1, 2)
+    example = codes, torch.zeros(5, 2), torch.ones(1, 2)
     return {
         "encoder": Graph(
             torch.export.export(encoder, (image,), dynamic_shapes=sides), tuple(sides), "codes"
         ),
         "decoder": Graph(
-            torch.export.export(decoder, asked, dynamic_shapes=points), tuple(points), "rgb"
+            torch.export.export(decoder, example, dynamic_shapes=points), tuple(points), "rgb"
         ),
     }
 
@@ -121,13 +121,13 @@ def _as_onnx(graph: Graph) -> bytes:
         import onnxscript  # noqa: F401  # pyright: ignore[reportUnusedImport]
     except ModuleNotFoundError:
         raise UserError('--format onnx needs onnx: pip install "liif[export]"') from None
-    logging.getLogger("onnxscript").setLevel(logging.ERROR)  # it tells what it does not optimise
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)  # hide skipped optimisations
     program = torch.onnx.export(
         graph.program,
         dynamo=True,
         input_names=list(graph.inputs),
         output_names=[graph.output],
-        optimize=False,  # it takes the smallest area of the local ensemble, 1e-9, for nothing
+        optimize=False,  # the optimiser rounds the ensemble's smallest area, 1e-9, to zero
         verbose=False,
     )
     assert program is not None
@@ -144,20 +144,23 @@ FORMATS: dict[str, tuple[str, Callable[[Graph], bytes]]] = {
     "onnx": (".onnx", _as_onnx),
     "torch": (".pt2", _as_pt2),
 }
-"""The ending of a graph's file, and what is in it."""
+"""For each format, the suffix of its files and the function that writes one."""
 
 
 def export(checkpoint: Checkpoint, folder: Path, kind: str) -> list[Path]:
-    """Write encoder, decoder and model.json, which names them, describes the model, and holds the
-    `halo`: how many low-resolution pixels around a tile its result depends on.
+    """Write the encoder, the decoder and model.json, and return their paths.
+
+    model.json names the two files, describes the model, and holds the `halo`: the number of
+    low-resolution pixels around a tile that its result depends on.
 
     Args:
-        checkpoint: of LIIF or MetaSR.
-        folder: where they go; files of these names are replaced.
+        checkpoint: a model with a continuous decoder.
+        folder: for the files; existing ones are replaced.
         kind: one of FORMATS.
 
     Raises:
-        UserError: a network for one scale; no onnx; not to be written.
+        UserError: the decoder is an upsampler for one scale; the package onnx is missing; or a file
+            cannot be written.
     """
     suffix, content = FORMATS[kind]
     model = checkpoint.build()

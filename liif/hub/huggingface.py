@@ -5,18 +5,19 @@
     hub_model("runs/my-liif/last.pt", data="my photographs").save_pretrained("my-liif")
     model = HubModel.from_pretrained("my-liif")  # a folder, or USER/NAME on the Hub
 
-Weights are read from safetensors only, whatever else a repository holds: nothing of it is executed.
-model.safetensors is also a checkpoint like any other, for `--checkpoint` and `liif.load`.
+Only safetensors and JSON are read, so nothing in a repository is executed. model.safetensors is
+also a checkpoint for `--checkpoint` and `liif.load`.
 """
 
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+import pydantic
+from pydantic import ValidationError
 
 from liif.core.errors import UserError
 from liif.core.section import Section
-from liif.hub.catalog import DEFAULT, find
+from liif.hub.catalog import DEFAULT, find_model
 from liif.hub.pretrained import resolve_checkpoint
 from liif.models.build import ModelConfig
 from liif.models.checkpoint import read_checkpoint, save_weights
@@ -29,21 +30,21 @@ except ModuleNotFoundError as error:
 
 FILE = "model.safetensors"
 UNKNOWN = "not stated"
-Text = Annotated[str, Field(max_length=2000)]
+Text = Annotated[str, pydantic.Field(max_length=2000)]
 
 
 class About(Section):
-    """What a model card tells beside the architecture."""
+    """The content of a model card apart from the architecture."""
 
     title: Text = "a local implicit image function"
     data: Text = UNKNOWN
-    """What it was trained on."""
+    """Training data."""
     scores: Text = UNKNOWN
     licence: Text = UNKNOWN
 
 
 class _HubConfig(ModelConfig):
-    """config.json."""
+    """The content of config.json."""
 
     about: About = About()
 
@@ -57,7 +58,7 @@ class HubModel(SRModel, PyTorchModelHubMixin):
         decoder: dict[str, Any],
         about: dict[str, Any] | None = None,
     ) -> None:
-        """Untrained, from what config.json holds: two parts of ModelConfig, and About."""
+        """Build an untrained model from the content of config.json."""
         config = _HubConfig.model_validate(
             {"encoder": encoder, "decoder": decoder, "about": about or {}}
         )
@@ -76,23 +77,23 @@ class HubModel(SRModel, PyTorchModelHubMixin):
         pretrained_model_name_or_path: str | Path,
         **options: Any,  # noqa: ANN401
     ) -> "HubModel":
-        """The model of a folder or of a repository on the Hub, in evaluation mode.
+        """Return the model of a folder or of a repository on the Hub, in evaluation mode.
 
         Args:
-            pretrained_model_name_or_path: a folder that there is, else USER/NAME.
+            pretrained_model_name_or_path: an existing folder, else USER/NAME.
             options: `revision`, `token`, `cache_dir`, `local_files_only` and `force_download` of
-                huggingface_hub, whose errors for what cannot be fetched are its own; and
+                huggingface_hub, which raises its own errors for failed downloads; and
                 `map_location`, a device.
 
         Raises:
-            UserError: not a model of ours in that layout.
+            UserError: it does not hold a model of this package.
         """
         try:
             return super().from_pretrained(pretrained_model_name_or_path, **options)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())[:300]
             raise UserError(
-                f"{pretrained_model_name_or_path}: no model of ours in the Hub's layout: {reason}"
+                f"{pretrained_model_name_or_path}: not a model of this package on the Hub: {reason}"
             ) from None
 
     @classmethod
@@ -121,9 +122,9 @@ class HubModel(SRModel, PyTorchModelHubMixin):
         model.load_state_dict(checkpoint.weights)
         return model.eval().to(map_location)
 
-    def generate_model_card(self, **told: str) -> ModelCard:  # pyright: ignore
-        """The README.md of a repository; `told` goes before what `about` holds, by its names."""
-        about = About(**{**self.about.model_dump(), **told})
+    def generate_model_card(self, **values: str) -> ModelCard:  # pyright: ignore
+        """Return the README.md of a repository; `values` override fields of `about`."""
+        about = About(**{**self.about.model_dump(), **values})
         is_bsd = about.licence.startswith("BSD-3-Clause")
         facts = ModelCardData(
             library_name="liif",
@@ -165,10 +166,10 @@ large = model.upscale(image, scale=3.7)  # a PIL image, a NumPy array or a tenso
 {about.scores}
 
 ## Limits
-It restores what its training pictures had lost when they were reduced. One that has seen clean
-pictures reduced by bicubic enlarges noise and JPEG artefacts with the rest. Detail that the small
-picture does not hold is a guess: nothing that it draws is evidence of what was there. Beyond the
-scales of its training the result becomes smooth rather than detailed.
+The model inverts the degradation of its training data. Trained on clean images reduced by bicubic,
+it also enlarges noise and JPEG artefacts. Detail that the input does not hold is predicted, and is
+no evidence of what was there. Beyond the scales of training, results are smooth rather than
+detailed.
 
 ## Licence
 {about.licence}
@@ -176,18 +177,19 @@ scales of its training the result becomes smooth rather than detailed.
 
 
 def hub_model(name_or_path: str | Path | None = None, **about: str) -> HubModel:
-    """A checkpoint, or a model by its name, as one for the Hub.
+    """Return the model of a checkpoint, or of a name, with the methods of the Hub.
 
     Args:
-        name_or_path: as of `liif.load`.
-        about: `title`, `data`, `scores`, `licence` for the model card; known of named models.
+        name_or_path: as for `liif.load`.
+        about: `title`, `data`, `scores` and `licence` for the model card; models of the catalog
+            have their own.
 
     Raises:
         UserError: no such model or file, as `liif.load`.
     """
     path = resolve_checkpoint(name_or_path)
     checkpoint = read_checkpoint(path)
-    named = find(DEFAULT if name_or_path is None else str(name_or_path))
+    named = find_model(DEFAULT if name_or_path is None else str(name_or_path))
     if named is not None and named.path == path:
         known = {key: getattr(named, key) for key in About.model_fields}
         about = {**known, **about}

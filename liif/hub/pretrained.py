@@ -1,4 +1,4 @@
-"""Trained models by name: the one that comes with the package, and the LIIF authors' own."""
+"""Load trained models by name or file; models that are not in the package are downloaded once."""
 
 import logging
 import os
@@ -9,106 +9,106 @@ import torch
 from liif.core.download import fetch
 from liif.core.environment import rank_of_environment
 from liif.core.errors import UserError
-from liif.hub.catalog import DEFAULT, Pretrained, find, names
+from liif.hub.catalog import DEFAULT, Pretrained, find_model, model_names
 from liif.models.checkpoint import read_checkpoint
 from liif.models.model import SRModel
 
 log = logging.getLogger("liif")
 
-
 PAUSES = (1.0, 4.0)
-"""Seconds before each new try of a mirror: somebody waits for the model."""
+"""Seconds before each retry of a mirror: few, because a user waits for the model."""
 
 
-def get(name: str, url: str | None = None) -> Path:
-    """The file of a model, fetched if it is not there.
+def fetch_model(name: str, url: str | None = None) -> Path:
+    """Return the file of a model; download it if it does not exist.
 
     Args:
-        name: one of the table's.
-        url: fetch it from there instead of the known mirrors.
+        name: a name or alias of the catalog.
+        url: download from here instead of the known mirrors.
 
     Raises:
-        UserError: no such model; not to be had, damaged, or another one than it should be, of which
-            nothing is kept; not in the package.
+        UserError: no such model; the download failed, is damaged or holds another model (nothing
+            of it is kept); or a file of the package is missing.
     """
-    model = find(name)
+    model = find_model(name)
     if model is None:
-        raise UserError(f"{name}: no such model; there are {names()}")
+        raise UserError(f"{name}: no such model; choose from {model_names()}")
     path, urls = model.path, model.urls if url is None else (url,)
     if model.is_shipped:
         if not path.is_file():
             raise UserError(
-                f"{path}: the weights that come with the package are missing; install it anew, or "
-                "name other ones: --checkpoint FILE, or a name that `liif models` lists"
+                f"{path}: this file of the package is missing; reinstall the package, or name "
+                "another model: --checkpoint FILE, or a name that `liif models` lists"
             )
         return path
-    was_there = path.exists()
-    if not was_there and not urls:
+    exists = path.exists()
+    if not exists and not urls:
         raise UserError(f"{model.name}: {_instructions(model)}")
-    if not was_there and int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        if rank_of_environment():  # of all processes, one tells
+    if not exists and int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        if rank_of_environment():  # one process reports the error
             raise SystemExit(1)
-        raise UserError(f"{name}: not here yet; before torchrun, run `liif models get {name}`")
-    if not was_there:
-        log.info("%s: fetching it to %s", model.name, path)
+        raise UserError(f"{name}: not downloaded yet; run `liif models get {name}` first")
+    if not exists:
+        log.info("%s: downloading to %s", model.name, path)
     try:
-        # What is there is only held against its size and checksum.
+        # For an existing file, this compares its size and checksum only.
         fetch(urls, path, size=model.size, checksum=model.checksum, pauses=PAUSES)
     except UserError as error:
-        hint = "" if was_there else f"\n{_instructions(model)}"
+        hint = "" if exists else f"\n{_instructions(model)}"
         raise UserError(f"{error}{hint}") from None
-    if not was_there:
+    if not exists:
         try:
             _check(model, path)
         except UserError as error:
             path.unlink()
-            raise UserError(f"{error}; it was deleted") from None
+            raise UserError(f"{error}; the file was deleted") from None
     return path
 
 
 def _instructions(model: Pretrained) -> str:
     return (
-        f"{model.by_hand}\nfetch it with a browser and put it at {model.path}, "
-        f"or: liif models get {model.name} --url URL"
+        f"{model.by_hand}\ndownload it with a browser to {model.path}, "
+        f"or run: liif models get {model.name} --url URL"
     )
 
 
 def _check(model: Pretrained, path: Path) -> None:
-    """Raises UserError for what is no checkpoint, would run code, or is another model."""
+    """Raise UserError for a file that is no checkpoint, could run code, or holds another model."""
     if read_checkpoint(path).model != model.model:
-        raise UserError(f"{path.name}: what came is another model than {model.name}")
+        raise UserError(f"{path.name}: the downloaded file is not the model {model.name}")
 
 
 def resolve_checkpoint(name_or_path: str | Path | None) -> Path:
-    """The checkpoint that is meant: the package's own (None), a file, or a model by its name, which
-    is fetched if it is not there.
+    """Return the checkpoint file of a path or a model's name, which is downloaded if necessary;
+    for None, that of the package's default model.
 
     Raises:
-        UserError: neither a file nor a name, or as `get`.
+        UserError: neither a file nor a model's name, or as `fetch_model`.
     """
     if name_or_path is None:
-        return get(DEFAULT)
+        return fetch_model(DEFAULT)
     name = str(name_or_path)
-    path = Path(os.path.expanduser(name))  # Path.expanduser raises for people who are not known
+    path = Path(os.path.expanduser(name))  # Path.expanduser raises for unknown users
     if path.is_file():
         return path
-    if find(name) is not None:
-        return get(name)
-    if path.name != name or path.suffix or path.exists():  # meant as a path
+    if find_model(name) is not None:
+        return fetch_model(name)
+    if path.name != name or path.suffix or path.exists():  # intended as a path
         raise UserError(f"{path}: no such checkpoint file")
-    raise UserError(f"{name}: no such checkpoint file, nor a model of ours, which are {names()}")
+    raise UserError(f"{name}: no such checkpoint file or model; models are {model_names()}")
 
 
 def load(name_or_path: str | Path | None = None, device: str | torch.device = "cpu") -> SRModel:
-    """A trained model, in evaluation mode.
+    """Return a trained model, in evaluation mode.
 
     Args:
-        name_or_path: a name that `liif models` lists ("edsr-light", which comes with the package,
-            if none is given; others are fetched once), or a checkpoint file: ours, safetensors or
-            official.
-        device: where it goes.
+        name_or_path: a name that `liif models` lists (by default "edsr-light", which is part of the
+            package; others are downloaded once), or a checkpoint file of this package or of the
+            official code, or safetensors.
+        device: the model's device.
 
     Raises:
-        UserError: no such model or file; not to be had; damaged; holding code; of another model.
+        UserError: no such model or file; the download failed; or the file is damaged, could run
+            code, or does not fit the model that it describes.
     """
     return read_checkpoint(resolve_checkpoint(name_or_path)).build().to(device)

@@ -1,12 +1,12 @@
 """Exported graphs against the model itself, and the runner that has no PyTorch."""
 
 import json
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
+from helpers import processes
 from helpers.models import TINY
 from helpers.paths import ROOT
 from helpers.pictures import texture
@@ -187,7 +187,7 @@ def test_the_runner_needs_no_pytorch(runner, exported, tmp_path):
     script = f"{hidden}sys.argv[:] = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')"
     arguments = [ROOT / "examples" / "onnx_upscale.py", exported("liif", "onnx")]
     arguments += [tmp_path / "small.png", tmp_path / "large.png", "--scale", "2.3", "--tile", "16"]
-    subprocess.run([sys.executable, "-c", script, *map(str, arguments)], check=True, timeout=100)
+    processes.run([sys.executable, "-c", script, *map(str, arguments)], check=True, timeout=100)
     large = np.asarray(Image.open(tmp_path / "large.png")).astype(int)
     expected = reference("liif", picture(20, 30), (46, 69)).clip(0, 1) * 255
     assert large.shape == (46, 69, 3)

@@ -168,8 +168,8 @@ def foreign(content):
         (pickled("pytorch_model.bin"), "no such checkpoint file"),
         (pickled("model.safetensors"), "damaged, or not a safetensors file"),
         (lambda folder: (folder / "config.json").unlink(), "config.json: encoder"),
-        (cut, "in the Hub's layout"),
-        (config(lambda content: [content]), "in the Hub's layout"),
+        (cut, "not a model of this package"),
+        (config(lambda content: [content]), "not a model of this package"),
         (config(lambda content: {**content, "encoder": None}), "config.json: encoder"),
         (config(lambda content: {**content, "about": {"title": 5}}), "config.json: about.title"),
         (config(foreign), "config.json: encoder"),
@@ -202,13 +202,13 @@ def test_torch_hub_has_three_models_with_help():
     offered = {name for name, value in content.items() if callable(value) and name[0] != "_"}
     assert offered == {"edsr_liif", "edsr_light", "liif"}
     for name in ("edsr_liif", "edsr_light", "liif"):
-        assert "device: where it goes" in content[name].__doc__
+        assert "device: the model's device" in content[name].__doc__
 
 
 @pytest.mark.parametrize("name", ["edsr_liif", "edsr_light"])
 def test_torch_hub_builds_models_without_weights(name):
     model = from_checkout(name, pretrained=False)
-    expected = pretrained.find(name).model
+    expected = pretrained.find_model(name).model
     assert model.encoder.width == expected.encoder.width and not model.training
     assert model.decoder.code_channels == expected.decoder.hidden[0]
 
@@ -218,7 +218,7 @@ def test_torch_hub_loads_checkpoints(tiny_checkpoint):
 
 
 def test_torch_hub_loads_models_by_name(monkeypatch, tmp_path):
-    content = pretrained.find("edsr-light").model
+    content = pretrained.find_model("edsr-light").model
     expected = build_model(content, seed=3)
     save_weights(tmp_path / "edsr-light.safetensors", content, expected.state_dict())
     monkeypatch.setattr(catalog, "SHIPPED", tmp_path)

@@ -14,8 +14,8 @@ import liif
 from liif.core.config_file import load_config
 from liif.core.errors import UserError
 from liif.hub import catalog, pretrained
-from liif.hub.catalog import MODELS, find, models_folder
-from liif.hub.pretrained import get, resolve_checkpoint
+from liif.hub.catalog import MODELS, find_model, models_folder
+from liif.hub.pretrained import fetch_model, resolve_checkpoint
 from liif.models.build import ModelConfig, build_model
 from liif.models.checkpoint import save_weights
 from liif.training.config import TrainConfig
@@ -63,7 +63,7 @@ def offer(server, folder, weights, monkeypatch):
 
 def refusal(name, url=None):
     with pytest.raises(UserError) as caught:
-        get(name, url)
+        fetch_model(name, url)
     return str(caught.value)
 
 
@@ -71,11 +71,11 @@ def refusal(name, url=None):
 
 
 def test_names_are_clear():
-    names = [name for model in MODELS for name in (model.name, *model.also)]
+    names = [name for model in MODELS for name in (model.name, *model.aliases)]
     assert len(set(names)) == len(names)
-    assert all(find(name) and find(name.upper().replace("-", "_")) for name in names)
-    assert find("edsr") is None and find("") is None
-    assert find(pretrained.DEFAULT).is_shipped
+    assert all(find_model(name) and find_model(name.upper().replace("-", "_")) for name in names)
+    assert find_model("edsr") is None and find_model("") is None
+    assert find_model(pretrained.DEFAULT).is_shipped
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
@@ -90,22 +90,22 @@ def test_what_is_fetched_can_be_checked(model):
 
 def test_the_recorded_checksum_is_that_of_the_authors_file(official_weights, folder):
     content = official_weights.read_bytes()
-    official = find("edsr-liif")
+    official = find_model("edsr-liif")
     assert (official.size, official.checksum) == (len(content), sha256(content))
     folder.mkdir()
     (folder / official.file).write_bytes(content)
-    assert get("edsr-liif") == folder / official.file
+    assert fetch_model("edsr-liif") == folder / official.file
     assert liif.load("edsr-baseline-liif").encoder.width == 64
 
 
 def test_the_package_brings_its_model_or_says_that_it_is_missing(monkeypatch, tmp_path):
-    path = find(pretrained.DEFAULT).path
+    path = find_model(pretrained.DEFAULT).path
     assert path.is_relative_to(Path(liif.__file__).parent)
     if path.is_file():
         assert resolve_checkpoint(None) == resolve_checkpoint("edsr-light") == path
-        assert liif.models.checkpoint.read_checkpoint(path).model == find("edsr-light").model
+        assert liif.models.checkpoint.read_checkpoint(path).model == find_model("edsr-light").model
     monkeypatch.setattr(catalog, "SHIPPED", tmp_path)
-    with pytest.raises(UserError, match="come with the package are missing"):
+    with pytest.raises(UserError, match="this file of the package is missing"):
         resolve_checkpoint(None)
 
 
@@ -165,7 +165,7 @@ def test_an_interrupted_download_is_continued(offer, folder, weights):
     server = offer()
     server.etags["/tiny"] = '"1"'
     server.faults["/tiny"] = ["break"]
-    assert get("tiny").read_bytes() == weights
+    assert fetch_model("tiny").read_bytes() == weights
     assert server.requests[1][1] == f"bytes={len(weights) // 2}-"
     assert [file.name for file in folder.iterdir()] == ["tiny.safetensors"]
 
@@ -192,7 +192,7 @@ def test_nothing_is_kept_of_what_is_not_the_file(offer, folder, weights, change,
     server.faults["/tiny"] = [fault] * 3
     message = refusal("tiny")
     assert reason in message
-    assert f"ask\nfetch it with a browser and put it at {folder / 'tiny.safetensors'}" in message
+    assert f"ask\ndownload it with a browser to {folder / 'tiny.safetensors'}" in message
     assert list(folder.iterdir()) == []
 
 
@@ -223,7 +223,7 @@ def of_another_model(weights):
     [
         (pickled, "tiny.pth", "refused: it holds more than tensors"),
         (pickled, "tiny.safetensors", "damaged, or not a safetensors file"),
-        (of_another_model, "tiny.safetensors", "another model than tiny"),
+        (of_another_model, "tiny.safetensors", "not the model tiny"),
         (lambda data: data[:-9], "tiny.safetensors", "damaged, or not a safetensors file"),
     ],
 )
@@ -233,7 +233,7 @@ def test_a_file_without_checksum_is_read_before_it_is_kept(
     """As of a model of which no checksum is known, from --url."""
     server = offer(make(weights), size=None, checksum=None, file=file)
     message = refusal("tiny", f"{server.at}/tiny")
-    assert reason in message and message.endswith("it was deleted")
+    assert reason in message and message.endswith("the file was deleted")
     assert list(folder.iterdir()) == []
     assert not Path("attacked").exists()
 
@@ -249,8 +249,8 @@ def test_a_damaged_file_in_the_folder_is_told_and_left(offer, folder, weights):
 
 def test_without_a_checksum_nothing_is_fetched_unasked(folder):
     message = refusal("rdn-liif")
-    assert "checksum is not known" in message
-    assert f"put it at {folder / 'rdn-liif.pth'}" in message
+    assert "no verified checksum" in message
+    assert f"download it with a browser to {folder / 'rdn-liif.pth'}" in message
 
 
 @pytest.mark.parametrize(("rank", "expected"), [("0", UserError), ("1", SystemExit)])
