@@ -7,7 +7,8 @@ from pathlib import Path
 from liif.core.download import fetch
 from liif.core.errors import UserError
 from liif.core.files import check_room, format_bytes
-from liif.data.catalog import DATA_SETS, DataSet, DataSetPart, select
+from liif.data import catalog
+from liif.data.catalog import DataSet, DataSetPart, select
 from liif.data.paths import data_path
 from liif.data.unpack import unpack
 from liif.images.rgb8 import list_images
@@ -30,7 +31,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     if options.list:
-        print("\n".join(line for data_set in DATA_SETS for line in _described(data_set)))
+        print("\n".join(line for data_set in catalog.DATA_SETS for line in _described(data_set)))
         return 0
     if not options.names:
         raise UserError("name a data set, e.g. liif download div2k (see liif download --list)")

@@ -6,7 +6,7 @@ from hashlib import sha256
 from liif.core.errors import UserError
 from liif.core.files import format_bytes
 from liif.hub.catalog import DEFAULT, MODELS, Pretrained
-from liif.hub.pretrained import get
+from liif.hub.pretrained import fetch_model
 
 EXAMPLE = "get edsr-liif"
 
@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     if options.name is None:
         raise UserError(f"give the name of a model: {', '.join(model.name for model in MODELS)}")
-    path = get(options.name, options.url)
+    path = fetch_model(options.name, options.url)
     print(f"{path}  sha256:{sha256(path.read_bytes()).hexdigest()}")
     return 0
 
@@ -44,9 +44,9 @@ def _described(model: Pretrained) -> list[str]:
     elif model.urls:
         where = f"not downloaded yet: liif models get {model.name}"
     else:
-        where = f"manual download required: {model.by_hand}"
+        where = f"not downloaded; {model.by_hand}"
     default = ", the default" if model.name == DEFAULT else ""
-    also = f", also {', '.join(model.also)}" if model.also else ""
+    also = f", also {', '.join(model.aliases)}" if model.aliases else ""
     return [
         f"{model.name}{also} ({shown}{default})",
         f"  {model.title}",

@@ -1,8 +1,6 @@
 """`liif test`: evaluate a model on a set of images at one scale."""
 
 import argparse
-import json
-import math
 import sys
 import time
 from collections.abc import Sequence
@@ -21,9 +19,8 @@ from liif.commands.options import (
 from liif.core.config_file import load_config
 from liif.core.distributed import joined
 from liif.core.errors import UserError
+from liif.core.files import to_json
 from liif.core.progress import progress_bar
-from liif.data.pairs import open_pairs
-from liif.data.paths import data_path
 from liif.evaluation.config import TestConfig
 from liif.evaluation.evaluate import Score, evaluate_distributed, mean
 from liif.evaluation.protocols import get_protocol
@@ -60,12 +57,7 @@ def run(options: argparse.Namespace) -> int:
     if options.save_images:
         check_output(options.save_images / "image.png")
     model = load(checkpoint, device)
-    lr = config.published_lr
-    pairs = open_pairs(
-        data_path(config.data_root, config.hr),
-        scale=config.scale,
-        lr=None if lr is None else data_path(config.data_root, lr),
-    )
+    pairs = config.open_pairs()
     protocol = get_protocol(config.protocol, config.scale)
     started = time.perf_counter()
     with joined(device) as team:
@@ -89,25 +81,20 @@ def run(options: argparse.Namespace) -> int:
             "set": config.set,
             "scale": y if y == x else [y, x],
             "protocol": config.protocol,
-            **_in_json(found),
-            "images": [{"name": score.name, **_in_json([score])} for score in found],
-            "lr": lr or "pillow-bicubic",
+            **_averages(found),
+            "images": [{"name": score.name, **_averages([score])} for score in found],
+            "lr": config.published_lr or "pillow-bicubic",
             "checkpoint": str(checkpoint),
             "precision": inference.precision,
-            "options": inference.unusual,
+            "options": inference.non_default,
             "seconds": round(time.perf_counter() - started, 3),
         }
-        write_atomically(options.output, (json.dumps(result, indent=1) + "\n").encode())
+        write_atomically(options.output, (to_json(result, indent=1) + "\n").encode())
     return 0
 
 
 def _averages(found: Sequence[Score]) -> dict[str, float]:
     return {key: mean([getattr(s, key) for s in found]) for key in KEYS}
-
-
-def _in_json(found: Sequence[Score]) -> dict[str, float | None]:
-    """JSON knows no infinity (equal images) and no NaN (too small for SSIM): null."""
-    return {k: value if math.isfinite(value) else None for k, value in _averages(found).items()}
 
 
 def _score_line(name: str, found: Sequence[Score]) -> str:

@@ -13,8 +13,8 @@ from liif.commands.options import NamedCheckpoint, checkpoints_argument
 from liif.core.errors import UserError
 from liif.hub.catalog import DEFAULT
 from liif.hub.pretrained import load, resolve_checkpoint
-from liif.models.model import Precision, SRModel
-from liif.models.precision import PRECISIONS
+from liif.models.model import SRModel
+from liif.models.precision import PRECISIONS, Precision
 
 EXAMPLE = "photo.jpg"
 
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         from liif.view.pictures import read_picture
         from liif.view.render import Renderer
-        from liif.view.server import Viewer, server_of
+        from liif.view.server import Viewer, make_server
     except ModuleNotFoundError as error:
         needed = f"the viewer needs {error.name}: pip install 'liif[view]'"
         raise UserError(needed) from None
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     print(f"{options.input.name}: {address} (Ctrl-C to stop)", flush=True)
     if not options.no_browser:  # a thread: a text browser returns only when it is closed
         threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-    server_of(viewer.app(port)).run(sockets=[listener])
+    make_server(viewer.app(port)).run(sockets=[listener])
     return 0
 
 

@@ -160,9 +160,7 @@ def test_results_that_cannot_be_written_are_found_before_the_work(refused, scori
     assert Path("file").read_text() == "mine"
 
 
-@pytest.mark.skipif(
-    not Path("/proc/self").exists(), reason="needs /proc"
-)
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
 def test_a_folder_without_write_permission(refused, scoring):
     message = refused("test", "--config", scoring, "-o", "/proc/liif/result.json")
     assert "/proc/liif/result.json: cannot be written" in message

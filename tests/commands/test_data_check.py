@@ -172,7 +172,7 @@ def test_configurations_that_are_wrong(check, set5):
 
 def test_no_configurations(check, cli):
     status, _, err = check()
-    assert status == 1 and err.startswith("error: configs/: no configurations here; name some")
+    assert status == 1 and err.startswith("error: configs/: no configurations here; name them")
     assert cli("data")[0] == 1 and cli("data", "chekc")[0] == 1
 
 

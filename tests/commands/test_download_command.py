@@ -100,7 +100,7 @@ def test_sets_without_a_source_are_explained(run):
 
 def test_names_and_the_list(run):
     status, _, err = run("div3k")
-    assert status == 1 and err.startswith("error: div3k: no such data set; there are div2k, ")
+    assert status == 1 and err.startswith("error: div3k: unknown data set; choose from div2k, ")
     assert "div2k-train-lr-x2" in err and "urban100" in err
     assert "liif download --list" in run()[2]
     status, out, _ = run("--list")
@@ -115,7 +115,7 @@ def test_records():
             if part.urls:
                 kind, _, digest = part.checksum.partition(":")
                 assert len(bytes.fromhex(digest)) == hashlib.new(kind).digest_size
-            assert all(folder.startswith(part.into) for folder in part.folders)
+            assert all(folder.startswith(part.unpack_to) for folder in part.folders)
     assert sum(sum(part.folders.values()) for part in sources.DIV2K.parts) == 4 * 900
     names = [part.name for _, parts in sources.select(["div2k-train", "set5"]) for part in parts]
     assert names == [

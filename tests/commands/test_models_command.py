@@ -1,4 +1,4 @@
-"""`liif models`, and names where commands take a checkpoint."""
+"""`liif models`, and names of models for --checkpoint."""
 
 import json
 from hashlib import sha256
@@ -16,7 +16,7 @@ from liif.models.checkpoint import read_checkpoint
 weights, folder, offer = test_pretrained.weights, test_pretrained.folder, test_pretrained.offer
 
 
-def test_the_list_says_what_there_is_and_where(cli, folder):
+def test_the_list_describes_every_model(cli, folder):
     status, out, _ = cli("models")
     assert status == 0
     blocks = out.split("\n")
@@ -26,8 +26,8 @@ def test_the_list_says_what_there_is_and_where(cli, folder):
         assert f"  {model.title}" in blocks and f"  licence: {model.licence}" in blocks
         assert f"  PSNR: {model.scores}" in blocks
     assert "edsr-liif, also edsr-baseline-liif (18.9 MB)" in blocks
-    assert "  not here yet: liif models get edsr-liif" in blocks
-    assert "by hand: its checksum is not known to us" in out
+    assert "  not downloaded yet: liif models get edsr-liif" in blocks
+    assert "  not downloaded; manual download required (no verified checksum)" in out
     assert cli("models", "list")[1] == out
 
 
@@ -54,28 +54,28 @@ def test_another_address_must_give_the_same_file(cli, refused, offer, folder, we
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["get"], "name a model: edsr-light, edsr-liif, rdn-liif"),
-        (["get", "edsr"], "edsr: no such model; there are edsr-light, edsr-liif, rdn-liif"),
-        (["--url", "http://127.0.0.1/x"], "--url: belongs to `liif models get NAME`"),
-        (["get", "rdn-liif"], "its checksum is not known to us"),
+        (["get"], "give the name of a model: edsr-light, edsr-liif, rdn-liif"),
+        (["get", "edsr"], "edsr: no such model; choose from edsr-light, edsr-liif, rdn-liif"),
+        (["--url", "http://127.0.0.1/x"], "--url: requires `liif models get NAME`"),
+        (["get", "rdn-liif"], "manual download required (no verified checksum)"),
         (["get", "rdn-liif", "--url", "file:///etc/passwd"], "starts with http:// or https://"),
         (["fetch"], "invalid choice"),
     ],
 )
-def test_mistakes_are_told(refused, folder, arguments, message):
+def test_invalid_command_lines(refused, folder, arguments, message):
     assert message in refused("models", *arguments)
     assert not folder.exists()
 
 
-def test_the_missing_shipped_weights_are_told(refused, cli, monkeypatch, tmp_path):
+def test_missing_bundled_weights_are_reported(refused, cli, monkeypatch, tmp_path):
     monkeypatch.setattr(catalog, "SHIPPED", tmp_path)
-    assert "missing; install it anew" in refused("models", "get", "edsr-light")
-    assert f"missing: it comes with the package, at {tmp_path}" in cli("models")[1]
+    assert "missing; reinstall the package" in refused("models", "get", "edsr-light")
+    assert f"missing, although it is part of the package: {tmp_path}" in cli("models")[1]
 
 
 def test_a_name_is_converted_like_a_file(cli, offer, tmp_path):
     offer()
-    assert cli("convert", "tiny", tmp_path / "copy.pt")[0] == 0
+    assert cli("convert", "--checkpoint", "tiny", "-o", tmp_path / "copy.pt")[0] == 0
     assert read_checkpoint(tmp_path / "copy.pt").model == test_pretrained.CONFIG
 
 
@@ -86,7 +86,7 @@ def test_a_name_is_tested_like_a_file(cli, offer, tmp_path):
     (tmp_path / "test.yaml").write_text(json.dumps(config))
     out = tmp_path / "out.json"
     arguments = ["test", "--config", tmp_path / "test.yaml", "--device", "cpu"]
-    assert cli(*arguments, "--checkpoint", "tiny", "--out", out)[0] == 0
+    assert cli(*arguments, "--checkpoint", "tiny", "-o", out)[0] == 0
     assert json.loads(out.read_text())["checkpoint"] == "tiny"
 
 
@@ -96,4 +96,4 @@ def test_a_table_takes_names(refused, cli, offer):
     arguments = ["tables", "--table", table, "--rows", "edsr-liif", "--list", "--checkpoint"]
     status, out, _ = cli(*arguments, "edsr-liif=tiny")
     assert status == 0 and out.endswith("tiny.safetensors\n")
-    assert "no such file, nor a name" in refused(*arguments, "edsr-liif=small")
+    assert "small: no such checkpoint file" in refused(*arguments, "edsr-liif=small")

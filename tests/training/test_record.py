@@ -61,9 +61,7 @@ def test_every_start_is_recorded(repository, tmp_path):
     assert first["folder"] == str(repository) and first["command"]
 
 
-def test_a_record_that_cannot_be_written_is_only_a_warning(
-    repository, tmp_path, monkeypatch, caplog
-):
+def test_a_record_that_cannot_be_written_is_a_warning(repository, tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("PATH", "")  # no git
     run = tmp_path / "run"
     run.mkdir()
