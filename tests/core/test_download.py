@@ -1,4 +1,4 @@
-"""Downloads from servers that fail in every way."""
+"""Downloads from servers with many kinds of failures."""
 
 import hashlib
 import os
@@ -35,7 +35,7 @@ def fails(get):
     return fails
 
 
-def test_a_file_and_nothing_else(get, server, capfd):
+def test_a_download_leaves_only_the_file(get, server, capfd):
     assert get(size=len(CONTENT), checksum=SUM).read_bytes() == CONTENT
     md5 = "md5:" + hashlib.md5(CONTENT).hexdigest()
     assert get(checksum=md5).read_bytes() == CONTENT
@@ -52,7 +52,7 @@ def test_another_file_of_that_name_is_not_overwritten(get, fails, server):
 
 
 @pytest.mark.parametrize("known", [{}, {"checksum": SUM}, {"size": len(CONTENT)}])
-def test_a_broken_connection_is_continued(get, server, known):
+def test_a_broken_connection_is_resumed(get, server, known):
     server.faults["/a"] = ["break", "break"]
     assert get(**known).read_bytes() == CONTENT
     assert server.served == len(CONTENT), "no byte twice"
@@ -62,7 +62,7 @@ def test_a_broken_connection_is_continued(get, server, known):
 
 
 @pytest.mark.parametrize("known", [{}, {"checksum": SUM}])
-def test_an_interrupted_download_is_continued_by_the_next(get, fails, server, tmp_path, known):
+def test_an_interrupted_download_is_resumed_by_the_next(get, fails, server, tmp_path, known):
     server.faults["/a"] = ["break"] * 3
     message = fails(**known)
     assert f"{server.at}/a: the connection broke at 262500 of 300000 bytes" in message
@@ -71,7 +71,7 @@ def test_an_interrupted_download_is_continued_by_the_next(get, fails, server, tm
     assert server.served == len(CONTENT)
 
 
-def test_ctrl_c_leaves_the_part(get, server, tmp_path, monkeypatch):
+def test_ctrl_c_keeps_the_downloaded_part(get, server, tmp_path, monkeypatch):
     chunks = [CONTENT[:1000]]
 
     def read(response):
@@ -88,7 +88,7 @@ def test_ctrl_c_leaves_the_part(get, server, tmp_path, monkeypatch):
     assert server.requests[-1] == ("/a", "bytes=1000-", '"1"')
 
 
-def test_patience_as_long_as_something_comes(get, server, monkeypatch):
+def test_progress_restarts_the_count_of_retries(get, server, monkeypatch):
     monkeypatch.setattr(download, "PROGRESS", 1000)
     server.faults["/a"] = ["break"] * 6
     assert get(pauses=[0]).read_bytes() == CONTENT
@@ -103,13 +103,13 @@ def test_two_versions_are_never_mixed(get, fails, server):
     assert server.requests[-1] == ("/a", "bytes=262500-", '"1"')
 
 
-def test_without_a_checksum_another_mirror_starts_anew(get, server):
+def test_without_a_checksum_another_mirror_starts_from_zero(get, server):
     server.faults["/a"] = ["break"] * 3
     get("/a", "/b")
     assert server.requests[-1] == ("/b", None, None)
 
 
-def test_with_a_checksum_another_mirror_continues(get, server):
+def test_with_a_checksum_another_mirror_resumes(get, server):
     server.faults["/a"] = ["break"] * 3
     assert get("/a", "/b", checksum=SUM).read_bytes() == CONTENT
     assert server.requests[-1] == ("/b", "bytes=262500-", None) and server.served == len(CONTENT)
@@ -117,12 +117,12 @@ def test_with_a_checksum_another_mirror_continues(get, server):
 
 @pytest.mark.parametrize("known", [{}, {"checksum": SUM}])
 @pytest.mark.parametrize("fault", ["no ranges", "wrong range", "416", "500"])
-def test_servers_that_cannot_continue(get, server, fault, known):
+def test_servers_that_cannot_resume(get, server, fault, known):
     server.faults["/a"] = ["break", fault]
     assert get(**known).read_bytes() == CONTENT
 
 
-def test_a_part_that_is_whole_already(get, server, tmp_path):
+def test_a_part_that_is_complete(get, server, tmp_path):
     for size in (len(CONTENT), None):
         (tmp_path / "data").mkdir(exist_ok=True)
         (tmp_path / "data" / "file.part").write_bytes(CONTENT)
@@ -140,7 +140,7 @@ def test_a_part_that_is_wrong(get, tmp_path, length):
     assert get("/b").read_bytes() == CONTENT
 
 
-def test_wrong_bytes_are_thrown_away_and_the_next_mirror_is_asked(get, fails, server, tmp_path):
+def test_wrong_bytes_are_deleted_and_the_next_mirror_is_tried(get, fails, server, tmp_path):
     server.faults["/a"] = ["wrong bytes"] * 2
     wrong = hashlib.sha256(bytes(len(CONTENT))).hexdigest()
     message = fails(checksum=SUM)
@@ -150,7 +150,7 @@ def test_wrong_bytes_are_thrown_away_and_the_next_mirror_is_asked(get, fails, se
     assert [path for path, *_ in server.requests] == ["/a", "/a", "/b"]
 
 
-def test_a_page_instead_of_the_file_is_not_even_fetched(fails, server):
+def test_a_page_of_another_size_is_not_downloaded(fails, server):
     server.files["/a"] = b"<html>sorry</html>"
     assert "/a: holds 18 bytes, expected 300000" in fails(size=len(CONTENT))
     server.files["/a"] = CONTENT
@@ -179,24 +179,24 @@ def test_redirects(get, fails, server):
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://host/file", "data:,x", "/a", "http:"])
-def test_addresses_that_are_none(tmp_path, url):
+def test_invalid_addresses(tmp_path, url):
     with pytest.raises(UserError, match="must be an address that starts with http"):
         fetch([url], tmp_path / "file")
 
 
-def test_silence_is_a_broken_connection(get, server):
+def test_a_timeout_is_a_broken_connection(get, server):
     server.faults["/a"] = ["hang"]
     assert get(timeout=0.1).read_bytes() == CONTENT
 
 
-def test_nobody_there(tmp_path, server):
+def test_an_unreachable_server(tmp_path, server):
     with pytest.raises(
         UserError, match=r"cannot be downloaded from any mirror\n  http://127.0.0.1:9/x: .*refused"
     ):
         fetch(["http://127.0.0.1:9/x"], tmp_path / "file", pauses=())
 
 
-def test_no_room(fails, server, monkeypatch):
+def test_a_full_disk_is_reported_before_the_download(fails, server, monkeypatch):
     usage = type("usage", (), {"free": 500_000})
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
     message = fails(unpacks=True)
@@ -204,7 +204,7 @@ def test_no_room(fails, server, monkeypatch):
     assert "not enough" not in fails("/none")
 
 
-def test_a_disk_that_is_full_all_the_same(get, fails, server, tmp_path):
+def test_a_disk_that_fills_up_during_the_download(get, fails, server, tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
     try:

@@ -1,4 +1,4 @@
-"""The three ways to hold a folder of images, and broken files among them."""
+"""The three ways to store a folder of images, also with broken files."""
 
 import logging
 import multiprocessing
@@ -61,7 +61,7 @@ def test_sizes_are_known_without_decoding(noise_folder, cache_dir, monkeypatch):
     assert open_images(noise_folder).sizes == [(6, 8), (9, 5), (4, 4)]
 
 
-def test_turned_photographs_have_their_upright_size_everywhere(tmp_path, cache_dir):
+def test_rotated_photographs_have_their_upright_size_everywhere(tmp_path, cache_dir):
     (tmp_path / "photos").mkdir()
     Image.fromarray(noise(3, 5)).save(tmp_path / "photos" / "x.png", exif=exif(6))
     for cache in CACHES:
@@ -71,7 +71,7 @@ def test_turned_photographs_have_their_upright_size_everywhere(tmp_path, cache_d
 
 
 @pytest.mark.parametrize("cache", CACHES)
-def test_stores_travel_into_spawned_workers(noise_folder, cache_dir, cache):
+def test_stores_can_be_sent_to_spawned_workers(noise_folder, cache_dir, cache):
     store = open_images(noise_folder, cache=cache)
     assert_holds_all(pickle.loads(pickle.dumps(store)))
     context = multiprocessing.get_context("spawn")
@@ -104,7 +104,7 @@ def broken_folder(noise_folder):
 
 
 @pytest.mark.parametrize("cache", CACHES)
-def test_broken_files_are_skipped_and_told_once(broken_folder, cache_dir, caplog, cache):
+def test_broken_files_are_skipped_and_reported_once(broken_folder, cache_dir, caplog, cache):
     for _ in range(2):  # built, then found
         caplog.clear()
         with caplog.at_level(logging.WARNING, "liif"):
@@ -127,7 +127,7 @@ def test_broken_files_are_an_error_unless_skipped(broken_folder, cache_dir, cach
     assert ("bb.png" if cache == "none" else "aa.png") in str(caught.value)
 
 
-def test_a_broken_file_with_a_whole_header_is_met_when_read(broken_folder):
+def test_a_broken_file_with_a_valid_header_is_found_when_read(broken_folder):
     (broken_folder / "bb.png").unlink()
     store = open_images(broken_folder)
     assert store.names[1] == "aa.png" and store.sizes[1] == (6, 8)
@@ -136,7 +136,7 @@ def test_a_broken_file_with_a_whole_header_is_met_when_read(broken_folder):
     assert np.array_equal(store[0], EXPECTED[0])
 
 
-def test_a_cache_with_skipped_files_is_an_error_where_none_may_be(
+def test_a_cache_with_skipped_files_is_an_error_without_skip_broken(
     broken_folder, cache_dir, decoded
 ):
     open_images(broken_folder, cache="mmap", skip_broken=True)
@@ -147,7 +147,9 @@ def test_a_cache_with_skipped_files_is_an_error_where_none_may_be(
     assert sorted(decoded) == ["aa.png", "bb.png"]  # only those are tried again
 
 
-def test_files_skipped_for_a_passing_reason_come_back(noise_folder, cache_dir, monkeypatch):
+def test_files_skipped_for_a_temporary_reason_are_included_again(
+    noise_folder, cache_dir, monkeypatch
+):
     def closed(path):
         if path.name == "b.png":
             raise UserError(f"{path}: cannot read the image: Permission denied")

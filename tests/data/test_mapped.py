@@ -1,4 +1,4 @@
-"""The mapped cache of a folder: built once, made anew when it must be, never half."""
+"""The memory-mapped cache of a folder is built once, rebuilt if necessary, never incomplete."""
 
 import errno
 import multiprocessing
@@ -18,7 +18,7 @@ from liif.data.cache import open_images
 from liif.images.rgb8 import list_images, read_image
 
 
-def test_the_cache_is_built_once_and_found_again(noise_folder, cache_dir, decoded):
+def test_the_cache_is_built_once_and_reused(noise_folder, cache_dir, decoded):
     assert_holds_all(open_images(noise_folder, cache="mmap"))
     assert sorted(decoded) == ["a.png", "b.png", "c.png"]
     (made,) = cache_folders(cache_dir)
@@ -86,7 +86,7 @@ def rename(folder):
 
 
 @pytest.mark.parametrize("change", [rewrite, rewrite_and_keep_the_time, touch, add, remove, rename])
-def test_the_cache_is_made_anew_when_the_folder_changes(noise_folder, cache_dir, decoded, change):
+def test_the_cache_is_rebuilt_when_the_folder_changes(noise_folder, cache_dir, decoded, change):
     old = open_images(noise_folder, cache="mmap")
     (stale,) = cache_folders(cache_dir)
     decoded.clear()
@@ -112,7 +112,7 @@ def test_caches_of_other_folders_are_left_alone(noise_folder, tmp_path, cache_di
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left")])
-def test_an_interrupted_build_is_not_taken_for_a_cache(noise_folder, cache_dir, monkeypatch, error):
+def test_an_interrupted_build_is_not_used_as_a_cache(noise_folder, cache_dir, monkeypatch, error):
     def interrupted(path):
         if path.name == "b.png":
             raise error
@@ -128,7 +128,7 @@ def test_an_interrupted_build_is_not_taken_for_a_cache(noise_folder, cache_dir, 
     assert_holds_all(open_images(noise_folder, cache="mmap"))
 
 
-def test_what_a_killed_build_left_is_cleaned_up(noise_folder, cache_dir, decoded):
+def test_leftovers_of_a_killed_build_are_removed(noise_folder, cache_dir, decoded):
     open_images(noise_folder, cache="mmap")
     (made,) = cache_folders(cache_dir)
     leftover = made.with_name(f"{made.name}-0123.tmp")
@@ -143,7 +143,7 @@ def test_what_a_killed_build_left_is_cleaned_up(noise_folder, cache_dir, decoded
 
 
 @pytest.mark.parametrize("damage", ["short", "no pixels", "no index", "bad index", "wrong index"])
-def test_a_damaged_cache_is_made_anew(noise_folder, cache_dir, damage):
+def test_a_damaged_cache_is_rebuilt(noise_folder, cache_dir, damage):
     open_images(noise_folder, cache="mmap")
     (made,) = cache_folders(cache_dir)
     if damage == "short":
@@ -174,7 +174,7 @@ def open_slowly(folder, start):
 
 
 @pytest.mark.parametrize("locks", [True, False])
-def test_two_processes_at_once_both_end_with_a_good_cache(
+def test_two_processes_at_once_both_get_a_complete_cache(
     noise_folder, cache_dir, monkeypatch, locks
 ):
     if not locks:  # as on a network disk without them; the workers are forked from here
@@ -195,7 +195,7 @@ def test_two_processes_at_once_both_end_with_a_good_cache(
     assert_holds_all(open_images(noise_folder, cache="mmap"))
 
 
-def test_a_closed_cache_folder(noise_folder, tmp_path, cache_dir, monkeypatch):
+def test_a_cache_folder_that_cannot_be_written(noise_folder, tmp_path, cache_dir, monkeypatch):
     (tmp_path / "file").touch()
     with pytest.raises(UserError) as caught:
         open_images(noise_folder, cache="mmap", cache_dir=tmp_path / "file" / "cache")
@@ -227,7 +227,7 @@ def test_a_read_only_cache_folder(noise_folder, cache_dir):
     cache_dir.chmod(0o700)
 
 
-def test_no_room_from_the_start(noise_folder, cache_dir, monkeypatch, decoded):
+def test_a_disk_without_room_for_the_cache(noise_folder, cache_dir, monkeypatch, decoded):
     needed = 3 * (6 * 8 + 9 * 5 + 4 * 4)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1000, 674, 326))
     with pytest.raises(UserError) as caught:
@@ -240,7 +240,7 @@ def test_no_room_from_the_start(noise_folder, cache_dir, monkeypatch, decoded):
     assert_holds_all(open_images(noise_folder, cache="mmap"))
 
 
-def test_no_room_half_way(noise_folder, cache_dir, monkeypatch):
+def test_a_disk_that_fills_up_during_the_build(noise_folder, cache_dir, monkeypatch):
     free = iter([10_000, 10_000, 150])  # before, before the first image, before the second
     monkeypatch.setattr(
         shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10_000, 0, next(free))

@@ -1,4 +1,4 @@
-"""Evaluation pairs: who belongs to whom, at which size, and what is said where that fails."""
+"""Evaluation pairs: matching names, sizes, and error messages."""
 
 from pathlib import Path
 
@@ -63,7 +63,7 @@ def test_names_that_match(lr, hr):
     assert match(lr, hr) == list(zip(lr, hr, strict=True))
 
 
-def test_orders_that_a_suffix_changes_do_not_matter():
+def test_pairs_do_not_depend_on_the_order_of_names():
     hr = sorted(["30", "3096", "302008", "3", "30x"])
     lr = sorted(f"{name}x4" for name in hr)
     assert [name.removesuffix("x4") for name in lr] != hr  # position would pair the wrong ones
@@ -81,7 +81,7 @@ def test_keys():
     assert pair_key("maxx.png", set()) == "maxx"
 
 
-def test_whoever_has_no_partner_is_named_on_both_sides():
+def test_images_without_a_partner_are_named_on_both_sides():
     refused(
         lambda: match(["ax2", "bx2", "dx2"], ["a", "c"]),
         "in L and high-resolution images in H do not match",
@@ -91,7 +91,7 @@ def test_whoever_has_no_partner_is_named_on_both_sides():
     assert match(["ax2", "bx2"], ["a", "c"], complete=False) == [("ax2", "a")]
 
 
-def test_a_long_list_of_those_without_a_partner_is_cut():
+def test_a_long_list_of_images_without_a_partner_is_shortened():
     message = refused(lambda: match(["a"], ["a", *(f"n{i}" for i in range(9))]), "9 without")
     assert message.count("H/n") == 3 and message.endswith("…")
 
@@ -140,7 +140,7 @@ def test_pairs_are_made_by_pillow_from_the_part_they_cover(tmp_path, scale):
         assert np.array_equal(pair.lr, np.asarray(small))
 
 
-def test_a_picture_smaller_than_the_scale_is_named(tmp_path):
+def test_an_image_smaller_than_the_scale_is_named(tmp_path):
     folder = pictures(tmp_path, a=(40, 60))
     assert next(iter(open_pairs(folder, scale=(40, 60)))).lr.shape == (1, 1, 3)
     refused(
@@ -261,7 +261,7 @@ def test_the_bundled_test_images_are_too_small_for_scale_200():
     )
 
 
-def test_a_set_can_be_gone_through_again(photos):
+def test_a_set_can_be_iterated_twice(photos):
     pairs = open_pairs(photos, scale=(2, 2))
     assert [pair.name for pair in pairs] == [pair.name for pair in pairs] == ["a", "b", "c"]
 
@@ -269,12 +269,12 @@ def test_a_set_can_be_gone_through_again(photos):
 @pytest.mark.parametrize(
     ("lr", "hr", "scale"), [((10, 12), (20, 24), 2), ((10, 12), (31, 38), 3), ((5, 5), (5, 5), 1)]
 )
-def test_whole_numbered_scales(lr, hr, scale):
+def test_integer_scales(lr, hr, scale):
     assert pair_scale(lr, hr, Path("l"), Path("h")) == scale
 
 
 @pytest.mark.parametrize("hr", [(20, 36), (9, 12), (20, 26), (5, 6)])
-def test_no_whole_numbered_scale(hr):
+def test_sizes_without_an_integer_scale(hr):
     refused(
         lambda: pair_scale((10, 12), hr, Path("l"), Path("h")),
         "l (12×10 px)",

@@ -1,4 +1,4 @@
-"""Training samples of random scales: what belongs together, and a function of seed and number."""
+"""Training samples of random scales: contents, and dependence on seed and number only."""
 
 import numpy as np
 import pytest
@@ -71,7 +71,7 @@ def test_every_position_is_reached():
     assert corners == {(top, left) for top in range(3) for left in range(5)}
 
 
-def test_no_pixel_is_asked_for_twice():
+def test_no_pixel_is_queried_twice():
     source = random_scale(texture(64, 64), queries=60)
     for number in range(50):
         row, col, (_, width) = indices(make_sample(source, 2, number))

@@ -1,4 +1,4 @@
-"""Training samples of given pairs: fixed, and of sizes that grow."""
+"""Training samples of given pairs of images: fixed pairs, and varied sizes."""
 
 import logging
 
@@ -65,7 +65,7 @@ def test_fixed_pairs_find_partners_and_scale(tmp_path):
     assert make_sample(source, 0, 0).cell.tolist() == [np.float32(0.2)] * 2
 
 
-def test_pairs_that_are_not_of_one_scale_are_named_on_both_sides(tmp_path):
+def test_pairs_of_different_scales_are_named_on_both_sides(tmp_path):
     config = pairs_on_disk(tmp_path, [(10, 12)], [(20, 36)])
     with pytest.raises(UserError) as caught:
         config.open_source(str(tmp_path))

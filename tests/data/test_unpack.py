@@ -1,4 +1,4 @@
-"""Unpacking: archives that attack, are damaged or do not fit; nothing half, nothing overwritten."""
+"""Unpacking of archives: malicious, damaged and too large ones; nothing is left half-unpacked."""
 
 import io
 import os
@@ -41,7 +41,7 @@ def zip_link(path):
 
 
 @pytest.mark.parametrize("mode", ["zip", "w:", "w:gz", "w:xz"])
-def test_unpack(tmp_path, mode):
+def test_archives_are_unpacked(tmp_path, mode):
     content = {"images/a": b"1", "images/deep/b": b"2" * 5000}
     path = tmp_path / "archive"
     if mode == "zip":
@@ -137,7 +137,7 @@ def test_an_interrupted_unpacking_leaves_nothing(tmp_path, monkeypatch):
     assert tree(tmp_path / "out") == {"images/a": b"1", "images/b": b"2"}
 
 
-def test_no_room_to_unpack(tmp_path, monkeypatch):
+def test_a_disk_without_room_to_unpack(tmp_path, monkeypatch):
     path = tarred(tmp_path / "archive", ("images/a", CONTENT))
     usage = type("usage", (), {"free": 1000})
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage)

@@ -1,4 +1,4 @@
-"""Files that are damaged, no images, too large or closed: one line each, never a traceback."""
+"""Files that are damaged, no images or not readable lead to one-line errors."""
 
 import errno
 from pathlib import Path
@@ -40,7 +40,7 @@ def test_not_an_image(tmp_path, read):
         assert str(tmp_path / name) in str(caught.value)
 
 
-def test_a_file_closed_to_the_reader(tmp_path, monkeypatch):
+def test_a_file_without_read_permission(tmp_path, monkeypatch):
     path = save_noise(tmp_path / "x.png")
 
     def closed(*args, **kwargs):
@@ -51,6 +51,6 @@ def test_a_file_closed_to_the_reader(tmp_path, monkeypatch):
         read_image(path)
 
 
-def test_pillow_is_left_as_it_was_found():
+def test_settings_of_pillow_are_unchanged():
     assert ImageFile.LOAD_TRUNCATED_IMAGES is False
     assert Image.MAX_IMAGE_PIXELS == 1024**3 // 4 // 3

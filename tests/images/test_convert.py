@@ -1,4 +1,4 @@
-"""PIL images, NumPy arrays and tensors of whole numbers through a model, same type back."""
+"""A model applied to PIL images, NumPy arrays and integer tensors returns the same type."""
 
 import numpy as np
 import pytest
@@ -74,7 +74,7 @@ IMAGES = {
 
 
 @pytest.mark.parametrize("mode", IMAGES)
-def test_images_keep_their_mode(mode):
+def test_pil_images_keep_their_mode(mode):
     expected, values = IMAGES[mode]
     image = Image.fromarray(values)
     assert image.mode == expected
@@ -111,7 +111,7 @@ def test_other_modes_become_the_nearest(image, mode):
     assert np.abs(difference * visible).max() <= 1
 
 
-def test_mode_i_is_taken_as_16_bits():
+def test_mode_i_is_treated_as_16_bits():
     values = GRAY.astype(np.int32) * 257
     out = apply_to_image(same, Image.fromarray(values))
     assert out.mode == "I" and np.array_equal(np.asarray(out), values)
@@ -120,7 +120,7 @@ def test_mode_i_is_taken_as_16_bits():
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16])
-def test_tensors_of_whole_numbers(dtype):
+def test_integer_tensors(dtype):
     picture = torch.from_numpy(RGB.astype(np.int32) * (257 if dtype == torch.uint16 else 1))
     picture = picture.permute(2, 0, 1)[None].to(dtype)
     assert torch.equal(apply_to_image(same, picture), picture)
@@ -141,7 +141,7 @@ def test_colour_is_enlarged_multiplied_by_alpha():
     assert out[..., :3].tolist() == [[[255, 0, 0]] * 4]
 
 
-def test_overshoot_is_cut_for_whole_numbers_and_alpha_only():
+def test_overshoot_is_clipped_for_integers_and_alpha_only():
     assert apply_to_image(shifted(2), RGB).min() == 255
     assert apply_to_image(shifted(-2), Image.fromarray(RGB)).getextrema() == ((0, 0),) * 3
     assert apply_to_image(shifted(2), torch.from_numpy(RGB).permute(2, 0, 1)[None]).min() == 255
@@ -169,7 +169,7 @@ def test_overshoot_is_cut_for_whole_numbers_and_alpha_only():
         ),
     ],
 )
-def test_what_is_no_picture_is_refused(picture, error, reason):
+def test_other_types_and_ranges_are_errors(picture, error, reason):
     with pytest.raises(error, match=reason):
         apply_to_image(same, picture)
 
@@ -182,7 +182,7 @@ def model():
     return build_model(ModelConfig.model_validate(TINY)).eval()
 
 
-def test_upscale_takes_what_people_hold(model):
+def test_upscale_accepts_images_arrays_and_tensors(model):
     lr = torch.from_numpy(RGB).permute(2, 0, 1) / 255
     expected = model.upscale(lr, scale=2.5)
     eight = (expected * 255).round().byte()
@@ -195,7 +195,7 @@ def test_upscale_takes_what_people_hold(model):
     assert np.allclose(floats, expected.permute(1, 2, 0), atol=1e-5)
 
 
-def test_upscale_tells_of_pictures_without_pixels(model):
+def test_upscale_rejects_pictures_without_pixels(model):
     with pytest.raises(ValueError, match="lr has shape"):
         model.upscale(np.zeros((0, 4, 3), np.uint8), scale=2)
     with pytest.raises(ValueError, match="exactly one"):

@@ -1,4 +1,4 @@
-"""Which files of a folder are its images."""
+"""Listing of the image files in a folder."""
 
 import errno
 import os
@@ -36,7 +36,7 @@ def test_list_of_a_single_file(noise_folder):
     assert list_images(noise_folder / "a.png") == [noise_folder / "a.png"]
 
 
-def test_missing_and_empty_folders_name_the_place_and_the_way_out(tmp_path, monkeypatch):
+def test_missing_and_empty_folders_are_errors_that_name_the_folder(tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "readme.txt").touch()
     monkeypatch.chdir(tmp_path)

@@ -157,7 +157,7 @@ def test_16_bit_gray_keeps_its_high_byte(tmp_path, suffix):
     assert np.array_equal(pixels[..., 0], pixels[..., 2])
 
 
-def test_32_bit_gray_within_16_bit_is_taken_for_16_bit(tmp_path):
+def test_32_bit_gray_within_16_bits_is_read_as_16_bits(tmp_path):
     pixels = read_saved(Image.fromarray(WIDE.astype(np.int32)), tmp_path / "x.tif")
     assert pixels[..., 0].tolist() == [[0, 0, 1], [0x12, 0xFE, 0xFF]]
 
@@ -189,13 +189,13 @@ def test_16_bit_colour_keeps_its_high_byte(tmp_path):
 
 
 @pytest.mark.parametrize("value", [65536, -1])
-def test_integers_beyond_16_bit_are_refused(tmp_path, value):
+def test_integers_beyond_16_bits_are_errors(tmp_path, value):
     Image.fromarray(np.array([[0, value]], np.int32)).save(tmp_path / "x.tif")
     with pytest.raises(UserError, match=r"x\.tif.*beyond the 16-bit range"):
         read_image(tmp_path / "x.tif")
 
 
-def test_floats_are_refused(tmp_path):
+def test_floats_are_errors(tmp_path):
     Image.fromarray(np.array([[0.0, 0.5]], np.float32)).save(tmp_path / "x.tif")
     with pytest.raises(UserError, match=r"x\.tif.*floating-point"):
         read_image(tmp_path / "x.tif")

@@ -1,4 +1,4 @@
-"""Images turned as their EXIF data say, and their size without decoding."""
+"""EXIF orientation, and the size of an image without decoding."""
 
 import numpy as np
 import pytest

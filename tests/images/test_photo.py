@@ -1,4 +1,4 @@
-"""Photographs of every kind: what is read of them, and what a result's file keeps."""
+"""Photographs of every kind: what is read, and what output files preserve."""
 
 import io
 
@@ -34,7 +34,7 @@ def holds(photo, samples):
 
 @pytest.mark.parametrize("kind", CHANNELS)
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_16_bit_files_of_ours_and_back(tmp_path, kind, suffix):
+def test_16_bit_files_are_read_back_as_written(tmp_path, kind, suffix):
     samples = DEEP[..., CHANNELS[kind]]
     colour, alpha = (samples[..., :-1], samples[..., -1]) if "+a" in kind else (samples, None)
     path, photo = tmp_path / f"x{suffix}", Photo(colour, alpha)
@@ -54,7 +54,7 @@ def test_16_bit_files_of_ours_and_back(tmp_path, kind, suffix):
     ids=str,
 )  # fmt: skip
 @pytest.mark.parametrize("kind", ["rgb", "rgb+a"])
-def test_16_bit_tiff_of_others(tmp_path, kind, how):
+def test_16_bit_tiff_of_other_software(tmp_path, kind, how):
     samples = DEEP[..., CHANNELS[kind]]
     planes = samples.transpose(2, 0, 1) if "planarconfig" in how else samples
     extra = {"extrasamples": ["unassalpha"]} if "+a" in kind else {}
@@ -113,7 +113,7 @@ def test_transparency_of_palettes_and_key_colours(tmp_path):
     assert read(tmp_path / "y.png").alpha.tolist() == [[0, 65535]]
 
 
-def test_cmyk_becomes_rgb_and_its_profile_goes(tmp_path):
+def test_cmyk_becomes_rgb_without_its_profile(tmp_path):
     image = Image.fromarray(texture(16, 16)).convert("CMYK")
     image.save(tmp_path / "x.jpg", quality=100)
     assert read(tmp_path / "x.jpg").colour.shape == (16, 16, 3)
@@ -173,7 +173,7 @@ def test_orientation(tmp_path, orientation):
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
-def test_exif_survives_and_tells_the_new_size(tmp_path, suffix):
+def test_exif_is_kept_with_the_new_size(tmp_path, suffix):
     Image.fromarray(texture(3, 5)).save(tmp_path / "in.jpg", exif=exif(6))
     photo = read(tmp_path / "in.jpg")
     path, pixels = tmp_path / f"out{suffix}", np.zeros((10, 6, 3), np.uint8)
@@ -187,14 +187,14 @@ def test_exif_survives_and_tells_the_new_size(tmp_path, suffix):
     assert read(path).size == (10, 6)  # not turned again
 
 
-def test_exif_tags_of_storage_and_foreign_sizes_go(tmp_path):
+def test_exif_tags_of_storage_and_old_sizes_are_removed(tmp_path):
     tifffile.imwrite(tmp_path / "x.tif", texture(20, 30), metadata={"axes": "YXS"})
     found = read(tmp_path / "x.tif").exif
     assert found is None or not {270, 256, 273, 279} & set(found)
     assert exif_of(Photo(texture(2, 2)), (4, 4)) is None
 
 
-def test_large_tiff_is_big(tmp_path, monkeypatch):
+def test_large_tiff_files_are_bigtiff(tmp_path, monkeypatch):
     monkeypatch.setattr("liif.images.tiff.BIGTIFF_BYTES", 1000)
     image = texture(300, 270)
     Image.fromarray(image).save(tmp_path / "in.jpg", exif=exif(1))
@@ -213,7 +213,7 @@ def test_large_tiff_is_big(tmp_path, monkeypatch):
         (np.full((2, 2), 70000, np.int32), "beyond the 16-bit range"),
     ],
 )
-def test_what_has_no_known_range_is_refused(tmp_path, samples, said):
+def test_pixels_without_a_known_range_are_errors(tmp_path, samples, said):
     Image.fromarray(samples).save(tmp_path / "x.tif")
     with pytest.raises(UserError, match=rf"x\.tif: cannot read the image: .*{said}"):
         read(tmp_path / "x.tif")

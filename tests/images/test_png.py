@@ -78,7 +78,7 @@ def test_profile_and_exif():
         assert file.info["icc_profile"] == profile and file.getexif()[271] == "Maker"
 
 
-def test_filters_pay():
+def test_filters_make_files_smaller():
     """A smooth picture, each third of which another filter suits; Pillow's size is the measure."""
     y, x = np.mgrid[:192, :256]
     third = np.stack([x, x // 2, 255 - x], axis=-1), np.stack([y, y, y // 2], axis=-1)

@@ -1,4 +1,4 @@
-"""Antialiased bicubic: the published images bit for bit, and the rule restated pixel by pixel."""
+"""Antialiased bicubic: equal to the published images, and to the rule written pixel by pixel."""
 
 import math
 
@@ -133,7 +133,7 @@ def test_the_smaller_scale_goes_first_and_rows_before_columns():
     assert not np.array_equal(rows_first((12, 12), 0.5, 0.5), columns_first((12, 12), 0.5, 0.5))
 
 
-def test_values_worked_out_by_hand():
+def test_values_computed_by_hand():
     # Enlarging a step 0 | 160 twofold: cubic at 1/4, 3/4, 5/4, 7/4 is 111, 29, -9, -3 over 128.
     line = np.array([0, 0, 0, 0, 160, 160, 160, 160], np.uint8)
     image = np.repeat(line[None, :, None], 3, axis=2)
@@ -184,7 +184,7 @@ def test_mirrored_input_gives_mirrored_output(height, width, h, w, seed, border)
 
 @settings(deadline=None, max_examples=40)
 @given(sides, sides, st.integers(0, 99), borders)
-def test_the_same_size_gives_the_same_image(height, width, seed, border):
+def test_the_same_size_returns_the_same_image(height, width, seed, border):
     image = noise(height, width, seed)
     assert np.array_equal(matlab_bicubic(image, (height, width), border=border), image)
     assert np.array_equal(pillow_bicubic(image, (height, width)), image)
@@ -205,7 +205,7 @@ def test_transposed_input_gives_transposed_output_where_the_order_is_given_by_th
     assert np.array_equal(matlab_bicubic(turned, (17, 10)).transpose(1, 0, 2), ours)
 
 
-def test_input_is_left_alone_and_any_layout_is_taken():
+def test_the_input_is_unchanged_and_may_have_any_memory_layout():
     image = noise(20, 30)
     before = image.copy()
     view = image[2:18:2, ::-3]
@@ -216,7 +216,7 @@ def test_input_is_left_alone_and_any_layout_is_taken():
     assert ours.flags.c_contiguous and ours.flags.writeable
 
 
-def test_pillow_is_pillow():
+def test_pillow_bicubic_equals_pillow():
     image = noise(31, 45)
     expected = np.asarray(Image.fromarray(image).resize((20, 12), Image.Resampling.BICUBIC))
     ours = pillow_bicubic(image, (12, 20))
@@ -236,12 +236,12 @@ def test_pillow_is_pillow():
         (np.zeros((4, 4, 3), np.uint8), (0, 2)),
     ],
 )
-def test_refuses_what_it_cannot_resize(resize, image, size):
+def test_other_shapes_and_sizes_are_errors(resize, image, size):
     with pytest.raises(ValueError, match=r"expected uint8|at least"):
         resize(image, size)
 
 
-def test_refuses_a_scale_that_is_not_positive():
+def test_a_scale_must_be_positive():
     for scale in [(0.0, 1.0), (1.0, -2.0), (float("nan"), 1.0), (1.0, float("inf"))]:
         with pytest.raises(ValueError, match="positive"):
             matlab_bicubic(noise(4, 4), (2, 2), scale=scale)

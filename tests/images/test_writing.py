@@ -1,4 +1,4 @@
-"""Images are written whole or not at all."""
+"""Images are written completely or not at all."""
 
 import errno
 import os
