@@ -1,6 +1,5 @@
 """The documentation agrees with the code: links, commands, keys, examples, the site."""
 
-import ast
 import importlib.util
 import re
 import shlex
@@ -221,14 +220,14 @@ def test_the_page_of_commands_is_complete():
 
 def with_example(page, kind, monkeypatch):
     """liif.models.build as it is with the page's file and its line in it."""
-    code, line, small = blocks(ROOT / "docs" / page, "python")[:3]
-    name = next(iter(ast.literal_eval(f"{{{small}}}")))
+    code, line = blocks(ROOT / "docs" / page, "python")[:2]
+    name, wanted = re.fullmatch(r'"(\w+)": (\w+),\n', line).groups()
     path = f"liif.models.{kind}s.{name}"
     file = types.ModuleType(path)
     monkeypatch.setitem(sys.modules, path, file)
     exec(compile(code, path, "exec"), vars(file))
     assert all(len(row) <= 100 for row in code.splitlines())
-    wanted, table = re.fullmatch(r'"\w+": (\w+),\n', line)[1], f"{kind.upper()}S = {{"
+    table = f"{kind.upper()}S = {{"
     source = Path(liif.models.build.__file__).read_text()
     assert source.count(table) == 1
     source = source.replace(table, f"from {path} import {wanted}\n\n{table}{line.strip()} ")
@@ -239,7 +238,7 @@ def with_example(page, kind, monkeypatch):
         "encoder": {"name": "edsr-baseline", "blocks": 1, "width": 8},
         "decoder": {"name": "liif", "hidden": [16]},
     }
-    parts[kind] = ast.literal_eval(f"{{{small}}}")[name]
+    parts[kind] = {"name": name, **getattr(file, wanted).SMALL}
     return build.build_model(build.ModelConfig.model_validate(parts))
 
 
