@@ -2,10 +2,10 @@
 
 import logging
 import multiprocessing
-import subprocess
 import sys
 
 import pytest
+from helpers import processes
 from helpers.pictures import texture
 from helpers.samples import same
 
@@ -83,5 +83,5 @@ class Source:
     def sample(self, index, rng): raise RuntimeError("unforeseen")
 list(batches(Source(), seed=0, batch_size=2, start=0, stop=9, workers=1))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = processes.run([sys.executable, "-c", code], capture_output=True, timeout=60)
     assert done.returncode == 1 and "RuntimeError: unforeseen" in done.stderr

@@ -1,9 +1,8 @@
 """Any bytes under any image's name: a picture of the size that was told before, or a UserError."""
 
-import io
-
 import numpy as np
 import pytest
+from helpers.pictures import encoded
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -26,14 +25,8 @@ EXIF = Image.Exif()
 EXIF[274] = 6  # turned
 
 
-def saved(image, form, **options):
-    file = io.BytesIO()
-    image.save(file, form, **options)
-    return file.getvalue()
-
-
 def modes(form, *names, **options):
-    return [saved(RGBA.convert(name), form, **options) for name in names]
+    return [encoded(RGBA.convert(name), form, **options) for name in names]
 
 
 FLOATS = [*modes("TIFF", "F"), b"Pf 2 2 -1.0\n" + bytes(16)]  # refused, as they are
@@ -41,27 +34,27 @@ FRAMES = {"save_all": True, "append_images": [Image.new("RGB", (13, 9), "red")]}
 SEEDS = [
     *FLOATS,
     *modes("PNG", "1", "L", "LA", "P", "RGB", "RGBA"),
-    saved(WIDE, "PNG"),
-    saved(RGB.convert("P"), "PNG", transparency=3),
-    saved(RGB, "PNG", exif=EXIF),
-    saved(RGB, "PNG", **FRAMES),
+    encoded(WIDE, "PNG"),
+    encoded(RGB.convert("P"), "PNG", transparency=3),
+    encoded(RGB, "PNG", exif=EXIF),
+    encoded(RGB, "PNG", **FRAMES),
     *modes("JPEG", "L", "RGB", "CMYK"),
-    saved(RGB, "JPEG", exif=EXIF, progressive=True),
+    encoded(RGB, "JPEG", exif=EXIF, progressive=True),
     *modes("WEBP", "RGB", "RGBA"),
-    saved(RGBA, "WEBP", lossless=True, exif=EXIF),
-    saved(RGB, "WEBP", **FRAMES),
+    encoded(RGBA, "WEBP", lossless=True, exif=EXIF),
+    encoded(RGB, "WEBP", **FRAMES),
     *modes("BMP", "1", "L", "P", "RGB", "RGBA"),
     *modes("TIFF", "1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I"),
-    *(saved(RGB, "TIFF", compression=kind, exif=EXIF)
+    *(encoded(RGB, "TIFF", compression=kind, exif=EXIF)
       for kind in ("tiff_lzw", "tiff_deflate", "packbits", "jpeg")),
-    saved(RGB.convert("1"), "TIFF", compression="group4"),
-    saved(WIDE, "TIFF"),
-    saved(RGB, "TIFF", **FRAMES),
+    encoded(RGB.convert("1"), "TIFF", compression="group4"),
+    encoded(WIDE, "TIFF"),
+    encoded(RGB, "TIFF", **FRAMES),
     *modes("PPM", "1", "L", "RGB"),
-    saved(WIDE, "PPM"),
+    encoded(WIDE, "PPM"),
     b"P3 2 2 255 " + b"1 2 3 " * 4,
-    saved(RGB, "GIF"),
-    saved(RGB, "GIF", **FRAMES),
+    encoded(RGB, "GIF"),
+    encoded(RGB, "GIF", **FRAMES),
 ]  # fmt: skip
 STARTS = sorted({seed[:n] for seed in SEEDS for n in (2, 8, 16, 30)})
 

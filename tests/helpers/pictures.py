@@ -1,5 +1,6 @@
 """Textured and noisy pictures, damaged ones, and files that Pillow does not write."""
 
+import io
 import os
 import struct
 import zlib
@@ -18,6 +19,13 @@ def texture(height, width, seed=0):
         np.cos(x * y / 99),
     ]
     return ((np.stack(waves, axis=-1) + 2) / 4 * 255).astype(np.uint8)
+
+
+def encoded(image, form, **options):
+    """The bytes of a file of a format."""
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()
 
 
 def noise(height, width, seed=0):

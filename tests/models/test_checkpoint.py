@@ -3,11 +3,11 @@
 import errno
 import json
 import os
-import subprocess
 import sys
 
 import pytest
 import torch
+from helpers import processes
 
 import liif
 from liif.core.errors import UserError
@@ -182,8 +182,8 @@ except UserError as error:
     print(error)
 """
     path = tmp_path / "a.pt"
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, timeout=120
+    done = processes.run(
+        [sys.executable, "-c", script, str(path)], capture_output=True, timeout=120
     )
     assert "cannot be written" in done.stdout, done.stderr
     assert path.read_bytes() == b"old"
