@@ -12,7 +12,6 @@ from liif.core.config_file import load_config
 from liif.core.errors import UserError
 from liif.core.progress import progress_bar
 from liif.data.catalog import find_part
-from liif.data.pairs import open_pairs
 from liif.data.paths import data_path
 from liif.evaluation.config import TestConfig
 from liif.images.rgb8 import image_size, list_images, read_image
@@ -79,8 +78,8 @@ def _problems(
             print(f"{shown!s:44} {states[folder].text}", flush=True)
         if not states[folder].is_usable:
             problems.append(name)
-    if not problems and isinstance(config, TestConfig) and (lr := config.published_lr):
-        open_pairs(data_path(root, config.hr), scale=config.scale, lr=data_path(root, lr))
+    if not problems and isinstance(config, TestConfig) and config.published_lr:
+        config.model_copy(update={"data_root": root}).open_pairs()
     return problems
 
 
@@ -100,6 +99,7 @@ def _load(file: Path) -> TrainConfig | TestConfig:
 
 
 def _folders(config: TrainConfig | TestConfig) -> Iterator[str]:
+    """Yield the folders of images that a configuration names."""
     sections = (
         [config]
         if isinstance(config, TestConfig)
@@ -128,9 +128,8 @@ def _examine(folder: Path, name: str, root: str | None, deep: bool) -> FolderSta
     if broken:
         listed = "; ".join(broken[:5]) + ("; …" if len(broken) > 5 else "")
         remedy = f"; delete them, then {command}" if known else ""
-        return FolderState(
-            False, f"damaged ({len(broken)} of {len(files)} images): {listed}{remedy}"
-        )
+        text = f"damaged ({len(broken)} of {len(files)} images): {listed}{remedy}"
+        return FolderState(False, text)
     if len(files) < expected:
         return FolderState(False, f"incomplete ({len(files)} of {expected} images): {command}")
     more = f", {len(files) - expected} more than published" if len(files) > expected else ""

@@ -113,7 +113,7 @@ def _status(folder: Path) -> RunStatus:
                 status.seconds += (status.step - logged) * config.batch_size / status.speed
                 logged = status.step
         except (KeyError, TypeError, ValueError, ZeroDivisionError):
-            continue  # an incomplete line; resuming drops it
+            continue  # a value that was not finite (null), or a line that was cut off
     damaged = _is_damaged(folder / "last.pt")
     if is_occupied(folder):
         status.state = "running"
@@ -122,10 +122,8 @@ def _status(folder: Path) -> RunStatus:
     elif not (folder / ".lock").exists() and _age(folder / "metrics.jsonl") < RECENT:
         status.state = "running?"
     elif damaged and not any(map(zipfile.is_zipfile, folder.glob("*.pt"))):
-        status.state, status.note = (
-            "damaged",
-            f"{folder}/last.pt: damaged, and no other checkpoint is intact",
-        )
+        status.state = "damaged"
+        status.note = f"{folder}/last.pt: damaged, and no other checkpoint is intact"
     else:
         status.note = _command(folder) + (
             "  (last.pt is damaged: resumes from an older checkpoint)" if damaged else ""
