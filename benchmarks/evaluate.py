@@ -16,14 +16,11 @@ from measure import arguments, machine, report, synchronise
 
 from liif.commands.device import keep_freed_memory
 from liif.core.config_file import load_config
-from liif.data.pairs import open_pairs
-from liif.data.paths import data_path
 from liif.evaluation.config import TestConfig
-from liif.evaluation.evaluate import evaluate
+from liif.evaluation.evaluate import evaluate, mean
 from liif.evaluation.protocols import get_protocol
 from liif.inference.predict import InferenceOptions
 from liif.models.checkpoint import load_checkpoint
-from liif.training.validation import mean
 
 WAYS = {
     "published": InferenceOptions(engine="reference"),
@@ -71,13 +68,8 @@ def test(
     if way.engine == "fast":
         keep_freed_memory(device)
     model = load_checkpoint(checkpoint, device)
-    lr = config.published_lr
     start = time.perf_counter()
-    pairs = open_pairs(
-        data_path(config.data_root, config.hr),
-        scale=config.scale,
-        lr=None if lr is None else data_path(config.data_root, lr),
-    )
+    pairs = config.open_pairs()
     psnrs = [
         s.psnr for s in evaluate(model, pairs, get_protocol(config.protocol, config.scale), way)
     ]

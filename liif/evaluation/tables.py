@@ -81,7 +81,7 @@ class TableEvaluator:
             "protocol": cell.test.protocol,
             "scale": cell.scale,
             "precision": options.precision,
-            "options": options.unusual,
+            "options": options.non_default,
             "metrics": [m for m in Metrics._fields if m != "lpips" or self.perceptual],
         }
         if cell.checkpoint is None:

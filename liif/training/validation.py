@@ -1,7 +1,7 @@
 """Validation during training, and the test of the finished model."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from liif.core.errors import UserError
 from liif.core.files import to_json, write_atomically
 from liif.data.pairs import Pair, PairSet, check_pairs, open_pairs
 from liif.data.paths import data_path
-from liif.evaluation.evaluate import Score, evaluate_distributed
+from liif.evaluation.evaluate import Score, evaluate_distributed, mean
 from liif.evaluation.protocols import ProtocolName, get_protocol
 from liif.figures.sheets import Tile, centre_crops, method_tiles, sheet
 from liif.images.convert import to_image
@@ -155,7 +155,8 @@ def _scores_at_scales(
             # Images are dropped at once: those of a whole set would fill the memory.
             scores.append(score._replace(pair=None, sr=None))
         psnr, ssim, bicubic = (
-            _mean(getattr(score, name) for score in scores) for name in ("psnr", "ssim", "bicubic")
+            mean([getattr(score, name) for score in scores])
+            for name in ("psnr", "ssim", "bicubic")
         )
         result.append(ScaleScores(scale, psnr, ssim, bicubic, tiles))
     return result
@@ -168,8 +169,3 @@ def _comparison(score: Score, scale: float) -> list[Tile]:
     title = f"x{scale:g}"
     tiles = method_tiles(lr, sr, hr, title=title, psnr=score.psnr, bicubic=score.bicubic)
     return centre_crops(tiles, scale=scale)
-
-
-def _mean(values: Iterable[float]) -> float:
-    numbers: Sequence[float] = list(values)
-    return sum(numbers) / len(numbers)
