@@ -38,9 +38,6 @@ def select_device(name: str) -> torch.device:
     if device.type == "cuda":
         # Without it, every process of torchrun also opens a context on GPU 0.
         torch.cuda.set_device(device)
-        # PyTorch rounds what convolutions are given to 10 bits unless told otherwise; those who
-        # want speed for digits have bf16.
-        torch.backends.cudnn.allow_tf32 = False
     return device
 
 

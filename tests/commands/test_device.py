@@ -25,8 +25,9 @@ def gpus(monkeypatch):
 )
 def test_a_gpu_is_made_the_current_device_once(gpus, monkeypatch, name, local_rank, chosen):
     monkeypatch.setenv("LOCAL_RANK", local_rank)
+    before = torch.backends.cudnn.allow_tf32  # set by --precision alone
     assert device.select_device(name) == torch.device(chosen)
-    assert gpus == [torch.device(chosen)]
+    assert gpus == [torch.device(chosen)] and torch.backends.cudnn.allow_tf32 == before
 
 
 def test_other_choices_leave_the_current_gpu(gpus, monkeypatch):
