@@ -70,10 +70,10 @@ def _plain_query(decoder: Liif, field: Field, coord: Tensor, cell: Tensor) -> Te
     y, x = coord.unbind(-1)
     relative = [(cell[:, i : i + 1] * field.size[i]).expand_as(y) for i in (0, 1)]
     first = decoder.mlp.linear[0]
-    weight = first.weight[:, -decoder.inputs :]
+    weight = first.weight[:, -decoder.extra_inputs :]
     rgb = torch.zeros_like(coord[..., :1])
     for corner in corners(y, x, field.size, ensemble=decoder.local_ensemble):
-        inputs = [corner.offset_y, corner.offset_x, *relative][: decoder.inputs]
+        inputs = [corner.offset_y, corner.offset_x, *relative][: decoder.extra_inputs]
         share = F.linear(torch.stack(inputs, dim=-1), weight, first.bias)
         hidden = field.gather(corner.row, corner.col) + share
         rgb = rgb + decoder.mlp.layers[1:](hidden) * corner.weight[..., None]

@@ -1,9 +1,9 @@
-"""From configuration to model: the only list of encoders and of decoders."""
+"""Build a model from its configuration. The only list of encoders and of decoders."""
 
 from typing import Annotated, Union
 
+import pydantic
 import torch
-from pydantic import Field
 
 from liif.core.section import Section
 from liif.models.decoders.liif import LiifConfig
@@ -20,14 +20,14 @@ AnyEncoder, AnyDecoder = tuple(ENCODERS.values()), tuple(DECODERS.values())
 
 
 class ModelConfig(Section):
-    """An encoder and a decoder, each chosen by its `name`."""
+    """Configuration of a model: an encoder and a decoder, each selected by its `name`."""
 
-    encoder: Annotated[Union[AnyEncoder], Field(discriminator="name")]  # noqa: UP007 # pyright: ignore
-    decoder: Annotated[Union[AnyDecoder], Field(discriminator="name")]  # noqa: UP007 # pyright: ignore
+    encoder: Annotated[Union[AnyEncoder], pydantic.Field(discriminator="name")]  # noqa: UP007 # pyright: ignore
+    decoder: Annotated[Union[AnyDecoder], pydantic.Field(discriminator="name")]  # noqa: UP007 # pyright: ignore
 
 
 def build_model(config: ModelConfig, *, seed: int = 0) -> SRModel:
-    """A model with PyTorch's default initial weights, the same ones for the same seed."""
+    """Return a model with PyTorch's default initial weights, which depend on the seed only."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = config.encoder.build()

@@ -1,9 +1,9 @@
-"""The published formulation, plain and slow: what the fast paths are compared and measured with.
+"""The published formulation without optimisations: the baseline for tests and benchmarks.
 
-Every chunk of 30,000 queries unfolds the feature map again, samples codes and their coordinates
-with four pairs of `grid_sample`, concatenates code, offset and cell, and runs the whole MLP with
-its wide first layer (Chen et al. 2021). It uses the weights of one of our models and shares no
-other code with it. Decoders other than LIIF's are asked point by point.
+For every chunk of 30,000 queries it unfolds the feature map, samples codes and their coordinates
+with four pairs of `grid_sample`, concatenates code, offset and cell, and applies the whole MLP with
+its wide first layer (Chen et al. 2021). It uses a model's weights and shares no other code with it.
+Decoders other than LIIF's are queried point by point.
 """
 
 import math
@@ -15,18 +15,19 @@ from torch import Tensor
 
 from liif.models.decoders.liif import Liif
 from liif.models.model import SRModel
+from liif.models.precision import precision_context
 
 CHUNK = 30_000
 
 
 def make_coord(size: tuple[int, int], device: torch.device) -> Tensor:
-    """Pixel centres of an image, (H, W, 2) as (y, x)."""
+    """Return the pixel centres of an image, (H, W, 2) as (y, x)."""
     axes = [-1 + 1 / n + (2 / n) * torch.arange(n, device=device).float() for n in size]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
 
 
 def query(decoder: Liif, feat: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
-    """Colours (B, Q, 3), normalised, of coord (B, Q, 2) and cell (B, Q, 2)."""
+    """Return normalised colours (B, Q, 3) of coord (B, Q, 2) and cell (B, Q, 2)."""
     (h, w), B = feat.shape[-2:], len(feat)
     if decoder.kernel == 3:
         feat = F.unfold(feat, 3, padding=1).view(B, -1, h, w)
@@ -49,7 +50,7 @@ def query(decoder: Liif, feat: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
         code, centre = sample(feat, at), sample(centres, at)
         offset = (coord - centre) * offset_unit(h, w, coord)
         parts = [code, offset]
-        if decoder.inputs == 4:
+        if decoder.extra_inputs == 4:
             parts.append(cell * offset_unit(h, w, coord))
         colours.append(decoder.mlp(torch.cat(parts, dim=-1)))
         areas.append((offset[..., 0] * offset[..., 1]).abs() + 1e-9)
@@ -59,7 +60,7 @@ def query(decoder: Liif, feat: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
 
 
 def offset_unit(h: int, w: int, like: Tensor) -> Tensor:
-    """Half-pixels of the low-resolution grid in coordinate units."""
+    """Return (h, w): the factor from coordinate units to half-pixels of the low-resolution grid."""
     return like.new_tensor([h, w])
 
 
@@ -70,24 +71,25 @@ def forward(model: SRModel, lr: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
     return query(model.decoder, feat, coord, cell) * 0.5 + 0.5
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def upscale(
     model: SRModel, lr: Tensor, size: tuple[int, int], clip_cell: float = math.inf
 ) -> Tensor:
-    """As SRModel.upscale with clamp=False: (3, h, w) -> (3, H, W)."""
+    """As SRModel.upscale with clamp=False, in float32 without TF32: (3, h, w) -> (3, H, W)."""
     decoder, batch = model.decoder, lr[None]
     coord = make_coord(size, lr.device).view(1, -1, 2)
     cell = torch.ones_like(coord)
     for axis in (0, 1):
         # Never below the cell at scale clip_cell, whose image has n · clip_cell pixels.
         cell[..., axis] *= max(2 / size[axis], 2 / (lr.shape[1 + axis] * clip_cell))
-    if isinstance(decoder, Liif):
-        feat = model.encoder((batch - 0.5) / 0.5)
-        ask = partial(query, decoder, feat)
-    else:
-        ask = partial(decoder.query, model.encode(batch))
-    chunks = [
-        ask(coord[:, i : i + CHUNK], cell[:, i : i + CHUNK])
-        for i in range(0, coord.shape[1], CHUNK)
-    ]
+    with precision_context(lr.device, "float32"):
+        if isinstance(decoder, Liif):
+            feat = model.encoder((batch - 0.5) / 0.5)
+            decode = partial(query, decoder, feat)
+        else:
+            decode = partial(decoder.query, model.encode(batch))
+        chunks = [
+            decode(coord[:, i : i + CHUNK], cell[:, i : i + CHUNK])
+            for i in range(0, coord.shape[1], CHUNK)
+        ]
     return (torch.cat(chunks, dim=1) * 0.5 + 0.5)[0].T.reshape(3, *size)

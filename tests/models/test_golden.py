@@ -35,9 +35,7 @@ def drawn_rdn(folder):
     """The weights of rdn-small, which are too many to store, in a file of the official layout."""
     weights = build_model(ModelConfig.model_validate(RDN), seed=11).state_dict()
     total = sum(value.double().abs().sum().item() for value in weights.values())
-    assert total == pytest.approx(51995.565, abs=0.01), (
-        "PyTorch draws other random numbers"
-    )
+    assert total == pytest.approx(51995.565, abs=0.01), "PyTorch draws other random numbers"
     weights = {k.replace("decoder.mlp.", "imnet."): v.half() for k, v in weights.items()}
     encoder = {"name": "rdn", "args": {"G0": 8, "RDNconfig": "A", "no_upsampling": True}}
     imnet = {"name": "mlp", "args": {"out_dim": 3, "hidden_list": [32, 32]}}

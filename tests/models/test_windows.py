@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from models.test_models import SMALL_DECODERS, everything, small
+from helpers.small_models import every_model, small
 
 from liif.core.errors import UserError
 from liif.core.sizes import Window
@@ -13,10 +13,10 @@ LR = torch.rand(2, 3, 13, 18, generator=torch.Generator().manual_seed(1))
 WINDOW = Window(3.25, 5.6, 4.7, 9.1)
 
 
-@everything
+@every_model
 def test_a_window_is_the_function_at_its_own_pixels(encoder, decoder):
     """Coordinates and cell written down once more, from their definition."""
-    model = small(encoder, SMALL_DECODERS[decoder]).eval()
+    model = small(encoder, decoder).eval()
     found = model.upscale(LR, (19, 28), window=WINDOW, clamp=False)
     y = 2 * (3.25 + (torch.arange(19.0) + 0.5) * 4.7 / 19) / 13 - 1
     x = 2 * (5.6 + (torch.arange(28.0) + 0.5) * 9.1 / 28) / 18 - 1
@@ -58,10 +58,10 @@ def test_only_the_window_and_its_surroundings_are_encoded(monkeypatch):
     assert seen == [(3 + 2 * model.halo, 4 + 2 * model.halo)]
 
 
-@everything
+@every_model
 @pytest.mark.parametrize("window", [None, WINDOW, Window(12.9, 17.9, 0.05, 0.05)], ids=str)
 def test_encoded_once_and_looked_at_often(encoder, decoder, window):
-    model = small(encoder, SMALL_DECODERS[decoder]).eval()
+    model = small(encoder, decoder).eval()
     field = model.encoded(LR)
     expected = model.upscale(LR, (31, 27), window=window, clamp=False)
     found = model.rendered(field, (31, 27), window=window)
@@ -80,7 +80,7 @@ def test_encoded_in_bf16():
 
 
 @pytest.mark.parametrize(
-    "by",
+    "options",
     [
         InferenceOptions(self_ensemble=True),
         InferenceOptions(lanczos_from=2),
@@ -88,11 +88,11 @@ def test_encoded_in_bf16():
     ],
     ids=str,
 )
-def test_means_that_make_whole_images_only(by):
-    with pytest.raises(UserError, match="a part of a picture"):
-        list(predict_strips(small().eval(), LR[0], (4, 4), by, window=WINDOW))
+def test_options_without_strips_refuse_a_window(options):
+    with pytest.raises(UserError, match="a part of an image"):
+        list(predict_strips(small().eval(), LR[0], (4, 4), options, window=WINDOW))
 
 
-def test_windows_that_are_none():
+def test_invalid_windows():
     with pytest.raises(ValueError, match="not inside"):
         small().upscale(LR, (4, 4), window=Window(10, 0, 4, 4))

@@ -1,7 +1,7 @@
 """The local implicit image function (Chen, Liu, Wang: "Learning Continuous Image Representation
 with Local Implicit Image Function", CVPR 2021, sec. 3)."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ from liif.models.layers import Mlp, after_first
 
 
 class LiifConfig(Section):
-    """The paper's decoder; the ablations of its table 3 switch one part off each."""
+    """Configuration of the LIIF decoder; each ablation of the paper's table 3 disables a part."""
 
     name: Literal["liif"] = "liif"
     hidden: Widths = (256, 256, 256, 256)
@@ -24,6 +24,9 @@ class LiifConfig(Section):
     feature_unfold: bool = True
     cell_decode: bool = True
 
+    SMALL: ClassVar = {"hidden": (16, 12)}
+    """A variant that tests build in milliseconds."""
+
     def build(self, width: int) -> "Liif":
         return Liif(width, self)
 
@@ -31,9 +34,10 @@ class LiifConfig(Section):
 class Liif(nn.Module):
     """`s = f(z*, x - v*, cell)`, with f an MLP on [unfolded code, offset (y, x), cell (y, x)].
 
-    The first layer is linear, so its share of the unfolded code is one 3×3 convolution (1×1 without
-    unfolding) over the feature map, done once per image in `prepare`; a query gathers its output
-    and adds the shares of offset and cell. Parameters keep the published shapes.
+    The first layer is linear, so its product with the unfolded code is one 3×3 convolution (1×1
+    without unfolding) over the feature map, computed once per image in `prepare`; a query gathers
+    from its output and adds the products with offset and cell. Parameters have the published
+    shapes.
     """
 
     def __init__(self, width: int, config: LiifConfig) -> None:
@@ -42,41 +46,43 @@ class Liif(nn.Module):
         self.kernel = 3 if config.feature_unfold else 1
         self.local_ensemble = config.local_ensemble
         self.radius = self.kernel // 2
-        self.inputs = 4 if config.cell_decode else 2
-        """Of the MLP beside the code: offset (y, x) and cell (y, x)."""
-        self.mlp = Mlp(width * self.kernel**2 + self.inputs, config.hidden, 3)
+        self.extra_inputs = 4 if config.cell_decode else 2
+        """Inputs of the MLP besides the latent code: 2 for the offset, 2 for the cell."""
+        self.mlp = Mlp(width * self.kernel**2 + self.extra_inputs, config.hidden, 3)
         self.code_channels = self.mlp.linear[0].out_features
         self.fuse = True
-        """Decode images in one kernel where a GPU can; to be switched off for comparisons."""
+        """Decode images in one Triton kernel on supported GPUs; False for comparisons."""
 
     def prepare(self, feat: Tensor, lr: Tensor) -> Field:
-        """feat (B, C, h, w) -> the first layer's share of every latent code; its other weights,
-        and all other layers, in the type of that."""
+        """Apply the first layer to every latent code of feat (B, C, h, w).
+
+        The field also holds the first layer's other weights and all further layers, in the type
+        of the codes.
+        """
         k, (first, *rest) = self.kernel, self.mlp.linear
-        for_code, for_offset = first.weight.split([self.width * k * k, self.inputs], dim=1)
+        for_code, for_offset = first.weight.split([self.width * k * k, self.extra_inputs], dim=1)
         feat = feat.contiguous(memory_format=torch.channels_last)
         weight = for_code.unflatten(1, (self.width, k, k))
         codes = F.conv2d(feat, weight, padding=self.radius)
         layers = [(for_offset, first.bias), *((layer.weight, layer.bias) for layer in rest)]
-        # A wider type would widen all that it meets, and narrow it again.
+        # Weights of a wider type would promote every operand, at the cost of two conversions.
         return Field.of_map(codes, layers=tuple((w.to(codes), b.to(codes)) for w, b in layers))
 
     def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
-        """Colours (B, Q, 3), normalised, at coord (B, Q, 2) for cell (B, Q, 2) or (B, 1, 2)."""
+        """Return normalised colours (B, Q, 3) at coord (B, Q, 2), cell (B, Q, 2) or (B, 1, 2)."""
         relative = [(cell[..., i] * field.size[i]).expand_as(coord[..., i]) for i in (0, 1)]
         (weight, bias), *rest = field.layers
         y, x = coord.unbind(-1)
         rgb = coord.new_zeros(())
         for corner in corners(y, x, field.size, ensemble=self.local_ensemble):
-            inputs = [corner.offset_y, corner.offset_x, *relative][: self.inputs]
+            inputs = [corner.offset_y, corner.offset_x, *relative][: self.extra_inputs]
             share = F.linear(torch.stack(inputs, dim=-1).to(weight), weight, bias)
             part = after_first(field.gather(corner.row, corner.col).add_(share), rest)
-            rgb = rgb + part * corner.weight[..., None]  # in float32, whatever the MLP ran in
+            rgb = rgb + part * corner.weight[..., None]  # in float32, also after an MLP in bf16
         return rgb
 
     def query_grid(self, field: Field, y: Tensor, x: Tensor, cell: Tensor) -> Tensor:
-        """Colours (B, R, W, 3) of rows y (R,) and columns x (W,) with one cell (1, 2); all corners
-        at once."""
+        """Return normalised colours (B, R, W, 3) of rows y (R,), columns x (W,), a cell (1, 2)."""
         weight, bias = field.layers[0]
         for axis, share in enumerate(weight.unbind(1)[2:]):
             bias = bias + share * (cell[0, axis] * field.size[axis]).to(weight)

@@ -1,9 +1,11 @@
 """Meta-SR (Hu, Mu, Zhang, Wang, Sun, Tan: "Meta-SR: A Magnification-Arbitrary Network for Super-
-Resolution", CVPR 2019) in the formulation of the LIIF authors, the baseline of their table 1:
-a small MLP turns the offset from a code's *corner* and the cell into the weights of a linear map
-from the unfolded code to the colour."""
+Resolution", CVPR 2019) in the formulation of the LIIF authors, the baseline of their table 1.
 
-from typing import Literal
+A small MLP maps the offset from the *corner* of a code's pixel, and the cell, to the weights of a
+linear map from the unfolded code to the colour.
+"""
+
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,11 +18,14 @@ from liif.models.layers import Mlp
 
 
 class MetaSrConfig(Section):
-    """Meta-SR's decoder."""
+    """Configuration of the Meta-SR decoder."""
 
     name: Literal["metasr"] = "metasr"
     hidden: Width = 256
     """Width of the weight-predicting MLP's hidden layer."""
+
+    SMALL: ClassVar = {"hidden": 16}
+    """A variant that tests build in milliseconds."""
 
     def build(self, width: int) -> "MetaSr":
         return MetaSr(width, self)
@@ -28,7 +33,7 @@ class MetaSrConfig(Section):
 
 class MetaSr(nn.Module):
     """rgb = code · (M·a + b), a = relu(first layer): both products are linear in the code, so they
-    are done once per image in `prepare` as a convolution to 3·(hidden + 1) channels."""
+    are computed once per image in `prepare` by a convolution to 3·(hidden + 1) channels."""
 
     radius = 1
 
@@ -40,20 +45,20 @@ class MetaSr(nn.Module):
         self.code_channels = 3 * (config.hidden + 1)
 
     def prepare(self, feat: Tensor, lr: Tensor) -> Field:
-        """feat (B, C, h, w) -> for every code and colour, its products with M and b."""
+        """Multiply every code of feat (B, C, h, w) by M and b, for each colour."""
         last = self.mlp.linear[1]
         # Rows of the last layer are (channel, kernel row, kernel column, colour).
-        both = torch.cat([last.weight, last.bias[:, None]], dim=1)
-        weight = both.view(self.width, 3, 3, -1).permute(3, 0, 1, 2)
+        joined = torch.cat([last.weight, last.bias[:, None]], dim=1)
+        weight = joined.view(self.width, 3, 3, -1).permute(3, 0, 1, 2)
         feat = feat.contiguous(memory_format=torch.channels_last)
         return Field.of_map(F.conv2d(feat, weight.contiguous(), padding=1))
 
     def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
-        """Colours (B, Q, 3), normalised, at coord (B, Q, 2) for cell (B, Q, 2) or (B, 1, 2)."""
+        """Return normalised colours (B, Q, 3) at coord (B, Q, 2), cell (B, Q, 2) or (B, 1, 2)."""
         return self._decode(field, coord[..., 0], coord[..., 1], cell)
 
     def query_grid(self, field: Field, y: Tensor, x: Tensor, cell: Tensor) -> Tensor:
-        """Colours (B, R, W, 3) of rows y (R,) and columns x (W,) with one cell (1, 2)."""
+        """Return normalised colours (B, R, W, 3) of rows y (R,), columns x (W,), a cell (1, 2)."""
         return self._decode(field, y.view(1, -1, 1), x.view(1, 1, -1), cell[:, None])
 
     def _decode(self, field: Field, y: Tensor, x: Tensor, cell: Tensor) -> Tensor:
@@ -71,8 +76,8 @@ class MetaSr(nn.Module):
 
     @staticmethod
     def _corner(corner: Tensor, n: int) -> tuple[Tensor, Tensor]:
-        """Index of the code whose pixel holds the queried cell's first corner, and the offset from
-        that pixel's own first corner, in low-resolution pixels."""
+        """Return the index of the code whose pixel contains the first corner of the queried cell,
+        and that corner's offset from the pixel's first corner, in low-resolution pixels."""
         index = nearest(corner + EDGE, n).at
         first_corners = torch.arange(n, device=corner.device).to(corner.dtype) * (2 / n) - 1
         return index, (corner - first_corners[index]) * (n / 2)

@@ -1,7 +1,10 @@
-"""The fixed-scale upsamplers of EDSR and RDN (sub-pixel convolution, Shi et al. 2016) behind the
-same `query`: the answer is the nearest pixel of the network's own x2, x3, x4 or x8 output."""
+"""The fixed-scale upsamplers of EDSR and RDN (sub-pixel convolution, Shi et al. 2016).
 
-from typing import Literal
+They have the same interface as other decoders: `query` returns the nearest pixel of the network's
+own x2, x3, x4 or x8 output.
+"""
+
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -11,16 +14,19 @@ from liif.models.geometry import nearest
 from liif.models.layers import conv
 
 STAGES = {2: [2], 3: [3], 4: [2, 2], 8: [2, 2, 2]}
-"""Factors of the pixel shuffles that make up a scale."""
+"""For each scale, the factors of its pixel shuffles."""
 
 
 class UpsamplerConfig(Section):
-    """A network for one scale."""
+    """Configuration of an upsampler for one scale."""
 
     name: Literal["upsampler"] = "upsampler"
     scale: Literal[2, 3, 4, 8]
     width: Width | None = None
     """Channels between the stages: the encoder's for EDSR (default), the growth rate for RDN."""
+
+    SMALL: ClassVar = {"scale": 3, "width": 6}
+    """A variant that tests build in milliseconds."""
 
     def build(self, width: int) -> "Upsampler":
         return Upsampler(width, self)
@@ -43,15 +49,15 @@ class Upsampler(nn.Module):
         self.code_channels = 2 * inner * config.scale**2
 
     def prepare(self, feat: Tensor, lr: Tensor) -> Field:
-        """feat (B, C, h, w) -> the upsampled image's pixels."""
+        """Upsample feat (B, C, h, w); the codes are the pixels of the upsampled image."""
         return Field.of_map(self.layers(feat), factor=self.scale)
 
     def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
-        """Colours (B, Q, 3), normalised, at coord (B, Q, 2); the cell has no say."""
+        """Return normalised colours (B, Q, 3) at coord (B, Q, 2); the cell is ignored."""
         return self._decode(field, coord[..., 0], coord[..., 1])
 
     def query_grid(self, field: Field, y: Tensor, x: Tensor, cell: Tensor) -> Tensor:
-        """Colours (B, R, W, 3) of rows y (R,) and columns x (W,)."""
+        """Return normalised colours (B, R, W, 3) of rows y (R,) and columns x (W,)."""
         return self._decode(field, y.view(1, -1, 1), x.view(1, 1, -1))
 
     def _decode(self, field: Field, y: Tensor, x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """RDN without its upsampler (Zhang, Tian, Kong, Zhong, Fu: "Residual Dense Network for Image
 Super-Resolution", CVPR 2018). Parameter names are those of the published weights."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,19 +15,22 @@ CONFIGURATIONS = {"A": (20, 6, 32), "B": (16, 8, 64)}
 
 
 class RdnConfig(Section):
-    """RDN in configuration A or B."""
+    """Configuration of the RDN encoder: A or B."""
 
     name: Literal["rdn"] = "rdn"
     configuration: Literal["A", "B"] = "B"
     width: Width = 64
     """Channels between the blocks, G0 in the paper."""
 
+    SMALL: ClassVar = {"configuration": "A", "width": 4}
+    """A variant that tests build in milliseconds."""
+
     def build(self) -> "Rdn":
         return Rdn(self)
 
 
 class DenseLayer(nn.Module):
-    """Appends `growth` new channels to its input."""
+    """A convolution that appends `growth` channels to its input."""
 
     def __init__(self, channels_in: int, growth: int) -> None:
         super().__init__()
@@ -66,8 +69,8 @@ class Rdn(nn.Module):
     def forward(self, lr: Tensor) -> Tensor:
         shallow = self.SFENet1(lr)
         x = self.SFENet2(shallow)
-        # Global feature fusion is a 1×1 convolution over all blocks' outputs side by side: summed
-        # block by block it needs one map at a time instead of D of them.
+        # Global feature fusion is a 1×1 convolution over the concatenated outputs of all blocks:
+        # summing it block by block keeps one feature map alive instead of D.
         fusion = self.GFF[0]
         assert isinstance(fusion, nn.Conv2d) and fusion.bias is not None
         fused = fusion.bias.view(1, -1, 1, 1)
