@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 from helpers import processes
+from helpers.models import TINY
 from helpers.paths import ROOT
 
 import liif.models.build
@@ -219,7 +220,7 @@ def test_the_page_of_commands_is_complete():
 
 
 def with_example(page, kind, monkeypatch):
-    """liif.models.build as it is with the page's file and its line in it."""
+    """A small model by liif.models.build as it is with the page's file and its line in it."""
     code, line = blocks(ROOT / "docs" / page, "python")[:2]
     name, wanted = re.fullmatch(r'"(\w+)": (\w+),\n', line).groups()
     path = f"liif.models.{kind}s.{name}"
@@ -234,11 +235,7 @@ def with_example(page, kind, monkeypatch):
     build = types.ModuleType("build_with_example")
     monkeypatch.setitem(sys.modules, "build_with_example", build)
     exec(compile(source, "build.py", "exec"), vars(build))
-    parts = {
-        "encoder": {"name": "edsr-baseline", "blocks": 1, "width": 8},
-        "decoder": {"name": "liif", "hidden": [16]},
-    }
-    parts[kind] = {"name": name, **getattr(file, wanted).SMALL}
+    parts = {**TINY, kind: {"name": name, **vars(file)[wanted].SMALL}}
     return build.build_model(build.ModelConfig.model_validate(parts))
 
 

@@ -32,6 +32,11 @@ SIZES = [((1, 1), (1, 1)), ((1, 9), (5, 11)), ((13, 17), (29, 61)), ((23, 8), (9
 """Before and after: single pixels and rows, factors of all kinds, odd sides."""
 
 
+def slow(name):
+    """A model whose export takes seconds, as the first one's does."""
+    return pytest.param(name, marks=pytest.mark.slow)
+
+
 def checkpoint(name):
     config = ModelConfig.model_validate(MODELS[name])
     return Checkpoint(config, build_model(config).state_dict(), None)
@@ -95,7 +100,7 @@ def test_a_saved_program_takes_any_size(exported):
         assert np.abs(rgb.detach().numpy() - reference("liif", image, size)).max() < PARITY
 
 
-@pytest.mark.parametrize("name", ["liif", "metasr"])
+@pytest.mark.parametrize("name", ["liif", slow("metasr")])
 def test_graphs_hold_pytorchs_own_operators_only(name):
     for graph in graphs(checkpoint(name).build()).values():
         targets = [node.target for node in graph.program.graph.nodes if "call" in node.op]
@@ -134,7 +139,7 @@ def opened(runner, exported):
     return sessions
 
 
-@pytest.mark.parametrize("name", ["liif", "without ensemble", "metasr"])
+@pytest.mark.parametrize("name", ["liif", slow("without ensemble"), slow("metasr")])
 @pytest.mark.parametrize(("before", "size"), SIZES)
 def test_the_runner_draws_the_same_picture(runner, opened, name, before, size):
     image = picture(*before)
@@ -143,7 +148,7 @@ def test_the_runner_draws_the_same_picture(runner, opened, name, before, size):
     assert np.abs(strips[0][1] - reference(name, image, size)).max() < PARITY
 
 
-@pytest.mark.parametrize("name", ["liif", "metasr"])
+@pytest.mark.parametrize("name", ["liif", slow("metasr")])
 @pytest.mark.parametrize(("before", "size"), [((45, 50), (101, 77)), ((40, 41), (9, 123))])
 def test_tiles_make_no_difference(runner, opened, monkeypatch, name, before, size):
     monkeypatch.setattr(runner, "QUERIES", 500)
