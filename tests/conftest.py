@@ -16,7 +16,7 @@ from helpers.processes import end_with_this_run
 
 from liif.cli import main
 from liif.data import mapped
-from liif.hub.catalog import find
+from liif.hub.catalog import find_model
 from liif.images.rgb8 import read_image, write_image
 from liif.models.build import ModelConfig, build_model
 from liif.models.checkpoint import save_checkpoint
@@ -34,7 +34,7 @@ torch.set_num_threads(1)
 @pytest.fixture(scope="session")
 def official_weights() -> Path:
     """The published weights of EDSR-baseline-LIIF."""
-    for path in (SHARED / "weights" / "edsr-baseline-liif.pth", find("edsr-liif").path):
+    for path in (SHARED / "weights" / "edsr-baseline-liif.pth", find_model("edsr-liif").path):
         if path.is_file():
             return path
     pytest.skip("needs the official weights: liif models get edsr-liif (or set LIIF_SHARED)")
