@@ -1,5 +1,5 @@
-"""Training samples a second on one core: our mapped cache beside decoding the picture each time and
-beside unpickling whole images, as the published code does; the whole sample is made each time.
+"""Measure training samples per second on one core: with the mapped cache of this package, with
+decoding every image, and with unpickling whole images, as the published code does.
 
     python benchmarks/data.py [--images FOLDER]
 """
@@ -23,8 +23,8 @@ from liif.images.rgb8 import list_images, read_image, write_image
 
 
 class Pickled:
-    """The published cache: a whole image is unpickled and turned into a float tensor at every
-    access; the crop goes back to 8 bit to be reduced."""
+    """The published cache: every access unpickles a whole image and converts it to a float tensor;
+    the crop is converted back to 8 bits for resizing."""
 
     def __init__(self, folder: Path, paths: list[Path]) -> None:
         self.files = [folder / f"{i}.pkl" for i in range(len(paths))]
@@ -40,7 +40,7 @@ class Pickled:
 
 
 class Evicted:
-    """Our mapped cache on a machine without any memory to spare: every crop comes from the disk."""
+    """The mapped cache without free memory for it: every crop is read from the disk."""
 
     def __init__(self, folder: Path, cache: Path) -> None:
         self.copy = pickle.dumps(open_images(folder, cache="mmap", cache_dir=cache))
@@ -52,11 +52,11 @@ class Evicted:
     def __getitem__(self, index: int) -> np.ndarray:
         with self.file.open("rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        return pickle.loads(self.copy)[index]  # mapped anew: what is mapped is not evicted
+        return pickle.loads(self.copy)[index]  # mapped again: mapped pages are not evicted
 
 
 class FloatImage:
-    """A float tensor (3, H, W) that gives its crops as uint8 (h, w, 3)."""
+    """A float tensor (3, H, W) whose crops are uint8 (h, w, 3)."""
 
     def __init__(self, tensor: torch.Tensor) -> None:
         self.tensor = tensor
@@ -68,9 +68,9 @@ class FloatImage:
 
 def main() -> None:
     parser = arguments(__doc__ or "")
-    parser.add_argument("--images", type=Path, help="2040-px photographs; default: the package's")
-    parser.add_argument("--limit", type=int, default=10, help="use the first so many")
-    parser.add_argument("--samples", type=int, default=40, help="made in one timed run")
+    parser.add_argument("--images", type=Path, help="2040-px photographs; default: bundled")
+    parser.add_argument("--limit", type=int, default=10, help="number of images")
+    parser.add_argument("--samples", type=int, default=40, help="samples per timed run")
     options = parser.parse_args()
     torch.set_num_threads(1)
     photos = Path(__file__).parent.parent / "liif" / "photos" / "train"

@@ -1,4 +1,4 @@
-"""Whole images: the published formulation beside ours, on the same picture.
+"""Measure whole images: the published formulation and ours, on the same photograph.
 
 python benchmarks/decode.py [--checkpoint FILE] [--image FILE] [--side 128] [--scale 4]
 """
@@ -29,9 +29,9 @@ MLP_FLOP = 4 * 2 * (3 * 256 * 256 + 256 * 3)  # per pixel: four corners, after t
 
 def main() -> None:
     parser = arguments(__doc__ or "")
-    parser.add_argument("--checkpoint", type=Path, help="EDSR-baseline-LIIF; default: random")
-    parser.add_argument("--image", type=Path, help="a picture; default: one of the package's")
-    parser.add_argument("--side", type=int, default=128, help="of the low-resolution square")
+    parser.add_argument("--checkpoint", type=Path, help="of EDSR-baseline-LIIF; default: random")
+    parser.add_argument("--image", type=Path, help="an image; default: a bundled photograph")
+    parser.add_argument("--side", type=int, default=128, help="side of the low-resolution image")
     parser.add_argument("--scale", type=float, default=4.0)
     options = parser.parse_args()
     device = torch.device(options.device)

@@ -1,5 +1,6 @@
-"""A whole test, image loading and metrics included: the published formulation beside ours. Each has
-a process of its own: ours keeps freed memory, as `liif test` does, and that cannot be undone.
+"""Measure whole tests, including image loading and metrics: the published formulation and ours.
+
+Each runs in its own process: ours keeps freed memory, as `liif test` does, irrevocably.
 
 python benchmarks/evaluate.py --checkpoint FILE --config configs/test-set14-x4.yaml [--config …]
                               [--set KEY=VALUE]
@@ -22,7 +23,7 @@ from liif.evaluation.protocols import get_protocol
 from liif.inference.predict import InferenceOptions
 from liif.models.checkpoint import load_checkpoint
 
-WAYS = {
+VARIANTS = {
     "published": InferenceOptions(engine="reference"),
     "ours float32": InferenceOptions(),
     "ours bf16": InferenceOptions(precision="bf16"),
@@ -40,11 +41,11 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for file in options.config:
         config = load_config(TestConfig, file, options.set)
-        found: dict[str, list[tuple[float, int, float]]] = {name: [] for name in WAYS}
+        found: dict[str, list[tuple[float, int, float]]] = {name: [] for name in VARIANTS}
         for _ in range(options.rounds):
-            for name, way in WAYS.items():
+            for name, variant in VARIANTS.items():
                 with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-                    run = process.submit(test, options.checkpoint, device, config, way)
+                    run = process.submit(test, options.checkpoint, device, config, variant)
                     found[name].append(run.result())
         seconds = {name: min(run[0] for run in runs) for name, runs in found.items()}
         rows += [
@@ -62,16 +63,16 @@ def main() -> None:
 
 
 def test(
-    checkpoint: Path, device: torch.device, config: TestConfig, way: InferenceOptions
+    checkpoint: Path, device: torch.device, config: TestConfig, options: InferenceOptions
 ) -> tuple[float, int, float]:
-    """Seconds, images and mean PSNR."""
-    if way.engine == "fast":
+    """Return seconds, number of images and mean PSNR."""
+    if options.engine == "fast":
         keep_freed_memory(device)
     model = load_checkpoint(checkpoint, device)
     start = time.perf_counter()
     pairs = config.open_pairs()
     psnrs = [
-        s.psnr for s in evaluate(model, pairs, get_protocol(config.protocol, config.scale), way)
+        s.psnr for s in evaluate(model, pairs, get_protocol(config.protocol, config.scale), options)
     ]
     synchronise(device)
     return time.perf_counter() - start, len(psnrs), mean(psnrs)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Everything there is to know about one GPU, in ten minutes: gpu.md and gpu.json here, or where
-# --out says.
+# Check and measure one GPU in ten minutes; writes gpu.md and gpu.json into the folder --out, by
+# default the current one.
 #
 #   benchmarks/gpu.sh [--device cuda] [--out FOLDER] [--quick]
 set -euo pipefail

@@ -1,4 +1,4 @@
-"""How the benchmarks measure: side by side, interleaved, warm-up untimed; tables and JSON."""
+"""Shared parts of the benchmarks: options, interleaved timing without warm-up, tables and JSON."""
 
 import argparse
 import json
@@ -22,16 +22,16 @@ Candidates = Mapping[str, Callable[[], Any]]
 
 
 def arguments(description: str) -> argparse.ArgumentParser:
-    """The options that all benchmarks share."""
+    """Return a parser with the options that all benchmarks share."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--rounds", type=int, default=5, help="timed runs of each candidate")
-    parser.add_argument("--json", type=Path, help="write the figures there, too")
+    parser.add_argument("--json", type=Path, help="also write the results to this file")
     return parser
 
 
 def interleaved(candidates: Candidates, rounds: int, device: torch.device) -> dict[str, float]:
-    """Median seconds of each candidate: one untimed run each, then all in turn, `rounds` times."""
+    """Return the median seconds of each candidate: an untimed run, then `rounds` in turn."""
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for turn in range(rounds + 1):
         for name, run in candidates.items():
@@ -45,7 +45,7 @@ def interleaved(candidates: Candidates, rounds: int, device: torch.device) -> di
 
 
 def peak_megabytes(run: Callable[[], Any], device: torch.device) -> float:
-    """Most memory in use while it runs: of the process, or allocated on the GPU."""
+    """Return the peak memory during a run: of the process, or allocated on the GPU."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         run()
@@ -57,13 +57,12 @@ def peak_megabytes(run: Callable[[], Any], device: torch.device) -> float:
 
 
 def matrix_rate(
-    device: torch.device, dtype: torch.dtype, several: Sequence[int] = (4096, 16384, 65536)
+    device: torch.device, dtype: torch.dtype, row_counts: Sequence[int] = (4096, 16384, 65536)
 ) -> float:
-    """FLOP/s of the machine's best product of the decoder's shape (rows × 256 × 256), with
-    `several` numbers of rows."""
+    """Return the highest FLOP/s of matrix products of the decoder's shape (rows × 256 × 256)."""
     best = 0.0
     weight = torch.randn(256, 256, device=device, dtype=dtype)
-    for rows in several:
+    for rows in row_counts:
         x = torch.randn(rows, 256, device=device, dtype=dtype)
         image = x.view(1, 1, rows, 256).permute(0, 3, 1, 2)
         products: Candidates = {
@@ -83,7 +82,7 @@ def synchronise(device: torch.device) -> None:
 
 
 def paper_model(seed: int = 0) -> SRModel:
-    """EDSR-baseline-LIIF with random weights."""
+    """Return EDSR-baseline-LIIF with random weights."""
     config = ModelConfig(
         encoder={"name": "edsr-baseline"},  # pyright: ignore[reportCallIssue, reportArgumentType]
         decoder={"name": "liif"},  # pyright: ignore[reportArgumentType]
@@ -92,7 +91,7 @@ def paper_model(seed: int = 0) -> SRModel:
 
 
 def picture(path: Path | None, side: int) -> torch.Tensor:
-    """A picture's middle square, reduced to side × side: (3, side, side) in [0, 1]."""
+    """Return the centre square of an image, reduced by bicubic: (3, side, side) in [0, 1]."""
     photos = Path(__file__).parent.parent / "liif" / "photos"
     image = read_image(path or photos / "test" / "kitten.webp")
     edge = min(image.shape[:2])
@@ -102,21 +101,21 @@ def picture(path: Path | None, side: int) -> torch.Tensor:
 
 
 def machine(device: torch.device) -> str:
-    """What it ran on."""
+    """Return the name of the device and the version of PyTorch."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
     return f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
 def report(title: str, rows: Sequence[Mapping[str, Any]], path: Path | None) -> None:
-    """Print a table as Markdown, and write it as JSON."""
+    """Print a table as Markdown, and write it to path as JSON."""
     print(table(title, rows))  # noqa: T201
     if path is not None:
         path.write_text(json.dumps({"title": title, "rows": rows}, indent=1) + "\n")
 
 
 def table(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    """As Markdown; all rows have the keys of the first."""
+    """Return a Markdown table; all rows have the keys of the first."""
     keys = list(rows[0])
     lines = [title, "", f"| {' | '.join(keys)} |", "|" + "---|" * len(keys)]
     return "\n".join(

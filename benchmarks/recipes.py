@@ -1,4 +1,4 @@
-"""How long every training configuration takes on this machine: seconds a step, and the whole run.
+"""Measure the time of every training configuration on this machine: per step, and extrapolated.
 
 python benchmarks/recipes.py [--config configs/edsr-liif.yaml …]
 """
@@ -13,6 +13,7 @@ from liif.commands.device import keep_freed_memory
 from liif.core.config_file import load_config
 from liif.data.loader import Batch
 from liif.models.build import build_model
+from liif.models.precision import Precision
 from liif.training.config import TrainConfig
 from liif.training.step import train_step
 
@@ -31,7 +32,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for file in files:
         config = load_config(TrainConfig, file)
-        steps = {"float32": step(config, device), "bf16": step(config, device, bf16=True)}
+        steps = {"float32": step(config, device), "bf16": step(config, device, precision="bf16")}
         seconds = interleaved(steps, options.rounds, device)
         row: dict[str, Any] = {"": file.stem, "steps": config.steps}
         for name, each in seconds.items():
@@ -42,8 +43,10 @@ def main() -> None:
     report(f"training, {machine(device)}", rows, options.json)
 
 
-def step(config: TrainConfig, device: torch.device, *, bf16: bool = False):  # noqa: ANN201
-    """One update on random data of the configuration's shapes, to be called."""
+def step(  # noqa: ANN201
+    config: TrainConfig, device: torch.device, *, precision: Precision = "float32"
+):
+    """Return a function that updates a model once, on random data of the configured shapes."""
     data, B = config.train_data, config.batch_size
     side = data.size[0] if data.sampling == "size-varied" else data.patch
     batch = Batch(
@@ -56,7 +59,7 @@ def step(config: TrainConfig, device: torch.device, *, bf16: bool = False):  # n
     optimizer = torch.optim.Adam(model.parameters())
 
     def run() -> None:
-        train_step(model, optimizer, batch, learning_rate=1e-6, bf16=bf16)
+        train_step(model, optimizer, batch, learning_rate=1e-6, precision=precision)
 
     return run
 

@@ -1,5 +1,5 @@
 # pyright: basic
-"""How time and memory grow with the pixels of the result and of the input.
+"""Measure how time and memory grow with the pixels of the result and of the input.
 
 python benchmarks/scaling.py [--precision bf16] [--largest 64] [--plot FILE.png]
 
@@ -19,7 +19,8 @@ import torch
 from measure import arguments, machine, paper_model, peak_megabytes, picture, report, synchronise
 
 from liif.models.checkpoint import load_checkpoint
-from liif.models.model import Precision, SRModel
+from liif.models.model import SRModel
+from liif.models.precision import Precision
 
 OUTPUTS = (0.25, 1, 4, 16, 64)
 """Megapixels of the result, from an input of 256 × 256."""
@@ -33,7 +34,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, help="default: random weights")
     parser.add_argument("--precision", choices=("float32", "bf16"), default="float32")
     parser.add_argument("--largest", type=float, default=64, help="megapixels of the largest one")
-    parser.add_argument("--plot", type=Path, help="write a plot there")
+    parser.add_argument("--plot", type=Path, help="write a plot to this file")
     options = parser.parse_args()
     device = torch.device(options.device)
     model = load_checkpoint(options.checkpoint) if options.checkpoint else paper_model().eval()
@@ -100,7 +101,7 @@ def exponent(rows: list[dict[str, Any]], key: str) -> float:
 
 def plot(rows: list[dict[str, Any]], title: str, path: Path) -> None:
     """Time and memory over megapixels, each sweep a line."""
-    from matplotlib.figure import Figure  # only who asks for a plot needs it
+    from matplotlib.figure import Figure  # only needed for a plot
 
     figure = Figure(figsize=(9, 4), layout="constrained")
     axes = figure.subplots(1, 2)

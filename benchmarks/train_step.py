@@ -11,6 +11,7 @@ from measure import arguments, interleaved, machine, paper_model, peak_megabytes
 from liif.commands.device import keep_freed_memory
 from liif.data.loader import Batch
 from liif.models import reference
+from liif.models.precision import Precision
 from liif.training.step import train_step
 
 
@@ -20,7 +21,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=2304)
     options = parser.parse_args()
     device = torch.device(options.device)
-    keep_freed_memory(device)  # as `liif train` does; the published step gains by it, too
+    keep_freed_memory(device)  # as `liif train` does; it also speeds up the published step
     B, Q = options.batch_size, options.queries
     generator = torch.Generator().manual_seed(0)
 
@@ -31,7 +32,9 @@ def main() -> None:
     start = paper_model().to(device).train()
     losses: dict[str, list[float]] = {}
 
-    def candidate(name: str, *, published: bool = False, bf16: bool = False):  # noqa: ANN202
+    def candidate(  # noqa: ANN202
+        name: str, *, published: bool = False, precision: Precision = "float32"
+    ):
         model = copy.deepcopy(start)
         optimizer = torch.optim.Adam(model.parameters())
         losses[name] = []
@@ -40,22 +43,22 @@ def main() -> None:
             return reference.forward(model, lr, coord, cell[:, None].expand(-1, Q, -1))
 
         def run() -> None:
-            loss, _ = train_step(
+            result = train_step(
                 model,
                 optimizer,
                 batch,
                 learning_rate=1e-4,
                 forward=forward if published else None,
-                bf16=bf16,
+                precision=precision,
             )
-            losses[name].append(loss)
+            losses[name].append(result.loss)
 
         return run
 
     candidates = {
         "published": candidate("published", published=True),
         "ours float32": candidate("ours float32"),
-        "ours bf16": candidate("ours bf16", bf16=True),
+        "ours bf16": candidate("ours bf16", precision="bf16"),
     }
     seconds = interleaved(candidates, options.rounds, device)
     steps = list(zip(*losses.values(), strict=True))

@@ -1,4 +1,4 @@
-"""What is measured on a GPU runs without one; and what only a GPU is told."""
+"""The GPU benchmark runs without a GPU, and its counts are right."""
 
 import json
 import subprocess
@@ -9,11 +9,11 @@ import pytest
 import torch
 from helpers.models import TINY
 from helpers.pictures import texture
+from helpers.small_models import small
 from helpers.training import state_of
 from torch.utils.flop_counter import FlopCounterMode
 
 from liif.images.rgb8 import write_image
-from liif.models.build import ModelConfig, build_model
 from liif.training.config import TrainConfig
 from liif.training.losses import l1_loss
 from liif.training.step import forward_of
@@ -22,7 +22,7 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 CPU = torch.device("cpu")
 
 
-def test_everything_runs_and_says_what_it_left_out(tmp_path):
+def test_everything_runs_and_skipped_parts_are_named(tmp_path):
     command = [sys.executable, BENCHMARKS / "gpu.py", "--device", "cpu", "--quick", "--out"]
     done = subprocess.run([*command, tmp_path / "out"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -52,11 +52,11 @@ def test_everything_runs_and_says_what_it_left_out(tmp_path):
         (None, 1),
     ],
 )
-def test_what_is_not_right_is_in_the_exit_status(tmp_path, monkeypatch, rows, status):
+def test_a_failed_check_is_in_the_exit_status(tmp_path, monkeypatch, rows, status):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import gpu
 
-    def part(of):
+    def part(setup):
         if rows is None:
             raise RuntimeError("no such kernel")
         return rows
@@ -81,16 +81,14 @@ def floor(monkeypatch):
     ids=str,
 )
 def test_the_floor_is_what_pytorch_counts(floor, switches):
-    """Of a real step, forward and back, but for the image's own gradient, which nobody needs."""
-    decoder = {"name": "liif", "hidden": [16, 24], **switches}
-    encoder = {"name": "edsr-baseline", "blocks": 2, "width": 8}
-    model = build_model(ModelConfig.model_validate({"encoder": encoder, "decoder": decoder}))
+    """For a real step, except for the image's own gradient, which is not computed."""
+    model = small(hidden=[16, 24], **switches)
     lr, coord, target = torch.rand(2, 3, 9, 7), torch.rand(2, 50, 2), torch.rand(2, 50, 3)
     with FlopCounterMode(display=False) as counter:
         l1_loss(model(lr, coord, torch.rand(2, 2)), target, model.std).backward()
     corners = 1 if switches.get("local_ensemble") is False else 4
     of_image = 2 * 3 * 9 * 8 * (2 * 9 * 7)
-    of_offsets = 2 * model.decoder.inputs * 16 * corners * 100
+    of_offsets = 2 * model.decoder.extra_inputs * 16 * corners * 100
     counted = floor.step_flop(model, pixels=2 * 9 * 7, queries=100)
     assert counter.get_total_flops() == counted - of_image - of_offsets
 
@@ -111,7 +109,7 @@ def config(folder, **changes):
     return TrainConfig.model_validate({"steps": 4, "milestones": [], "workers": 0, **values})
 
 
-def test_a_checkpoint_of_fused_adam_goes_on_without_it(tmp_path):
+def test_a_checkpoint_of_fused_adam_resumes_without_it(tmp_path):
     write_image(tmp_path / "photos" / "0.png", texture(60, 70, 0))
     settings = config(tmp_path / "photos")
     state = state_of(settings, CPU)
@@ -119,9 +117,9 @@ def test_a_checkpoint_of_fused_adam_goes_on_without_it(tmp_path):
     for parameter in state.model.parameters():
         parameter.grad = torch.ones_like(parameter)
     state.optimizer.step()
-    state.save(tmp_path / "last.pt", settings)
+    state.save(tmp_path / "last.pt", settings.model, settings.model_dump(mode="json"))
     other = state_of(settings, CPU)
-    other.restore(tmp_path / "last.pt", settings)
+    other.restore(tmp_path / "last.pt")
     assert [group["fused"] for group in other.optimizer.param_groups] == [None]
     for a, b in zip(state.model.parameters(), other.model.parameters(), strict=True):
         assert torch.equal(a, b)
@@ -136,12 +134,12 @@ def test_a_checkpoint_of_fused_adam_goes_on_without_it(tmp_path):
         ("max-autotune", 2, "max-autotune-no-cudagraphs"),
     ],
 )
-def test_what_the_compiler_is_told(tmp_path, monkeypatch, compile_, accumulate, mode):
-    """Captured graphs would overwrite the gradients that several parts add up."""
-    told = []
-    monkeypatch.setattr(torch, "compile", lambda _, mode=None: told.append(mode))
+def test_cuda_graphs_exclude_accumulation(tmp_path, monkeypatch, compile_, accumulate, mode):
+    """CUDA graphs would overwrite the gradients that micro-batches add up."""
+    modes = []
+    monkeypatch.setattr(torch, "compile", lambda _, mode=None: modes.append(mode))
     from liif.core.distributed import ALONE
 
     settings = config(tmp_path, compile=compile_, accumulate=accumulate)
     forward_of(state_of(settings, CPU).model, settings.compile, settings.accumulate, ALONE)
-    assert told == [mode]
+    assert modes == [mode]
