@@ -40,7 +40,7 @@ _KEPT = {
 }  # fmt: skip
 
 # Beginnings of an ImageDescription in which scientific software stores the old size.
-_SIZES = ('{"shape"', "<?xml", "ImageJ=")
+_SIZES = ('{"shape"', '{"axes"', "<?xml", "ImageJ=")
 
 log = logging.getLogger("liif")
 
