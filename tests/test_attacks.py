@@ -78,7 +78,7 @@ def test_code_in_the_state_of_a_run(cli):
     training = {"config": CONFIG.model_dump(mode="json"), "optimizer": Command()}
     save_checkpoint(Path("x.pt"), MODEL, WEIGHTS, training)
     state = state_of(CONFIG, torch.device("cpu"))
-    assert "could run code" in refusal(state.restore, Path("x.pt"), CONFIG)
+    assert "could run code" in refusal(state.restore, Path("x.pt"))
     data = {"model": TINY, "train_data": DATA}
     Path("c.yaml").write_text(yaml.safe_dump(data))
     assert cli("train", "--config", "c.yaml", "--resume", "x.pt")[0] == 1
@@ -157,7 +157,7 @@ def test_hostile_contents(content):
 def test_a_laughing_state_of_a_run():
     save_checkpoint(Path("x.pt"), MODEL, WEIGHTS, {"config": {"steps": laughing()}})
     state = state_of(CONFIG, torch.device("cpu"))
-    refusal(state.restore, Path("x.pt"), CONFIG)
+    refusal(state.restore, Path("x.pt"))
 
 
 def test_an_archive_that_unpacks_to_a_thousand_times_its_size():

@@ -206,6 +206,8 @@ def batches(
         generator=torch.Generator(),
     )
     try:
+        if workers:
+            multiprocessing.Lock()  # fails early, and cleanly, without shared memory
         for item in _until_stopped(iter(loader), stopping):
             if isinstance(item, UserError):
                 raise item

@@ -99,7 +99,6 @@ def train(
             "that all machines share"
         )
 
-    is_cuda = device.type == "cuda"
     if config.deterministic:
         os.environ.setdefault(
             "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
@@ -113,7 +112,7 @@ def train(
         stop=config.steps,
         share=team.share(config.batch_size),
         workers=config.workers,
-        pin_memory=is_cuda,
+        pin_memory=state.model.mean.is_cuda,
         device_sampler=DeviceSampler(source, device) if on_device else None,
         stopping=stopping,
     )
@@ -197,8 +196,10 @@ def _restore(
     state.restore(start)
     changed = dict(changed_keys(saved, config))
     valid_changed = {key for key in changed if key.startswith("valid")} - {"valid.every"}
-    if is_branch or valid_changed:  # best.pt would be compared with other scores
-        state.best, state.validated = float("-inf"), 0
+    if is_branch or valid_changed:  # scores of another set cannot be compared
+        state.best = float("-inf")
+    if is_branch:
+        state.validated = 0
     before = schedule._replace(steps=saved.get("steps", schedule.steps))
     if "steps" in changed and schedule.kind == "cosine" and not is_branch:
         log.warning(

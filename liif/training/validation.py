@@ -155,8 +155,7 @@ def _scores_at_scales(
             # Images are dropped at once: those of a whole set would fill the memory.
             scores.append(score._replace(pair=None, sr=None))
         psnr, ssim, bicubic = (
-            mean([getattr(score, name) for score in scores])
-            for name in ("psnr", "ssim", "bicubic")
+            mean([getattr(score, name) for score in scores]) for name in ("psnr", "ssim", "bicubic")
         )
         result.append(ScaleScores(scale, psnr, ssim, bicubic, tiles))
     return result

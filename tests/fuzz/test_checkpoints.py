@@ -230,7 +230,7 @@ def test_invented_states_of_runs(folder, kind, parts, group, weight, memory, for
     state = state_of(kind, torch.device("cpu"))
     with within_limits(folder):
         try:
-            state.restore(path, kind)
+            state.restore(path)
         except UserError:
             return
     stepped(state)  # what is taken can be gone on with

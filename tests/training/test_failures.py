@@ -1,5 +1,6 @@
 """What goes wrong in a training is told, and nothing is lost."""
 
+import faulthandler
 import json
 import os
 import shutil
@@ -108,3 +109,10 @@ def test_a_step_that_hangs_shows_where(learnable, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(liif.training.train, "train_step", slow)
     assert train(config(learnable, steps=2, valid=None, stall_minutes=0.005), tmp_path)
     assert "in slow" in capfd.readouterr().err
+
+
+def test_the_watchdog_is_not_set_at_every_step(learnable, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(faulthandler, "dump_traceback_later", lambda *a, **k: calls.append(a))
+    assert train(config(learnable, steps=24, valid=None, stall_minutes=30), tmp_path)
+    assert len(calls) == 1

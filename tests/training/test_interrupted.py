@@ -91,9 +91,7 @@ def test_signals_save_and_the_same_command_goes_on(learnable, tmp_path, number):
     command = [sys.executable, "-m", "liif", "train", "--config", str(file)]
 
     def start():
-        return processes.Popen(
-            command, cwd=tmp_path, stderr=processes.PIPE, start_new_session=True
-        )
+        return processes.Popen(command, cwd=tmp_path, stderr=processes.PIPE, start_new_session=True)
 
     def stop(process):
         log = tmp_path / "runs" / "small" / "metrics.jsonl"

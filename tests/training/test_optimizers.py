@@ -1,11 +1,14 @@
 """Muon beside PyTorch's, and beside what singular values say."""
 
+import copy
+
 import pytest
 import torch
 from helpers.models import TINY
 from helpers.training import state_of
 from torch import nn
 
+import liif.training.optimizers
 from liif.models.build import ModelConfig, build_model
 from liif.models.checkpoint import read_checkpoint
 from liif.training.config import TrainConfig
@@ -148,3 +151,32 @@ def test_the_average_leaves_the_random_start_behind(photos):
     assert (average.mean() - before).item() == pytest.approx(
         (1059 - before.item()) / 1000, rel=1e-3
     )
+
+
+@pytest.mark.parametrize("failing", ["orthogonal", "adam"])
+def test_a_step_without_memory_changes_nothing(monkeypatch, failing):
+    """Memory runs out after some groups of weights are computed, or before Adam's part."""
+    model = network()
+    optimizer = Muon(model, lr=1e-2)
+    updated(model, optimizer)
+    before = copy.deepcopy((model.state_dict(), optimizer.state_dict()["state"]))
+    calls = []
+
+    def orthogonal_once(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return orthogonal(*args)
+
+    def adam(self, closure=None):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    if failing == "adam":
+        monkeypatch.setattr(torch.optim.Adam, "step", adam)
+    else:
+        monkeypatch.setattr(liif.training.optimizers, "orthogonal", orthogonal_once)
+    for p in model.parameters():
+        p.grad = torch.ones_like(p)
+    with pytest.raises(torch.OutOfMemoryError):
+        optimizer.step()
+    assert str(before) == str((model.state_dict(), optimizer.state_dict()["state"]))

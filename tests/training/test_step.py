@@ -2,13 +2,17 @@
 
 import functools
 import itertools
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 from helpers.paths import GOLDEN
 from helpers.training import CPU, config, schedule_of, state_of, weights
+from torch._inductor.exc import InvalidCxxCompiler
 
+from liif.core.distributed import Team
+from liif.core.errors import UserError
 from liif.data.loader import Batch
 from liif.models.checkpoint import load_checkpoint
 from liif.training.step import train_step
@@ -96,3 +100,51 @@ def test_a_compiled_step_learns_the_same(learnable, tmp_path, monkeypatch):
     plain, compiled = weights(tmp_path / "plain"), weights(tmp_path / "c")
     for key, value in plain.items():
         torch.testing.assert_close(compiled[key], value, atol=1e-5, rtol=1e-3)
+
+
+class CountingTeam(Team):
+    """Two processes of which the other has nothing to add."""
+
+    sums: ClassVar = []
+
+    def sum(self, values):
+        self.sums.append(values.clone())
+        return values
+
+
+@pytest.mark.parametrize("stop", [False, True])
+def test_one_exchange_a_step_carries_loss_and_stop(learnable, stop):
+    state = state_of(config(learnable))
+    batch = Batch(
+        torch.rand(2, 3, 8, 8), torch.zeros(2, 9, 2), torch.ones(2, 2), torch.rand(2, 9, 3)
+    )
+    CountingTeam.sums.clear()
+    result = train_step(
+        state.model, state.optimizer, batch, learning_rate=1e-3, team=CountingTeam(0, 2), stop=stop
+    )
+    (sums,) = CountingTeam.sums
+    assert sums.tolist() == [pytest.approx(result.loss), float(stop)]
+    assert result.stop is stop
+
+
+def test_tf32_is_float32_on_a_cpu(learnable, tmp_path):
+    for precision in ("float32", "tf32"):
+        chosen = config(learnable, steps=2, valid=None, precision=precision)
+        assert train(chosen, tmp_path / precision)
+    a, b = weights(tmp_path / "float32"), weights(tmp_path / "tf32")
+    assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_a_missing_compiler_is_one_line(learnable, tmp_path, monkeypatch):
+    def compiler(model, **_):
+        def forward(*args):
+            try:
+                raise InvalidCxxCompiler
+            except InvalidCxxCompiler as error:
+                raise RuntimeError("backend='inductor' raised") from error
+
+        return forward
+
+    monkeypatch.setattr(torch, "compile", compiler)
+    with pytest.raises(UserError, match=r"step 1: compile: .*C\+\+ compiler.*compile: false"):
+        train(config(learnable, compile=True, valid=None), tmp_path)

@@ -1,0 +1,68 @@
+"""Validation and final test: checked before the first step, nothing lost, shared by processes."""
+
+import shutil
+
+import pytest
+from helpers.training import CPU, config, state_of
+
+import liif.training.validation
+from liif.core.distributed import Team
+from liif.core.errors import UserError
+from liif.models.checkpoint import read_checkpoint
+from liif.training.config import FinalTestConfig
+from liif.training.train import train
+from liif.training.validation import FinalTest
+
+
+@pytest.mark.parametrize("crop", [None, 48])
+@pytest.mark.parametrize("section", ["valid", "test"])
+def test_images_too_small_for_a_scale_are_refused_before_step_1(
+    learnable, tmp_path, section, crop, monkeypatch
+):
+    def never(*args, **options):
+        pytest.fail("a step was taken")
+
+    monkeypatch.setattr(liif.training.train, "train_step", never)
+    sets = {"images": str(learnable), "scales": [2, 200]}
+    if section == "valid":
+        sets |= {"crop": crop, "every": 3}
+    with pytest.raises(UserError, match=rf"{section}: .*0\.png: .*too small"):
+        train(config(learnable, **{section: sets}), tmp_path / "run")
+
+
+def test_a_crop_larger_than_an_image_is_refused(learnable, tmp_path):
+    valid = {"images": str(learnable), "scales": [2], "crop": 65}
+    with pytest.raises(UserError, match=r"valid: .*0\.png: .*too small for crop"):
+        train(config(learnable, valid=valid), tmp_path / "run")
+
+
+def test_a_validation_that_fails_loses_no_step(learnable, tmp_path):
+    photos = shutil.copytree(learnable, tmp_path / "photos")
+    valid = {"images": str(photos), "scales": [2], "crop": None, "every": 3}
+    whole = (photos / "1.png").read_bytes()
+    (photos / "1.png").write_bytes(whole[:300])  # its header is good
+    settings = config(learnable, steps=5, valid=valid, save_every=1000)
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"step 4: .*1\.png(.|\n)*The run is saved"):
+            train(settings, tmp_path / "run")
+        assert read_checkpoint(tmp_path / "run" / "last.pt").training["step"] == 3
+    (photos / "1.png").write_bytes(whole)
+    assert train(settings, tmp_path / "run")
+    assert read_checkpoint(tmp_path / "run" / "last.pt").training["validated"] == 5
+
+
+def test_all_processes_take_part_in_the_final_test(learnable, tmp_path, monkeypatch):
+    seen = []
+    single = liif.training.validation.evaluate_distributed
+
+    def shared(team, model, pairs, protocol):
+        seen.append((team.rank, len(pairs)))
+        return single(Team(), model, pairs, protocol)
+
+    monkeypatch.setattr(liif.training.validation, "evaluate_distributed", shared)
+    monkeypatch.setattr(Team, "any", lambda self, flag: flag)
+    test = FinalTest(FinalTestConfig(images=str(learnable), scales=(2, 3)), None)
+    for rank in (0, 1):
+        test.run(state_of(config(learnable)).model, tmp_path / str(rank), Team(rank, 2, CPU))
+    assert seen == [(0, 6), (0, 6), (1, 6), (1, 6)]
+    assert (tmp_path / "0" / "test.json").exists() and not (tmp_path / "1").exists()
