@@ -1,8 +1,7 @@
-"""Checkpoints: our own files, safetensors and the official LIIF files, through one loader.
+"""Read checkpoints of this package, of the official LIIF code and in safetensors; write ours.
 
-Nothing in a checkpoint can run code: PyTorch files are read with `weights_only=True` only.
-An interrupted or failed save leaves the previous file as it was (files.py); a run's last checkpoint
-keeps the one before it as previous.pt.
+No checkpoint can run code: PyTorch files are read with `weights_only=True` only. An interrupted or
+failed save leaves the previous file intact (core/files.py).
 """
 
 import io
@@ -28,42 +27,40 @@ from liif.models.model import SRModel
 from liif.models.official import Weights, from_official
 
 FORMAT = "liif/1"
-
-
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-
-
-_LARGEST = 100_000  # values in a file, a tensor counted as one; RDN's training state has some 3,000
+_MOST_VALUES = 100_000
+"""Bound on the values in a file, a tensor counted as one; RDN's training state has about 3,000."""
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """What a checkpoint holds, on the CPU."""
+    """The content of a checkpoint file, on the CPU."""
 
     model: ModelConfig
     weights: Weights
-    """The weights to use: the averaged ones where the run kept an average."""
+    """The weights to use: the average if the run kept one."""
     training: Mapping[str, Any] | None
-    """State of the run that wrote it; None in files that hold weights only."""
+    """State of the run that wrote the file; None in files that hold weights only."""
 
     def build(self) -> SRModel:
-        """The model with its weights, ready for evaluation."""
+        """Return the model with its weights, in evaluation mode."""
         model = build_model(self.model)
         model.load_state_dict(self.weights)
         return model.eval()
 
 
 def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> SRModel:
-    """The model of a checkpoint file (ours, safetensors or official), in evaluation mode.
+    """Return the model of a checkpoint file of any kind, in evaluation mode.
 
     Raises:
-        UserError: no such file; damaged; holding code; of another model.
+        UserError: there is no such file, or it is damaged, could run code, or does not fit the
+            model that it describes.
     """
     return read_checkpoint(Path(path)).build().to(device)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read and check a checkpoint of any of the three kinds. Raises UserError as `load` does."""
+    """Read and check a checkpoint of any kind. Raises UserError as `load_checkpoint` does."""
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint file")
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pytorch(path)
@@ -78,7 +75,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))[:100]
         reason = " ".join(first["msg"].split())[:300]
-        raise UserError(f"{path}: describes no model of ours: {where}: {reason}") from None
+        raise UserError(f"{path}: describes no model of this package: {where}: {reason}") from None
     except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
@@ -95,22 +92,22 @@ def _read_pytorch(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
     try:
-        with warnings.catch_warnings():  # of foreign pickle protocols, which are refused anyway
+        with warnings.catch_warnings():  # about pickle protocols, which are refused anyway
             warnings.simplefilter("ignore")
             _check_records(path)
             content = torch.load(path, map_location="cpu", weights_only=True)
-        _check_extent(content)
-        # PyTorch passes over the archive's checksums: damaged numbers would be taken as they are.
+        _check_value_count(content)
+        # PyTorch ignores the checksums of the archive: it would load damaged numbers.
         if isinstance(content, dict) and content.get("format") == FORMAT:
             with zipfile.ZipFile(path) as archive:
                 if archive.testzip() is not None:
                     raise zipfile.BadZipFile
     except pickle.UnpicklingError:
         raise UserError(
-            f"{path}: refused: it holds more than tensors and plain values, whose loading could "
-            "run code (nothing of it was executed), or it is damaged"
+            f"{path}: refused: it holds more than tensors and plain values, which could run code "
+            "(nothing was executed), or it is damaged"
         ) from None
-    except Exception:  # A damaged archive fails in many ways inside PyTorch's reader.
+    except Exception:  # PyTorch raises many types for a damaged archive.
         raise UserError(f"{path}: damaged or truncated, or not a PyTorch checkpoint") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds a {type(content).__name__}, not a checkpoint")
@@ -132,21 +129,20 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
     except (KeyError, ValueError, RecursionError):
         raise UserError(
             f"{path}: its header does not describe the model; "
-            "write such files with `liif convert CHECKPOINT FILE.safetensors`"
+            "write safetensors files with `liif convert CHECKPOINT FILE.safetensors`"
         ) from None
 
 
 def _check_records(path: Path) -> None:
-    """Nothing in an archive may be larger than in the file: PyTorch compresses nothing."""
+    """Reject compressed archives: PyTorch writes none, and they could expand without bound."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             if sum(record.file_size for record in archive.infolist()) > path.stat().st_size:
                 raise zipfile.BadZipFile
 
 
-def _check_extent(content: object) -> None:
-    """A list that holds a list twice, that holds a list twice, and so on is short in a pickle, and
-    has no end for whoever compares or prints it."""
+def _check_value_count(content: object) -> None:
+    """Bound the total number of values: shared nested lists grow exponentially."""
     left, seen = [content], 0
     while left:
         value, seen = left.pop(), seen + 1
@@ -154,12 +150,12 @@ def _check_extent(content: object) -> None:
             left += [*value.keys(), *value.values()]
         elif isinstance(value, list | tuple | set):
             left += value
-        if seen + len(left) > _LARGEST:
+        if seen + len(left) > _MOST_VALUES:
             raise ValueError
 
 
 def _whole_tensor(value: object) -> Tensor:
-    """With all of its numbers in the file: not sparse, not one number shown a million times."""
+    """Reject sparse and expanded (stride-0) tensors, whose file is smaller than their values."""
     if not isinstance(value, Tensor) or value.dtype not in _FLOATS:
         raise TypeError("its weights are not all floating-point tensors")
     is_plain = value.layout == torch.strided and value.device.type == "cpu"
@@ -169,7 +165,7 @@ def _whole_tensor(value: object) -> Tensor:
 
 
 def _check_keys(path: Path, config: ModelConfig, weights: Weights) -> None:
-    """Compare names and shapes before anything of the model's size is allocated."""
+    """Compare names and shapes before memory for the model is allocated."""
     with torch.device("meta"):
         expected = {k: tuple(v.shape) for k, v in build_model(config).state_dict().items()}
     found = {k: tuple(v.shape) for k, v in weights.items()}
@@ -183,15 +179,15 @@ def _check_keys(path: Path, config: ModelConfig, weights: Weights) -> None:
         "of another shape": sorted(shapes),
     }
     listed = "; ".join(
-        f"{len(keys)} {what}: {_shown(keys[:5])}{', …' if len(keys) > 5 else ''}"
+        f"{len(keys)} {what}: {_printable(keys[:5])}{', …' if len(keys) > 5 else ''}"
         for what, keys in parts.items()
         if keys
     )
     raise UserError(f"{path}: its weights do not fit the model it describes: {listed}")
 
 
-def _shown(keys: list[str]) -> str:
-    """A stranger's names, without what would steer a terminal."""
+def _printable(keys: list[str]) -> str:
+    """Return untrusted names without control characters."""
     return ", ".join(key if key.isprintable() else repr(key) for key in keys)[:300]
 
 
@@ -202,11 +198,17 @@ def save_checkpoint(
     training: Mapping[str, Any] | None = None,
     previous: Path | None = None,
 ) -> None:
-    """Write our own file. `training` holds tensors and plain values only; the file that it replaces
-    is kept as `previous` if that is given.
+    """Write a checkpoint in this package's format.
+
+    Args:
+        path: the file; it replaces an existing one.
+        model: configuration of the model.
+        weights: the model's state dict.
+        training: state of the run: tensors and plain values only.
+        previous: path to keep the replaced file under.
 
     Raises:
-        UserError: it could not be written; what was there before is intact.
+        UserError: the file could not be written; an existing one is intact.
     """
     content: dict[str, Any] = {
         "format": FORMAT,
@@ -222,7 +224,7 @@ def save_checkpoint(
 
 
 def save_weights(path: Path, model: ModelConfig, weights: Weights) -> None:
-    """Write a safetensors file: weights alone, with the model's description in its header."""
+    """Write a safetensors file of weights, with the model's configuration in its header."""
     header = {"format": FORMAT, "model": model.model_dump_json()}
     tensors = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
     write_atomically(path, safetensors.torch.save(tensors, header))

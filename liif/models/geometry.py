@@ -1,13 +1,12 @@
-"""Where things are: pixel centres, nearest latent codes, the local ensemble.
+"""Coordinates: pixel centres, nearest latent codes, and the local ensemble.
 
 Letters: B batch, h w low-resolution grid, H W high-resolution grid, Q queried points.
 Coordinates are (y, x) in [-1, 1] with pixel i of n centred at -1 + (2i+1)/n. The two axes are
-independent, so everything here works on one axis at a time: a list of points has y and x of one
-shape, a regular grid has y of shape (R,) and x of shape (W,). Nothing of the size of the image is
-needed to describe a grid.
+independent, so functions work on one axis at a time: a list of points has y and x of one shape, a
+regular grid has y of shape (R,) and x of shape (W,), without a tensor of the image's size.
 
-The order of the float32 operations is that of the published code, because a coordinate that lies
-exactly between two codes must fall to the same side.
+The order of float32 operations is that of the published code, because a coordinate exactly between
+two codes must be rounded to the same side.
 """
 
 import math
@@ -21,29 +20,31 @@ from torch import Tensor
 from liif.core.sizes import Size, Window
 
 EDGE = 1e-6
-"""Shifted coordinates stay this far inside [-1, 1]; the ensemble's shift is biased by as much."""
+"""Margin of shifted coordinates to ±1, and bias of the ensemble's shift, as published."""
 
 
 def pixel_centres(n: int, like: Tensor) -> Tensor:
-    """Centres of the n pixels of one axis, (n,), on the device and in the float type of `like`."""
+    """Return the centres of the n pixels of an axis, (n,), with the device and type of `like`."""
     return torch.arange(n, device=like.device).to(like.dtype) * (2 / n) + (-1 + 1 / n)
 
 
 def cell_of(
     size: tuple[float, float], like: Tensor, lr: Size = (1, 1), clip: float = math.inf
 ) -> Tensor:
-    """Height and width of one pixel of an H × W image in coordinate units, (1, 2). With `clip` they
-    are no smaller than at that scale of the low-resolution size `lr`: beyond the scales of its
-    training a decoder can be given the cell of the largest (as Lee and Jin do, LTE, CVPR 2022)."""
+    """Return the height and width of a pixel of an H × W image in coordinate units, (1, 2).
+
+    `clip` limits them to those at this scale of the low-resolution size `lr`: beyond the scales of
+    its training, a decoder can be given the cell of the largest one (Lee and Jin, LTE, CVPR 2022).
+    """
     sides = [2 / min(N, n * clip) for N, n in zip(size, lr, strict=True)]
-    # Filled on the device: a tensor made from Python numbers would be copied to it and waited for.
+    # Fills run on the device; creating a tensor from Python numbers blocks on a copy to it.
     return torch.stack([like.new_full((1,), side) for side in sides], dim=-1)
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The pixels that an image of `lr` (h, w) is shown in: `size` (H, W) of them, over all of it or
-    over a window."""
+    """A grid of `size` (H, W) output pixels that covers an image of `lr` (h, w) pixels, or a window
+    of it."""
 
     size: Size
     lr: Size
@@ -63,11 +64,11 @@ class Grid:
 
     @property
     def extent(self) -> tuple[float, float]:
-        """Height and width of what is shown, in low-resolution pixels."""
+        """Height and width that the grid covers, in low-resolution pixels."""
         return self.lr if self.window is None else self.window[2:]
 
     def centres(self, axis: int, like: Tensor) -> Tensor:
-        """Coordinates of the rows (axis 0, (H,)) or columns (axis 1, (W,)) of pixels."""
+        """Return the coordinates of the rows (axis 0: (H,)) or columns (axis 1: (W,))."""
         if self.window is None:
             return pixel_centres(self.size[axis], like)
         n, N = self.lr[axis], self.size[axis]
@@ -76,12 +77,13 @@ class Grid:
         return (2 * (first + (at + 0.5) * (length / N)) / n - 1).to(like.dtype)
 
     def cell(self, like: Tensor, clip: float = math.inf) -> Tensor:
-        """As `cell_of`, of an image that is shown whole in pixels of this size."""
+        """As `cell_of`, for an image that is shown as a whole in pixels of this size."""
         H, W = (N * n / e for N, n, e in zip(self.size, self.lr, self.extent, strict=True))
         return cell_of((H, W) if self.window else self.size, like, self.lr, clip)
 
     def spans(self, rows: Size, cols: Size) -> tuple[Size, Size]:
-        """The low-resolution pixels that pixels rows × cols cover, all as (first, last + 1)."""
+        """Return the low-resolution pixels that output pixels rows × cols cover; all spans are
+        (first, last + 1)."""
         return self._span(0, *rows), self._span(1, *cols)
 
     def _span(self, axis: int, first: int, last: int) -> Size:
@@ -93,7 +95,7 @@ class Grid:
 
 
 def grid_coord(y: Tensor, x: Tensor) -> Tensor:
-    """All points of rows y (R,) and columns x (W,), row by row: (R·W, 2) as (y, x)."""
+    """Return all points of rows y (R,) and columns x (W,), row by row: (R·W, 2) as (y, x)."""
     return torch.stack(torch.meshgrid(y, x, indexing="ij"), dim=-1).flatten(0, 1)
 
 
@@ -103,12 +105,12 @@ class Nearest(NamedTuple):
     at: Tensor
     """int64 index, shape of the coordinate."""
     offset: Tensor
-    """x - v*, in half-pixels of the code's grid: [-1, 1] inside the code's own pixel."""
+    """x - v* in half-pixels of the code's grid: in [-1, 1] inside the code's own pixel."""
 
 
 def nearest(coord: Tensor, n: int, shift: int = 0) -> Nearest:
-    """The code of n along one axis that is nearest to `coord` moved by `shift` (-1, 0 or 1) half
-    pixels; the offset is measured from the coordinate itself."""
+    """Return the code, of n along an axis, nearest to `coord` shifted by `shift` (-1, 0 or 1)
+    half-pixels; the offset is that of the unshifted coordinate."""
     bias = EDGE if shift else 0.0
     moved = (coord + (shift / n + bias)).clamp(-1 + EDGE, 1 - EDGE)
     index = (((moved + 1) * n - 1) / 2).round().long()
@@ -116,8 +118,8 @@ def nearest(coord: Tensor, n: int, shift: int = 0) -> Nearest:
 
 
 class Corner(NamedTuple):
-    """One of the codes that points are predicted from, and the weight of its prediction; all of
-    the points' shape."""
+    """A code that points are predicted from, and the weight of its prediction; all tensors have the
+    shape of the points."""
 
     row: Tensor
     col: Tensor
@@ -127,11 +129,11 @@ class Corner(NamedTuple):
 
 
 def corners(y: Tensor, x: Tensor, size: Size, *, ensemble: bool) -> Iterator[Corner]:
-    """The code nearest to points (y, x), or the four of the local ensemble, each weighted by the
-    area of the rectangle diagonally opposite to it (Chen et al. 2021, eq. 4)."""
+    """Yield the code nearest to points (y, x), or the four of the local ensemble, each weighted by
+    the area of the diagonally opposite rectangle (Chen et al. 2021, eq. 4)."""
     shifts = (-1, 1) if ensemble else (0,)
     pairs = [(nearest(y, size[0], i), nearest(x, size[1], j)) for i in shifts for j in shifts]
-    # The smallest area keeps the sum positive where a query lies on a code, as published.
+    # The added area keeps the sum positive where a query coincides with a code, as published.
     areas = [(row.offset * col.offset).abs() + 1e-9 for row, col in pairs]
     total = torch.stack(areas).sum(dim=0)
     for (row, col), area in zip(pairs, reversed(areas), strict=True):
@@ -152,7 +154,7 @@ class GridCorners(NamedTuple):
 
 
 def grid_corners(y: Tensor, x: Tensor, size: Size, *, ensemble: bool) -> GridCorners:
-    """All `corners` of rows y (R,) and columns x (W,) at once."""
+    """Return all `corners` of rows y (R,) and columns x (W,)."""
     shifts = (-1, 1) if ensemble else (0,)
     rows, cols = (
         [torch.stack(parts) for parts in zip(*(nearest(axis, n, s) for s in shifts), strict=True)]

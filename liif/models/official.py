@@ -1,4 +1,4 @@
-"""Checkpoints of the official LIIF code, translated to this package's names."""
+"""Translate checkpoints of the official LIIF code to this package's names."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -13,7 +13,12 @@ Weights = dict[str, Tensor]
 
 
 def from_official(content: Mapping[str, Any]) -> tuple[dict[str, Any], Weights]:
-    """Configuration and weights of {"model": {"name", "args", "sd"}, …}."""
+    """Return configuration and weights of {"model": {"name", "args", "sd"}, …}.
+
+    Raises:
+        ValueError: the file holds another model or encoder; KeyError, TypeError and AttributeError
+            where it is not in the official layout.
+    """
     name, args, weights = (content["model"][key] for key in ("name", "args", "sd"))
     if name not in ("liif", "metasr"):
         raise ValueError(f"its model is {name!r}; known are 'liif' and 'metasr'")
@@ -31,9 +36,9 @@ def from_official(content: Mapping[str, Any]) -> tuple[dict[str, Any], Weights]:
         }
     else:
         decoder = {"name": "upsampler", **upsampler}
-    last = 2 * len(STAGES.get(decoder.get("scale", 2), []))  # conv and shuffle a stage before it
+    last = 2 * len(STAGES.get(decoder.get("scale", 2), []))  # each stage before it has two layers
     rules: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
-        (r"^module\.", ""),  # a prefix that DataParallel leaves
+        (r"^module\.", ""),  # prefix of DataParallel
         (r"^imnet\.", "decoder.mlp."),
         (r"^encoder\.UPNet\.", "decoder.layers."),
         (r"^encoder\.tail\.0\.", "decoder.layers."),
@@ -43,14 +48,14 @@ def from_official(content: Mapping[str, Any]) -> tuple[dict[str, Any], Weights]:
     for key, value in weights.items():
         for pattern, replacement in rules:
             key = re.sub(pattern, replacement, key)
-        # Constant layers of EDSR that the official model keeps but does not use.
+        # EDSR's constant layers, which the official model contains but does not use.
         if not re.match(r"encoder\.(sub|add)_mean\.", key):
             renamed[key] = value
     return {"encoder": encoder, "decoder": decoder}, renamed
 
 
 def _official_encoder(name: str, args: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Configurations of the encoder and of the upsampler that it has unless told otherwise."""
+    """Return the configurations of the encoder and of its own upsampler."""
     scale = {"scale": args.get("scale", 2)}
     if name in ("edsr-baseline", "edsr"):
         blocks, width, residual = (16, 64, 1.0) if name == "edsr-baseline" else (32, 256, 0.1)

@@ -210,19 +210,19 @@ def test_an_image_through_the_kernel():
 def test_a_kernel_that_errs_is_not_used(monkeypatch, caplog, dtype):
     """As a compiler might make it: here by a layer's bias that is left out."""
     monkeypatch.setattr(fused, "launch_for", lambda *_: SMALL)
-    fused._runs.cache_clear()
+    fused._passes_trial.cache_clear()
     asked = (torch.device("cpu"), dtype, (16, 8, 3), 4)
     generator = torch.get_rng_state()
     with torch.inference_mode():
-        assert all(fused._runs(*asked, ensemble) for ensemble in (True, False))
+        assert all(fused._passes_trial(*asked, ensemble) for ensemble in (True, False))
         assert not caplog.records
         stacked = fused._stacked
         monkeypatch.setattr(fused, "_stacked", lambda *of: (stacked(*of)[0], 0 * stacked(*of)[1]))
-        fused._runs.cache_clear()
-        assert not fused._runs(*asked, True)
-    assert "kernel errs here" in caplog.text
+        fused._passes_trial.cache_clear()
+        assert not fused._passes_trial(*asked, True)
+    assert "it errs here" in caplog.text
     assert torch.equal(generator, torch.get_rng_state())
-    fused._runs.cache_clear()
+    fused._passes_trial.cache_clear()
 
 
 def test_a_cpu_keeps_the_plain_decoder():

@@ -1,4 +1,4 @@
-"""LIIF's decoder on a grid of pixels: plainly, and in one kernel (`kernel.py`) where that runs."""
+"""LIIF's decoder on a grid of pixels: in PyTorch, or in one Triton kernel (liif_triton.py)."""
 
 import logging
 from functools import lru_cache
@@ -18,8 +18,13 @@ log = logging.getLogger("liif")
 
 
 def plain(field: Field, at: GridCorners, bias: Tensor) -> Tensor:
-    """Colours (B, R, W, 3), normalised, of a grid of pixels at its corners, all at once; bias (K,)
-    is the first layer's, with the cell's share."""
+    """Return normalised colours (B, R, W, 3) of a grid of pixels, in PyTorch.
+
+    Args:
+        field: the encoded image and the decoder's layers.
+        at: the corners of the grid's pixels.
+        bias: (K,), of the first layer, including its product with the cell.
+    """
     (weight, _), *rest = field.layers
     by_y, by_x = weight.unbind(1)[:2]
     along_y = at.offset_y.reshape(-1, 1).to(weight) * by_y + bias
@@ -30,18 +35,18 @@ def plain(field: Field, at: GridCorners, bias: Tensor) -> Tensor:
 
 
 class Launch(NamedTuple):
-    """How the kernel's work is cut."""
+    """Launch configuration of the kernel."""
 
     rows: int
-    """Of a program: pixels times corners."""
+    """Rows of a program: pixels times corners."""
     warps: int
     stages: int
-    """Parts of the weights on chip at a time."""
+    """Pipeline stages: tiles of the weights on chip at a time."""
 
 
 @lru_cache(maxsize=64)
 def launch_for(device: torch.device, dtype: torch.dtype) -> Launch | None:
-    """The cut that fits the GPU's registers and on-chip memory; None if none is known to."""
+    """Return the configuration that fits the GPU's registers and on-chip memory, if any."""
     generation = torch.cuda.get_device_capability(device)[0]
     if dtype == torch.bfloat16 and generation >= 8:
         return Launch(rows=128, warps=8, stages=2 if generation in (9, 10) else 1)
@@ -51,22 +56,22 @@ def launch_for(device: torch.device, dtype: torch.dtype) -> Launch | None:
 
 
 def is_supported(field: Field, pixels: int, *, ensemble: bool) -> bool:
-    """Whether the kernel takes this field and so many pixels of it: in bfloat16 or float32 on a
-    GPU that Triton compiles for, no gradient wanted, layers of at most 256 columns."""
+    """Whether the kernel can decode so many pixels of this field: bfloat16 or float32 on a GPU that
+    Triton compiles for, without gradients, with layers of at most 256 columns."""
     codes, layers = field.codes, field.layers
     if not codes.is_cuda or torch.is_grad_enabled() or len(layers) < 2:
         return False
     if 4 * pixels * len(codes) >= 2**31 or _columns(field) > 256:
         return False
     widths = tuple(len(bias) for _, bias in layers)
-    return _runs(codes.device, codes.dtype, widths, layers[0][0].shape[1], ensemble)
+    return _passes_trial(codes.device, codes.dtype, widths, layers[0][0].shape[1], ensemble)
 
 
 @lru_cache(maxsize=64)
-def _runs(
+def _passes_trial(
     device: torch.device, dtype: torch.dtype, widths: tuple[int, ...], inputs: int, ensemble: bool
 ) -> bool:
-    """Tried once, on a few pixels: a compiler that is missing or errs must not spoil an image."""
+    """Compare kernel and PyTorch once, on a few pixels: compilers can be missing or wrong."""
     if (launch := launch_for(device, dtype)) is None:
         return False
     generator = torch.Generator().manual_seed(0)
@@ -86,23 +91,18 @@ def _runs(
         expected = plain(field, at, layers[0][1]).float()
         error = float((found - expected).square().mean() / expected.var())
     except Exception as error:
-        log.warning("the decoder's kernel does not run here, the plain one does: %s", error)
+        log.warning("the decoder's GPU kernel is disabled, because it fails here: %s", error)
         return False
-    if not error < 1e-3:  # in bfloat16 a tenth of that
-        log.warning("the decoder's kernel errs here (%.0e), the plain one is used", error)
+    if not error < 1e-3:  # about 1e-4 in bfloat16
+        log.warning("the decoder's GPU kernel is disabled, because it errs here (%.0e)", error)
         return False
     return True
 
 
 def decode(field: Field, at: GridCorners, bias: Tensor, launch: Launch | None = None) -> Tensor:
-    """What `plain` gives, in float32, by the kernel.
-
-    Raises:
-        ImportError: there is no Triton.
-    """
-    from liif.models.kernels import (
-        liif_triton as kernel,  # takes its time, and is not there on every system
-    )
+    """As `plain`, by the kernel; the result is float32. Raises ImportError without Triton."""
+    # Triton imports slowly and is not available on every system.
+    from liif.models.kernels import liif_triton
 
     codes, ((weight, _), *hidden, (last_weight, last_bias)) = field.codes, field.layers
     launch = launch or launch_for(codes.device, codes.dtype)
@@ -114,7 +114,7 @@ def decode(field: Field, at: GridCorners, bias: Tensor, launch: Launch | None = 
     by_y, by_x = weight.unbind(1)[:2]
     options: dict[str, Any] = {"num_warps": launch.warps, "enable_fp_fusion": True}
     with torch.cuda.device_of(codes):
-        kernel.decode[(programs,)](  # pyright: ignore[reportCallIssue]
+        liif_triton.decode[(programs,)](  # pyright: ignore[reportCallIssue]
             *(rgb, codes, *at, by_y, by_x, bias, *_stacked(hidden, columns, bias)),
             *(last_weight.contiguous(), last_bias, R, W, prod(rgb.shape[:3]), *codes.shape[1:3]),
             *field.origin,
@@ -134,7 +134,7 @@ def decode(field: Field, at: GridCorners, bias: Tensor, launch: Launch | None = 
 
 
 def _columns(field: Field) -> int:
-    """The kernel's number of columns: the next power of two from 16 that no layer exceeds."""
+    """Return the kernel's number of columns: a power of two from 16 on that fits all layers."""
     widest = max(len(bias) for _, bias in field.layers)
     return max(16, 1 << (widest - 1).bit_length())
 
@@ -142,13 +142,13 @@ def _columns(field: Field) -> int:
 def _stacked(
     layers: list[tuple[Tensor, Tensor]], columns: int, like: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Weights (n, columns, columns) and biases (n, columns), filled up with zeros: these columns
-    stay zero through every ReLU."""
+    """Return weights (n, columns, columns) and biases (n, columns), padded with zeros, which remain
+    zero through every ReLU."""
     if not layers:
-        return like, like  # not read
+        return like, like  # the kernel does not read them
 
-    def filled(x: Tensor) -> Tensor:
+    def padded(x: Tensor) -> Tensor:
         return F.pad(x, [side for n in reversed(x.shape) for side in (0, columns - n)])
 
     weights, biases = zip(*layers, strict=True)
-    return torch.stack([*map(filled, weights)]), torch.stack([*map(filled, biases)])
+    return torch.stack([*map(padded, weights)]), torch.stack([*map(padded, biases)])

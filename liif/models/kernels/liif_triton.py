@@ -1,11 +1,10 @@
-"""LIIF's decoder for a grid of pixels in one pass of a GPU, in Triton; `fused.py` calls it.
+"""A Triton kernel of LIIF's decoder for a grid of pixels; `fused.py` calls it.
 
-A program takes a block of rows: some pixels of the grid in order, each at all of its corners. It
-gathers their codes (the first layer's share), adds the shares of the offsets, goes through all
-other layers and sums the corners by area. Rows never leave the chip. Their columns and those of a
-layer are worked on in halves where there are 256 of them: half of a layer's weights is on its way
-from the second cache, where all programs find it, while the half before it is multiplied. All sums
-are float32.
+A program decodes a block of rows: consecutive pixels of the grid, each at all of its corners. It
+gathers their codes (the first layer's product), adds the products of the offsets, applies all other
+layers and sums the corners by area, without writing hidden values to memory. Layers of 256 columns
+are computed in halves: while one half of a layer's weights is multiplied, the next one is loaded
+from the L2 cache. All sums are float32.
 """
 # pyright: basic
 # ruff: noqa: ANN001, ANN202
@@ -16,7 +15,7 @@ import triton.language as tl
 
 @triton.jit
 def _tile(matrix, row, col, WIDTH: tl.constexpr, N: tl.constexpr, K: tl.constexpr):
-    """(K, N): the transposed part at (row, col) of a matrix with rows of WIDTH."""
+    """Load the part (N, K) at (row, col) of a matrix with rows of WIDTH, transposed to (K, N)."""
     rows, cols = row + tl.arange(0, N), col + tl.arange(0, K)
     return tl.trans(tl.load(matrix + rows[:, None] * WIDTH + cols[None, :]))
 
@@ -26,7 +25,7 @@ def _first(
     codes, code, offset_y, offset_x, by_y, by_x, bias, start,
     STEP: tl.constexpr, K: tl.constexpr, HALF: tl.constexpr,
 ):  # fmt: skip
-    """The first layer's columns start … start + HALF - 1 after their ReLU."""
+    """Return columns start … start + HALF - 1 of the first layer, after ReLU."""
     col = start + tl.arange(0, HALF)
     real = col < K
     along_y = tl.load(by_y + col * STEP, mask=real, other=0).to(tl.float32)
@@ -42,8 +41,8 @@ def _first(
 def _last(
     rows, weight, start, WIDTH: tl.constexpr, HALF: tl.constexpr, TF32: tl.constexpr
 ):  # fmt: skip
-    """rows times columns start … start + HALF - 1 of the last layer's weights, (3, WIDTH), filled
-    up to the 16 that a product needs."""
+    """Multiply rows by columns start … start + HALF - 1 of the last layer's weights (3, WIDTH),
+    padded to the 16 channels that a product needs."""
     channel, col = tl.arange(0, 16), start + tl.arange(0, HALF)
     real = (channel < 3)[:, None] & (col < WIDTH)[None, :]
     tile = tl.load(weight + channel[:, None] * WIDTH + col[None, :], mask=real, other=0)
@@ -61,13 +60,14 @@ def decode(
     LAST: tl.constexpr, SIDES: tl.constexpr, ROWS: tl.constexpr, STAGES: tl.constexpr,
     TF32: tl.constexpr,
 ) -> None:  # fmt: skip
-    """Writes rgb, float32 (B, R, W, 3) of `pixels` = B·R·W pixels.
+    """Write rgb, float32 (B, R, W, 3), of `pixels` = B·R·W pixels.
 
-    codes (B, h, w, K), `image_step` and `row_step` codes apart, is a window at (top, left).
-    row and offset_y (SIDES, R), col and offset_x (SIDES, W) and area (SIDES, R, SIDES, W) are
-    `GridCorners`. by_y and by_x, K numbers STEP apart, and bias (K,) are the first layer's rest;
-    hidden_weight (LAYERS, P, P) and hidden_bias (LAYERS, P), filled up with zeros, the hidden
-    layers, last_weight (3, LAST) and last_bias (3,) the last. A program takes ROWS rows.
+    codes (B, h, w, K), with strides `image_step` and `row_step` in codes, is a window at
+    (top, left). row and offset_y (SIDES, R), col and offset_x (SIDES, W) and area
+    (SIDES, R, SIDES, W) are `GridCorners`. by_y and by_x, K values with stride STEP, and bias (K,)
+    are the first layer's other weights; hidden_weight (LAYERS, P, P) and hidden_bias (LAYERS, P),
+    padded with zeros, are the hidden layers; last_weight (3, LAST) and last_bias (3,) are the last
+    layer. A program decodes ROWS rows.
     """
     HALF: tl.constexpr = P if P < 256 else P // 2
     CORNERS: tl.constexpr = SIDES * SIDES
@@ -91,7 +91,7 @@ def decode(
         h1 = _first(codes, code, dy, dx, by_y, by_x, bias, HALF, STEP, K, HALF)
     new = h0
     for i in tl.range(LAYERS * (P // HALF), num_stages=STAGES):  # pyright: ignore
-        # Step i makes columns i·HALF … of all layers' outputs, put side by side.
+        # Step i computes columns i·HALF … of the concatenated outputs of all layers.
         start = tl.load(hidden_bias + i * HALF + tl.arange(0, HALF)).to(tl.float32)
         out = tl.broadcast_to(start[None, :], (ROWS, HALF))
         tile = _tile(hidden_weight, i * HALF, 0, P, HALF, HALF)
