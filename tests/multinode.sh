@@ -108,5 +108,5 @@ for run in ("two", "killed"):
     print(f"{run}: 200 steps, largest difference of a loss from one machine {largest:.1e}")
     assert largest < 1e-4
 PYTHON
-grep -h "continues at step" a-killed.log | tail -1
+grep -h "resumes at step" a-killed.log | tail -1
 echo passed

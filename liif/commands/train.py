@@ -28,9 +28,10 @@ log = logging.getLogger("liif")
 def arguments(parser: argparse.ArgumentParser) -> None:
     config_arguments(parser)
     device_argument(parser)
-    parser.add_argument("--name", help="name of the run folder, runs/NAME (default: of the config)")
-    text = "auto: continue the run where it stopped (default); never: refuse to; FILE: continue from "
-    text += "that checkpoint, with another --name as a branch that may change the configuration"
+    text = "name of the run folder, runs/NAME (default: the name of the configuration)"
+    parser.add_argument("--name", help=text)
+    text = "auto: resume the run where it stopped (default); never: refuse to; FILE: resume from that "
+    text += "checkpoint, with another --name as a branch that may change the configuration"
     parser.add_argument("--resume", default="auto", metavar="auto|never|FILE", help=text)
 
 
@@ -45,7 +46,7 @@ def _run(options: argparse.Namespace, team: Team) -> int:
     config = load_config(TrainConfig, options.config, options.set)
     name = options.name or options.config.stem
     if name in (".", "..") or Path(name).name != name:
-        raise UserError(f"--name {name}: must be a plain name, without folders; the run folder is runs/NAME")
+        raise UserError(f"--name {name}: must be a plain name; the run folder is runs/NAME")
     folder = Path("runs") / name
     resume = options.resume
     if resume not in ("auto", "never"):
@@ -59,7 +60,7 @@ def _run(options: argparse.Namespace, team: Team) -> int:
         again = "the same torchrun command"
         if team.size == 1:
             again = _command_line(_without(sys.argv, "--resume"))
-        log.warning("stopped and saved in %s; to continue: %s", folder / "last.pt", again)
+        log.warning("stopped and saved in %s; to resume: %s", folder / "last.pt", again)
         # If no signal was received here, another process was told to stop.
         return 128 + (received[0] if received else signal.SIGTERM)
 

@@ -48,7 +48,7 @@ def starting_point(folder: Path, resume: Literal["auto", "never"] | Path) -> Pat
     if resume == "never":
         raise UserError(
             f"{folder}: holds a run already, which is not overwritten; choose another --name, "
-            "or omit --resume to continue it"
+            "or omit --resume never to resume it"
         )
     try:
         finished_steps(folder / "last.pt")
@@ -60,7 +60,7 @@ def starting_point(folder: Path, resume: Literal["auto", "never"] | Path) -> Pat
                 f"{error}; and no other checkpoint of the run is good. Move {folder} away, or "
                 "choose another --name, to start again"
             ) from None
-        log.warning("%s; continuing from %s", error, newest)
+        log.warning("%s; resuming from %s", error, newest)
         return newest
 
 

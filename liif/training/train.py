@@ -131,7 +131,7 @@ def train(
     parameters = sum(p.numel() for p in state.model.parameters())
     log.info(
         "run %s on %s: %s; %s parameters, %d training images",
-        *(folder, device, f"continues at step {state.step}" if state.step else "starts"),
+        *(folder, device, f"resumes at step {state.step}" if state.step else "starts"),
         *(f"{parameters:,}", len(source)),
     )
     record = NullLog()

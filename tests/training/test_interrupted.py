@@ -104,11 +104,11 @@ def test_signals_save_and_the_same_command_goes_on(learnable, tmp_path, number):
         errors = process.communicate(timeout=60)[1]
         assert process.returncode == 128 + number, errors
         assert "Traceback" not in errors
-        assert "to continue: " in errors
+        assert "to resume: " in errors
         return read_checkpoint(tmp_path / "runs" / "small" / "last.pt").training["step"], errors
 
     first, _ = stop(start())
     second, errors = stop(start())
     assert first >= 5
-    assert re.search(rf"continues at step {first}\b", errors)
+    assert re.search(rf"resumes at step {first}\b", errors)
     assert second > first
