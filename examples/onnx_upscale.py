@@ -1,10 +1,10 @@
-"""Enlarge a picture with an exported model: NumPy, onnxruntime and Pillow, no PyTorch.
+"""Enlarge an image with an exported model, by NumPy, onnxruntime and Pillow, without PyTorch.
 
     liif export edsr-light --format onnx --out exported
     python examples/onnx_upscale.py exported photo.jpg large.png --scale 3.7
 
-The picture is worked through tile by tile, with the same result as in one piece: what is in memory
-beside the two pictures depends on the size of the tiles only. Colour only; alpha is left out.
+The image is computed in tiles, with the same result as in one piece: apart from input and output,
+the memory used depends on the size of the tiles only. Alpha is ignored.
 """
 
 import argparse
@@ -21,11 +21,11 @@ from PIL import Image, ImageOps
 TILE = 256
 """Side of the tiles, in low-resolution pixels."""
 QUERIES = 2**15
-"""Points decoded at a time."""
+"""Points that are decoded at once."""
 
 
 class Model(NamedTuple):
-    """The two graphs, and how many low-resolution pixels around a tile its result depends on."""
+    """The two graphs, and the number of low-resolution pixels around a tile that it depends on."""
 
     encoder: onnxruntime.InferenceSession
     decoder: onnxruntime.InferenceSession
@@ -33,7 +33,7 @@ class Model(NamedTuple):
 
 
 def load(folder: Path) -> Model:
-    """What `liif export --format onnx` wrote."""
+    """Load the folder that `liif export --format onnx` wrote."""
     about = json.loads((folder / "model.json").read_text())
     encoder, decoder = (
         onnxruntime.InferenceSession(folder / about[name], providers=["CPUExecutionProvider"])
@@ -45,8 +45,8 @@ def load(folder: Path) -> Model:
 def strips(
     model: Model, image: np.ndarray, size: tuple[int, int], tile: int = TILE
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """image (h, w, 3) float32 in [0, 1] -> (first row, (rows, W, 3)) of the H × W picture from top
-    to bottom, not clamped."""
+    """Yield the H × W result of an image (h, w, 3), float32 in [0, 1], not clamped, as strips
+    (first row, (rows, W, 3)) from top to bottom."""
     h, w, _ = image.shape
     for rows in pairwise(borders(size[0], -(-h // tile))):
         strip = np.empty((rows[1] - rows[0], size[1], 3), np.float32)
@@ -62,7 +62,7 @@ def decoded(
     rows: tuple[int, int],
     cols: tuple[int, int],
 ) -> np.ndarray:
-    """The part rows × cols, as (first, last + 1), of the H × W picture."""
+    """Return the part rows × cols, each as (first, last + 1), of the H × W result."""
     (y, top, bottom, cell_y), (x, left, right, cell_x) = (
         window(*each, model.halo) for each in zip((rows, cols), size, image.shape[:2], strict=True)
     )
@@ -79,8 +79,11 @@ def decoded(
 
 
 def window(span: tuple[int, int], N: int, n: int, halo: int) -> tuple[np.ndarray, int, int, float]:
-    """Along one axis, pixels `span` of the N that n become: their centres as coordinates of the
-    window of the n pixels that they depend on, that window, and their size in its units."""
+    """Find the input window of output pixels `span`, along an axis of N output and n input pixels.
+
+    Return the coordinates of the output pixels in the window, its first and last input pixel, and
+    the size of an output pixel in its coordinates.
+    """
     first, last = max(span[0] * n // N - halo, 0), min(-(-span[1] * n // N) + halo, n)
     at = (np.arange(*span) + 0.5) * n / N - first  # in low-resolution pixels of the window
     coord = (2 * at / (last - first) - 1).astype(np.float32)
@@ -88,18 +91,18 @@ def window(span: tuple[int, int], N: int, n: int, halo: int) -> tuple[np.ndarray
 
 
 def borders(n: int, parts: int) -> list[int]:
-    """n cut into equal parts, up to one; none is empty."""
+    """Return the borders that split n into parts of equal size, up to 1, none of them empty."""
     parts = min(n, parts)
     return [n * i // parts for i in range(parts + 1)]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Enlarge a picture with an exported model.")
-    parser.add_argument("model", type=Path, help="the folder that `liif export` wrote")
-    parser.add_argument("input", type=Path, help="a picture")
-    parser.add_argument("output", type=Path, help="where the result goes")
+    parser = argparse.ArgumentParser(description="Enlarge an image with an exported model.")
+    parser.add_argument("model", type=Path, help="folder that `liif export` wrote")
+    parser.add_argument("input", type=Path, help="image file")
+    parser.add_argument("output", type=Path, help="file of the result")
     parser.add_argument("--scale", type=float, default=4.0, help="any factor (default: 4)")
-    parser.add_argument("--tile", type=int, default=TILE, help="side of the tiles (default: 256)")
+    parser.add_argument("--tile", type=int, default=TILE, help="side of tiles (default: 256)")
     options = parser.parse_args()
     with Image.open(options.input) as picture:
         image = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"), np.float32) / 255
