@@ -1,5 +1,5 @@
-"""Every row of every table, end to end: its configuration trains for 20 steps on small photographs
-laid out as the real sets are, and the tables are measured with what comes out."""
+"""Every row of every table, end to end: its configuration trains for a few steps on photographs in
+the layout of the real sets, and the tables are measured with these models."""
 
 import json
 import os
@@ -34,7 +34,8 @@ SMALL = {
     "size-varied": {"train_data.queries": 64},
 }
 """What shrinks each part."""
-RUN = {"steps": 20, "batch_size": 2, "workers": 0, "valid.every": 20, "valid.limit": 1}
+STEPS = 6
+RUN = {"steps": STEPS, "batch_size": 2, "workers": 0, "valid.every": STEPS, "valid.limit": 1}
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,7 @@ def runs(data, tmp_path_factory):
             file = ROOT / "configs" / f"{name}.yaml"
             config = load_config(TrainConfig, file)
             values = {"data_root": data, "train_data.cache": "memory", **RUN}
+            values["warm_up"] = min(config.warm_up, 2)
             for part in (config.model.encoder.name, config.model.decoder.name):
                 values |= SMALL[part]
             if name == "edsr-liif-d":
@@ -94,7 +96,7 @@ def test_trains_and_validates(runs, name):
     assert status[name] == 0
     lines = (folder / "runs" / name / "metrics.jsonl").read_text().splitlines()
     kinds = {line["kind"]: line for line in map(json.loads, lines)}
-    assert kinds["train"]["step"] == kinds["valid"]["step"] == 20
+    assert kinds["train"]["step"] == kinds["valid"]["step"] == STEPS
     assert 0 < kinds["train"]["loss"] < 2 and kinds["valid"]["mean_psnr"] > 3
 
 
@@ -107,16 +109,19 @@ def test_networks_of_one_scale_learn_from_all_pixels(name):
     assert config.valid.scales == (scale,)
 
 
+@pytest.mark.parametrize("scales", [4, pytest.param(None, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
-def test_every_cell_is_measured(runs, data, path, tmp_path, capsys):
+def test_every_cell_is_measured(runs, data, path, scales, tmp_path):
     folder, _ = runs
-    options = ("--data-root", data, "--runs", folder / "runs", "--out", tmp_path, "--device", "cpu")
+    options = ("--data-root", data, "--runs", folder / "runs", "-o", tmp_path, "--device", "cpu")
+    if scales and path.stem != "celebahq":  # whose sets have a scale each
+        options += ("--scales", scales)
     assert main(["tables", "--table", str(path), *map(str, options)]) == 0
     cells = json.loads((tmp_path / f"{path.stem}.json").read_text())["cells"]
     assert all(cell["measured"] == cell["images"] == 1 and cell["psnr"] > 3 for cell in cells)
     assert {cell["missing"] for cell in cells} == {None}
     text = (tmp_path / f"{path.stem}.md").read_text()
-    assert "Not measured" not in text and text.count("step 20 of 20") > 0
+    assert "Not measured" not in text and text.count(f"step {STEPS} of {STEPS}") > 0
     if path.stem == "div2k":
         lanczos, own = (
             next(c["psnr"] for c in cells if c["row"] == row and c["scale"] == 4)
@@ -125,7 +130,14 @@ def test_every_cell_is_measured(runs, data, path, tmp_path, capsys):
         assert lanczos == pytest.approx(own, abs=1e-3)  # at x4 there is nothing left to resample
 
 
-@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        path if path.stem in ("benchmark", "light") else pytest.param(path, marks=pytest.mark.slow)
+        for path in TABLES
+    ],
+    ids=lambda path: path.stem,
+)
 def test_reproduction_in_a_dry_run(path):
     """Every command of scripts/reproduce.sh, in order, with the time that a row takes."""
     folder = Path(sys.executable).parent

@@ -91,6 +91,7 @@ def test_bf16_stays_close(learnable):
     assert losses["bf16"] == pytest.approx(losses["float32"], rel=0.01)
 
 
+@pytest.mark.slow
 def test_a_compiled_step_learns_the_same(learnable, tmp_path, monkeypatch):
     """Traced by torch.compile, but run without its C++ compiler."""
     compiler = functools.partial(torch.compile, backend="aot_eager")

@@ -164,13 +164,19 @@ def test_a_hundred_kills_change_nothing(images, undisturbed, tmp_path):
     print(f"{kills} kills, {while_writing} of them while a file was written; {lives} lives")  # noqa: T201
 
 
-@pytest.fixture
-def halfway(images, tmp_path):
+@pytest.fixture(scope="module")
+def stopped(images, tmp_path_factory):
     """A run that was stopped after 36 steps, one more than its best checkpoint has."""
-    folder = tmp_path / "run"
+    folder = tmp_path_factory.mktemp("stopped") / "run"
     last = folder / "last.pt"
     train(settings(images), folder, stopping=lambda: last.exists() and finished_steps(last) >= 36)
     return folder
+
+
+@pytest.fixture
+def halfway(stopped, tmp_path):
+    """A copy of that run."""
+    return shutil.copytree(stopped, tmp_path / "run")
 
 
 def truncated(data):
