@@ -24,16 +24,8 @@ Perceptual = Callable[[Tensor, Tensor, ScoreProtocol], float]
 """A perceptual score, such as LPIPS, of two images (3, H, W) in [0, 1]."""
 
 
-class Metrics(NamedTuple):
-    """Scores of one image against its reference."""
-
-    psnr: float
-    """In dB, of the protocol's channels: equal to `psnr_rgb` or to `psnr_y`."""
-    psnr_rgb: float
-    psnr_y: float
-    ssim: float
-    lpips: float | None
-    """None unless a perceptual score was requested."""
+METRICS = ("psnr", "psnr_rgb", "psnr_y", "ssim", "lpips")
+"""The fields of a Score that compare an output with the high-resolution image."""
 
 
 class Score(NamedTuple):
@@ -41,11 +33,12 @@ class Score(NamedTuple):
 
     name: str
     psnr: float
+    """In dB, of the protocol's channels: equal to `psnr_rgb` or to `psnr_y`."""
     psnr_rgb: float
     psnr_y: float
     ssim: float
     lpips: float | None
-    """These five are those of `Metrics`."""
+    """None unless a perceptual score was requested."""
     bicubic: float
     """PSNR in dB of MATLAB's bicubic enlargement, rounded to 8 bits."""
     pair: Pair | None
@@ -63,21 +56,16 @@ def evaluate(
     """Yield the scores of each pair, in order.
 
     Each low-resolution image is enlarged to the size of its high-resolution partner and clamped to
-    [0, 1]. It is not rounded to 8 bits unless `options.round` is set.
-
-    Raises:
-        UserError: an image is too small for the protocol.
+    [0, 1]. It is not rounded to 8 bits unless `options.round` is set. Raises UserError if an image
+    is too small for the protocol.
     """
-    device = model.mean.device
     for pair in read_ahead(pairs):
-        lr, hr = to_tensor(pair.lr).to(device), to_tensor(pair.hr).to(device)
-        size = (pair.hr.shape[0], pair.hr.shape[1])
-        sr = predict(model, lr, size, options).clamp(0, 1)
+        lr, (H, W, _) = to_tensor(pair.lr).to(model.mean.device), pair.hr.shape
+        sr = predict(model, lr, (H, W), options).clamp(0, 1)
         if options.round:
             sr = (sr * 255).round() / 255
-        metrics = _metrics(pair, sr, hr, protocol, perceptual)
-        baseline = psnr(to_tensor(matlab_bicubic(pair.lr, size)).to(device), hr, protocol)
-        yield Score(pair.name, *metrics, baseline, pair, sr)
+        bicubic = to_tensor(matlab_bicubic(pair.lr, (H, W))).to(sr.device)
+        yield _score(pair, sr, bicubic, protocol, perceptual)
 
 
 def evaluate_distributed(
@@ -107,43 +95,37 @@ def mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def bicubic_metrics(
+def bicubic_score(
     pair: Pair, scale: Scale, protocol: ScoreProtocol, perceptual: Perceptual | None = None
-) -> Metrics:
+) -> Score:
     """Return the scores of MATLAB's bicubic enlargement, rounded to 8 bits.
 
-    PSNR in luma is computed as in the published tables (see `_published_bicubic_psnr_y`).
-
-    Raises:
-        UserError: the image is too small for the protocol.
+    PSNR in luma is computed as published since SRCNN (Dong et al. 2014): the 8-bit luma of the
+    high-resolution image is reduced and enlarged without rounding in between. On Set5 this is
+    0.01 dB below enlarging the published low-resolution images. Raises UserError if the image is
+    too small for the protocol.
     """
-    size = (pair.hr.shape[0], pair.hr.shape[1])
-    sr, hr = to_tensor(matlab_bicubic(pair.lr, size)), to_tensor(pair.hr)
-    metrics = _metrics(pair, sr, hr, protocol, perceptual)
-    y = _published_bicubic_psnr_y(pair, scale, protocol)
-    return metrics._replace(psnr=y if protocol.luma else metrics.psnr, psnr_y=y)
+    (h, w, _), (H, W, _) = pair.lr.shape, pair.hr.shape
+    sr = to_tensor(matlab_bicubic(pair.lr, (H, W)))
+    score = _score(pair, sr, sr, protocol, perceptual)
+    luma = (pair.hr @ (np.array(LUMA) / 256) + 16).round()[..., None]
+    small = matlab_bicubic(luma, (h, w), scale=(1 / scale[0], 1 / scale[1]))
+    large = matlab_bicubic(small, (H, W), scale=scale).round().clip(0, 255)
+    images = [torch.from_numpy(image).permute(2, 0, 1) / 255 for image in (large, luma)]
+    psnr_y = psnr(images[0], images[1], replace(protocol, luma=False))
+    return score._replace(psnr=psnr_y if protocol.luma else score.psnr, psnr_y=psnr_y)
 
 
-def _metrics(
-    pair: Pair, sr: Tensor, hr: Tensor, protocol: ScoreProtocol, perceptual: Perceptual | None
-) -> Metrics:
+def _score(
+    pair: Pair, sr: Tensor, bicubic: Tensor, protocol: ScoreProtocol, perceptual: Perceptual | None
+) -> Score:
+    hr = to_tensor(pair.hr).to(sr.device)
     try:
         rgb, y = (psnr(sr, hr, replace(protocol, luma=luma)) for luma in (False, True))
-        lpips = perceptual(sr, hr, protocol) if perceptual else None
-        return Metrics(y if protocol.luma else rgb, rgb, y, ssim(sr, hr, protocol), lpips)
+        return Score(
+            name=pair.name, psnr=y if protocol.luma else rgb, psnr_rgb=rgb, psnr_y=y,
+            ssim=ssim(sr, hr, protocol), lpips=perceptual(sr, hr, protocol) if perceptual else None,
+            bicubic=psnr(bicubic, hr, protocol), pair=pair, sr=sr,
+        )  # fmt: skip
     except ValueError as error:
         raise UserError(f"{pair.name}: {error}; use protocol: none or larger images") from None
-
-
-def _published_bicubic_psnr_y(pair: Pair, scale: Scale, protocol: ScoreProtocol) -> float:
-    """Return the luma PSNR of bicubic as published since SRCNN (Dong et al. 2014).
-
-    The 8-bit luma of the high-resolution image is reduced and enlarged without rounding in between.
-    On Set5 this is 0.01 dB below enlarging the published low-resolution images.
-    """
-    y = (pair.hr @ (np.array(LUMA) / 256) + 16).round()[..., None]
-    lr_size, size = pair.lr.shape[:2], pair.hr.shape[:2]
-    small = matlab_bicubic(y, (lr_size[0], lr_size[1]), scale=(1 / scale[0], 1 / scale[1]))
-    large = matlab_bicubic(small, (size[0], size[1]), scale=scale).round().clip(0, 255)
-    sr, hr = (torch.from_numpy(image).permute(2, 0, 1) / 255 for image in (large, y))
-    return psnr(sr, hr, replace(protocol, luma=False))

@@ -8,7 +8,6 @@ cut off by an interruption is ignored.
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -25,27 +24,19 @@ ImageKey = tuple[str, str]
 """Hashes of the files of the high-resolution and of the low-resolution image."""
 
 
-@dataclass(frozen=True)
 class MeasurementFile:
     """The measurements of one model with one group of settings at one scale."""
 
-    path: Path
-    settings: Mapping[str, Any]
-
-    @staticmethod
-    def in_folder(folder: Path, settings: Mapping[str, Any]) -> "MeasurementFile":
-        """Return the file of `settings`: everything but the images that the numbers depend on,
-        as JSON values."""
-        settings = {"version": VERSION, **settings}
-        digest = sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-        return MeasurementFile(folder / f"{digest[:16]}.jsonl", settings)
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        """Name the file of `settings`: everything but the images that the numbers depend on, as
+        JSON values."""
+        self.settings = {"version": VERSION, **settings}
+        digest = sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()
+        self.path = folder / f"{digest[:16]}.jsonl"
 
     def read(self) -> dict[ImageKey, Measurement]:
-        """Return the measurements of all complete lines, by image.
-
-        Raises:
-            UserError: the file exists and cannot be read.
-        """
+        """Return the measurements of all complete lines, by image. Raises UserError if the file
+        exists and cannot be read."""
         try:
             lines = self.path.read_bytes().splitlines()
         except FileNotFoundError:
@@ -62,22 +53,17 @@ class MeasurementFile:
         return found
 
     def append(self, measurement: Measurement) -> None:
-        """Append one image; it survives a crash once this returns.
-
-        Raises:
-            UserError: the file cannot be written; its content is unchanged.
-        """
+        """Append one image; it survives a crash once this returns. Raises UserError if the file
+        cannot be written; its content is then unchanged."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab+") as file:
-                lines = [measurement]
-                if file.tell() == 0:
-                    lines = [dict(self.settings), measurement]
-                else:
+                lines = [measurement] if file.tell() else [self.settings, measurement]
+                text = "".join(to_json(line) + "\n" for line in lines)
+                if file.tell():
                     file.seek(-1, os.SEEK_END)
-                    if file.read(1) != b"\n":  # end a line that was cut off
-                        file.write(b"\n")
-                file.write("".join(to_json(line) + "\n" for line in lines).encode())
+                    text = text if file.read(1) == b"\n" else "\n" + text  # after a cut-off line
+                file.write(text.encode())
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:

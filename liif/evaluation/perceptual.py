@@ -4,7 +4,6 @@ import contextlib
 import importlib
 import io
 import warnings
-from urllib.error import URLError
 
 import torch
 from torch import Tensor
@@ -12,15 +11,14 @@ from torch import Tensor
 from liif.core.errors import UserError
 from liif.evaluation.evaluate import Perceptual
 from liif.evaluation.protocols import ScoreProtocol
+from liif.models.precision import precision_context
 
 
 def lpips_score(device: torch.device) -> Perceptual:
     """Return a function that scores with LPIPS 0.1 and AlexNet; lower is more similar.
 
-    It compares the RGB images without the protocol's border.
-
-    Raises:
-        UserError: the package is not installed, or its weights cannot be downloaded.
+    It compares the RGB images without the protocol's border, in float32 without TF32. Raises
+    UserError if the package is not installed, or its weights cannot be downloaded.
     """
     try:
         package = importlib.import_module("lpips")
@@ -29,12 +27,13 @@ def lpips_score(device: torch.device) -> Perceptual:
             network = package.LPIPS(net="alex", verbose=False).to(device).eval()
     except ImportError:
         raise UserError('--lpips needs the package lpips: pip install "liif[metrics]"') from None
-    except (URLError, OSError) as error:
+    except OSError as error:
         raise UserError(f"--lpips: cannot download the weights of AlexNet: {error}") from None
 
     @torch.inference_mode()
     def score(sr: Tensor, hr: Tensor, protocol: ScoreProtocol) -> float:
         a, b = (protocol.crop(image)[None] * 2 - 1 for image in (sr.to(device), hr.to(device)))
-        return network(a, b).item()
+        with precision_context(device, "float32"):
+            return network(a, b).item()
 
     return score

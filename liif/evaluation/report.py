@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from liif.core.files import finite_or_none, to_json
-from liif.evaluation.evaluate import Metrics
+from liif.evaluation.evaluate import METRICS
 from liif.evaluation.table_config import TableCell, TableConfig
 
 CellRecord = dict[str, Any]
@@ -44,7 +44,7 @@ def _cell_record(table: TableConfig, cell: TableCell) -> CellRecord:
         "missing": cell.missing,
         "machine": "; ".join(dict.fromkeys(m["machine"] for m in cell.measurements)),
         "date": max((m["date"] for m in cell.measurements), default=None),
-        **{metric: cell.mean(metric) for metric in Metrics._fields},
+        **{metric: cell.mean(metric) for metric in METRICS},
         **cell.settings,
     }
     return {key: finite_or_none(facts.get(key)) for key in COLUMNS}

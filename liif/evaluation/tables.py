@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from liif.core.distributed import ALONE, Team
 from liif.core.errors import UserError
 from liif.core.parallel import read_ahead
 from liif.data.pairs import PairSet
-from liif.evaluation.evaluate import Metrics, Perceptual, bicubic_metrics, evaluate_distributed
+from liif.evaluation.evaluate import METRICS, Perceptual, bicubic_score, evaluate_distributed
 from liif.evaluation.measurements import ImageKey, Measurement, MeasurementFile
 from liif.evaluation.protocols import get_protocol
 from liif.evaluation.table_config import TableCell
@@ -33,33 +34,27 @@ class PendingCell:
     options: InferenceOptions
 
 
+@dataclass
 class TableEvaluator:
     """Measures cells and keeps the measurements in a folder."""
 
-    def __init__(
-        self,
-        folder: Path,
-        device: torch.device,
-        machine: str,
-        options: InferenceOptions,
-        perceptual: Perceptual | None,
-        team: Team = ALONE,
-    ) -> None:
-        self.folder, self.device, self.machine, self.team = folder, device, machine, team
-        self.options, self.perceptual = options, perceptual
-        self._hashes: dict[Path, str] = {}
-        self._checkpoints: dict[Path, tuple[str, dict[str, Any]]] = {}
+    folder: Path
+    device: torch.device
+    machine: str
+    options: InferenceOptions
+    perceptual: Perceptual | None
+    team: Team = ALONE
 
     def find_pending(
         self, cells: Sequence[TableCell], *, required: Sequence[str]
     ) -> list[PendingCell]:
         """Add the known measurements to the cells and return what remains to be measured.
 
-        Raises:
-            UserError: the images of a required set are missing. Without images, the cells of other
-                sets get a reason `missing`.
+        Raises UserError if the images of a required set are missing. Without images, the cells of
+        other sets get a reason `missing`.
         """
         pending: list[PendingCell] = []
+        file_hash, describe = cache(_file_hash), cache(_describe)
         for cell in cells:
             if cell.missing:
                 continue
@@ -70,10 +65,19 @@ class TableEvaluator:
                     raise
                 cell.missing = str(error)
                 continue
-            pending.append(self._add_known(cell, pairs))
+            lr = map(file_hash, pairs.lr) if pairs.lr else ["pillow-bicubic"] * len(pairs)
+            keys = list(zip(map(file_hash, pairs.hr), lr, strict=True))
+            described = describe(cell.checkpoint) if cell.checkpoint else None
+            pending.append(self._add_known(cell, pairs, keys, described))
         return pending
 
-    def _add_known(self, cell: TableCell, pairs: PairSet) -> PendingCell:
+    def _add_known(
+        self,
+        cell: TableCell,
+        pairs: PairSet,
+        keys: Sequence[ImageKey],
+        checkpoint: dict[str, Any] | None,
+    ) -> PendingCell:
         options = self.options
         if cell.row.lanczos_from is not None:
             options = options._replace(lanczos_from=cell.row.lanczos_from)
@@ -82,21 +86,18 @@ class TableEvaluator:
             "scale": cell.scale,
             "precision": options.precision,
             "options": options.non_default,
-            "metrics": [m for m in Metrics._fields if m != "lpips" or self.perceptual],
+            "metrics": [metric for metric in METRICS if metric != "lpips" or self.perceptual],
         }
-        if cell.checkpoint is None:
+        if checkpoint is None:
             settings |= {"system": "bicubic", "precision": "8 bit", "options": {}}
-            described: dict[str, Any] = {}
-            file = MeasurementFile.in_folder(self.folder, settings)
         else:
-            weights, described = self._describe(cell.checkpoint)
-            file = MeasurementFile.in_folder(self.folder, {**settings, "weights": weights})
+            settings["weights"] = checkpoint["weights"]
+        file = MeasurementFile(self.folder, settings)
         known = file.read()
-        keys = [self._key(pairs, i) for i in range(len(pairs))]
         cell.measurements = [known[key] for key in keys if key in known]
         cell.settings = {
             **settings,
-            **described,
+            **(checkpoint or {}),
             "data_sha256": sha256("".join(hr + lr for hr, lr in keys).encode()).hexdigest(),
             "images": len(pairs),
             "lr": cell.test.published_lr or "pillow-bicubic",
@@ -109,59 +110,48 @@ class TableEvaluator:
 
         Only the leading process measures bicubic, which is cheap; the others yield nothing.
         """
-        if pending.cell.checkpoint is None and not self.team.leads:
+        cell, pairs, perceptual = pending.cell, pending.pairs, self.perceptual
+        scale, protocol = cell.test.scale, get_protocol(cell.test.protocol, cell.test.scale)
+        if cell.checkpoint is not None:
+            model = load_checkpoint(cell.checkpoint, self.device)
+            scores = evaluate_distributed(
+                self.team, model, pairs, protocol, pending.options, perceptual
+            )
+        elif self.team.leads:
+            scores = (bicubic_score(p, scale, protocol, perceptual) for p in read_ahead(pairs))
+        else:
             return
-        for key, (name, metrics) in zip(pending.keys, self._scores(pending), strict=True):
+        for (hr, lr), score in zip(pending.keys, scores, strict=True):
             measurement: Measurement = {
-                "name": name,
-                **dict(zip(("hr", "lr"), key, strict=True)),
-                **metrics._asdict(),
+                "name": score.name,
+                "hr": hr,
+                "lr": lr,
+                **{metric: getattr(score, metric) for metric in METRICS},
                 "machine": self.machine,
                 "date": time.strftime("%Y-%m-%d"),
             }
             if self.team.leads:
                 pending.file.append(measurement)
-            pending.cell.measurements.append(measurement)
+            cell.measurements.append(measurement)
             yield measurement
 
-    def _scores(self, pending: PendingCell) -> Iterator[tuple[str, Metrics]]:
-        test, checkpoint = pending.cell.test, pending.cell.checkpoint
-        protocol = get_protocol(test.protocol, test.scale)
-        if checkpoint is None:
-            for pair in read_ahead(pending.pairs):
-                yield pair.name, bicubic_metrics(pair, test.scale, protocol, self.perceptual)
-            return
-        model = load_checkpoint(checkpoint, self.device)
-        for score in evaluate_distributed(
-            self.team, model, pending.pairs, protocol, pending.options, self.perceptual
-        ):
-            yield score.name, Metrics(*(getattr(score, name) for name in Metrics._fields))
 
-    def _describe(self, path: Path) -> tuple[str, dict[str, Any]]:
-        """Return a hash of a checkpoint's model and weights, which does not depend on the file
-        format, and what the report says about the checkpoint."""
-        if path not in self._checkpoints:
-            checkpoint = read_checkpoint(path)
-            digest = sha256(checkpoint.model.model_dump_json().encode())
-            for name, value in sorted(checkpoint.weights.items()):
-                digest.update(name.encode() + value.contiguous().numpy().tobytes())
-            run = checkpoint.training or {}
-            self._checkpoints[path] = (
-                digest.hexdigest(),
-                {
-                    "checkpoint": str(path),
-                    "checkpoint_sha256": self._hash(path),
-                    "step": run.get("step"),
-                    "steps": run.get("config", {}).get("steps"),
-                },
-            )
-        return self._checkpoints[path]
+def _file_hash(path: Path) -> str:
+    return sha256(path.read_bytes()).hexdigest()
 
-    def _key(self, pairs: PairSet, index: int) -> ImageKey:
-        lr = "pillow-bicubic" if pairs.lr is None else self._hash(pairs.lr[index])
-        return self._hash(pairs.hr[index]), lr
 
-    def _hash(self, path: Path) -> str:
-        if path not in self._hashes:
-            self._hashes[path] = sha256(path.read_bytes()).hexdigest()
-        return self._hashes[path]
+def _describe(path: Path) -> dict[str, Any]:
+    """Return what the report says about a checkpoint, and `weights`: a hash of its model and
+    weights, which does not depend on the file format."""
+    checkpoint = read_checkpoint(path)
+    weights = sha256(checkpoint.model.model_dump_json().encode())
+    for name, value in sorted(checkpoint.weights.items()):
+        weights.update(name.encode() + value.contiguous().numpy().tobytes())
+    run = checkpoint.training or {}
+    return {
+        "weights": weights.hexdigest(),
+        "checkpoint": str(path),
+        "checkpoint_sha256": _file_hash(path),
+        "step": run.get("step"),
+        "steps": run.get("config", {}).get("steps"),
+    }

@@ -14,7 +14,7 @@ from liif.core.config_file import load_config
 from liif.core.errors import UserError
 from liif.data.pairs import Pair
 from liif.evaluation.config import TestConfig
-from liif.evaluation.evaluate import bicubic_metrics
+from liif.evaluation.evaluate import bicubic_score
 from liif.evaluation.measurements import MeasurementFile
 from liif.evaluation.protocols import get_protocol
 
@@ -135,7 +135,7 @@ def test_equal_images_and_small_ones_are_null_in_every_file(cli, table):
 
 
 def test_measurements_of_version_0_1_with_nan_are_read(tmp_path):
-    file = MeasurementFile.in_folder(tmp_path, {})
+    file = MeasurementFile(tmp_path, {})
     file.path.write_text('{"version": 1}\n{"hr": "a", "lr": "b", "psnr": Infinity, "ssim": NaN}\n')
     assert file.read() == {("a", "b"): {"hr": "a", "lr": "b", "psnr": None, "ssim": None}}
 
@@ -143,4 +143,4 @@ def test_measurements_of_version_0_1_with_nan_are_read(tmp_path):
 def test_an_image_too_small_for_the_protocol_is_named():
     pair = Pair("tiny", np.zeros((4, 4, 3), np.uint8), np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(UserError, match="tiny: 8×8 px is too small for a border of 8 rows"):
-        bicubic_metrics(pair, (2, 2), get_protocol("div2k", (2, 2)))
+        bicubic_score(pair, (2, 2), get_protocol("div2k", (2, 2)))

@@ -11,7 +11,7 @@ from helpers.pictures import texture
 from liif.core.config_file import load_config
 from liif.data.pairs import Pair, open_pairs
 from liif.evaluation.config import TestConfig
-from liif.evaluation.evaluate import bicubic_metrics
+from liif.evaluation.evaluate import bicubic_score
 from liif.evaluation.protocols import get_protocol
 from liif.evaluation.table_config import TableConfig
 from liif.images.resize import matlab_bicubic
@@ -54,14 +54,14 @@ def test_bicubic_of_set5_has_the_published_psnr(benchmark_data):
     for scale, published in ((2, 33.66), (3, 30.39), (4, 28.42)):
         pairs = open_pairs(folder / "HR", scale=(scale, scale), lr=folder / f"LR_bicubic/X{scale}")
         protocol = get_protocol("benchmark", (scale, scale))
-        found = [bicubic_metrics(pair, (scale, scale), protocol).psnr for pair in pairs]
+        found = [bicubic_score(pair, (scale, scale), protocol).psnr for pair in pairs]
         assert round(sum(found) / len(found), 2) == published
 
 
-def test_bicubic_metrics_under_an_rgb_protocol():
+def test_bicubic_score_under_an_rgb_protocol():
     hr = texture(24, 30)
     pair = Pair("p", matlab_bicubic(hr, (12, 15)), hr)
-    found = bicubic_metrics(pair, (2, 2), get_protocol("none", (2, 2)))
+    found = bicubic_score(pair, (2, 2), get_protocol("none", (2, 2)))
     error = (matlab_bicubic(pair.lr, (24, 30)).astype(float) - hr) / 255
     assert found.psnr == found.psnr_rgb == pytest.approx(-10 * np.log10((error**2).mean()))
     assert found.lpips is None
