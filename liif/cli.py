@@ -49,8 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a sub-command and return the exit status: 0 success, 1 user error, 130 Ctrl-C."""
     try:
         try:
-            arguments = _checked(sys.argv[1:] if arguments is None else arguments)
-            options = _parser(_commands_to_load(arguments)).parse_args(arguments)
+            options = _parse(sys.argv[1:] if arguments is None else arguments)
             _set_up_logging()
             return options.run(options)
         finally:
@@ -62,8 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     except (MemoryError, RuntimeError) as error:
-        known = re.search("(allocate|out of) memory", str(error))
-        if isinstance(error, RuntimeError) and not known:
+        is_known = re.search("(allocate|out of) memory", str(error))
+        if isinstance(error, RuntimeError) and not is_known:
             raise
         print(f"error: not enough memory: {error}", file=sys.stderr)
         return 1
@@ -75,25 +74,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _checked(arguments: Sequence[str]) -> Sequence[str]:
-    """Refuse --option=--, of which argparse (up to Python 3.12) makes an empty list."""
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     for argument in arguments:
+        # argparse (up to Python 3.12) makes an empty list of --option=--
         if argument.startswith("-") and argument.endswith("=--"):
             raise UserError(f"{argument}: -- is not a value")
-    return arguments
-
-
-def _commands_to_load(arguments: Sequence[str]) -> Collection[str]:
-    """The command that is named, or all where the completion script is."""
     named = [argument for argument in arguments if not argument.startswith("-")][:1]
-    return COMMANDS if named == ["completion"] else named
+    # The completion script needs the options of all commands.
+    return _parser(COMMANDS if named == ["completion"] else named).parse_args(arguments)
 
 
 def _parser(loaded: Collection[str] = COMMANDS) -> argparse.ArgumentParser:
     """Return the parser of `liif`, with the options of the commands in `loaded`."""
-    parser = _Parser(
-        prog="liif", description="Arbitrary-scale super-resolution: train, evaluate, use."
-    )
+    text = "Arbitrary-scale super-resolution: train, evaluate, use."
+    parser = _Parser(prog="liif", description=text)
     parser.set_defaults(parser=parser)
     parsers = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     for name, summary in COMMANDS.items():
@@ -116,8 +110,8 @@ class _ProgressSafeHandler(logging.Handler):
 
 
 def _report_thread_failure(failure: threading.ExceptHookArgs) -> None:
-    """Log an I/O error of a thread in one line: a full disk hits TensorBoard's writer first, and
-    the next checkpoint reports what it means for the run."""
+    """Log an I/O error in one line: a full disk hits TensorBoard's writer first, and the next
+    checkpoint reports what it means for the run."""
     if isinstance(failure.exc_value, OSError) and failure.thread is not None:
         log.warning("%s: %s", failure.thread.name, failure.exc_value)
     else:

@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """All options and positional arguments, those of sub-commands included."""
+    """Yield all options and positional arguments, those of sub-commands included."""
     for action in parser._actions:  # pyright: ignore[reportPrivateUsage]  (there is no public list)
         yield action
         for sub in action.choices.values() if isinstance(action.choices, dict) else ():

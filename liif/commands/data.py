@@ -5,8 +5,9 @@ import os
 import shlex
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import product
 from pathlib import Path
-from typing import NamedTuple
 
 from liif.core.config_file import load_config
 from liif.core.errors import UserError
@@ -22,12 +23,8 @@ EXAMPLE = "check configs/edsr-liif.yaml"
 _ENDS = {".png": b"IEND", ".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9"}
 """Bytes near the end of a complete file, by suffix."""
 
-
-class FolderState(NamedTuple):
-    """What the check found in a folder of images."""
-
-    is_usable: bool
-    text: str
+States = dict[Path, tuple[bool, str]]
+"""Whether a folder of images is usable, and what the check found there."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,27 +42,22 @@ def run(options: argparse.Namespace) -> int:
     files = options.configs or sorted(Path("configs").glob("*.yaml"))
     if not files:
         raise UserError("configs/: no configurations here; name them: liif data check FILE.yaml …")
-    states: dict[Path, FolderState] = {}
-    usable: list[str] = []
-    not_usable: list[str] = []
+    states: States = {}
+    problems: dict[Path, list[str]] = {}
     for file in files:
         try:
-            problems = _problems(file, options.data_root, options.deep, states)
+            problems[file] = _problems(file, options.data_root, options.deep, states)
         except UserError as error:
-            problems = [str(error).replace("\n", "; ")]
-        if problems:
-            not_usable.append(f"  {file}: {', '.join(problems)}")
-        else:
-            usable.append(f"  {file}")
+            problems[file] = [str(error).replace("\n", "; ")]
+    usable = [f"  {file}" for file in files if not problems[file]]
+    not_usable = [f"  {file}: {', '.join(found)}" for file, found in problems.items() if found]
     print("\n".join([f"usable: {len(usable)} of {len(files)} configurations", *usable]))
     if not_usable:
         print("\n".join(["not usable:", *not_usable]))
     return 1 if not_usable else 0
 
 
-def _problems(
-    file: Path, root: str | None, deep: bool, states: dict[Path, FolderState]
-) -> list[str]:
+def _problems(file: Path, root: str | None, deep: bool, states: States) -> list[str]:
     """Return the folders of a configuration that are not usable; print each folder once."""
     config = _load(file)
     root = root or config.data_root
@@ -75,8 +67,8 @@ def _problems(
         if folder not in states:
             states[folder] = _examine(folder, name, root, deep)
             shown = name if name.startswith("builtin:") else folder
-            print(f"{shown!s:44} {states[folder].text}", flush=True)
-        if not states[folder].is_usable:
+            print(f"{shown!s:44} {states[folder][1]}", flush=True)
+        if not states[folder][0]:
             problems.append(name)
     if not problems and isinstance(config, TestConfig) and config.published_lr:
         config.model_copy(update={"data_root": root}).open_pairs()
@@ -84,11 +76,8 @@ def _problems(
 
 
 def _load(file: Path) -> TrainConfig | TestConfig:
-    """Read a configuration of either kind.
-
-    Raises:
-        UserError: the shorter of the two messages: the other kind complains about more keys.
-    """
+    """Read a configuration of either kind. Raises the shorter of the two UserErrors: the wrong
+    kind complains about more keys."""
     messages: list[str] = []
     for kind in (TrainConfig, TestConfig):
         try:
@@ -100,18 +89,15 @@ def _load(file: Path) -> TrainConfig | TestConfig:
 
 def _folders(config: TrainConfig | TestConfig) -> Iterator[str]:
     """Yield the folders of images that a configuration names."""
-    sections = (
-        [config]
-        if isinstance(config, TestConfig)
-        else [config.train_data, config.valid, config.test]
-    )
-    for section in sections:
-        for key in ("images", "hr", "published_lr" if isinstance(config, TestConfig) else "lr"):
-            if folder := getattr(section, key, None):
-                yield folder
+    keys, sections = ("hr", "published_lr"), [config]
+    if isinstance(config, TrainConfig):
+        keys, sections = ("images", "hr", "lr"), [config.train_data, config.valid, config.test]
+    for section, key in product(sections, keys):
+        if folder := getattr(section, key, None):
+            yield folder
 
 
-def _examine(folder: Path, name: str, root: str | None, deep: bool) -> FolderState:
+def _examine(folder: Path, name: str, root: str | None, deep: bool) -> tuple[bool, str]:
     known = find_part(name)
     command = "set LIIF_DATA, or use `--set data_root=DIR`, if it is elsewhere"
     if known:
@@ -121,19 +107,18 @@ def _examine(folder: Path, name: str, root: str | None, deep: bool) -> FolderSta
         files = list_images(folder)
     except UserError as error:
         if folder.exists() and "no images here" not in str(error):
-            return FolderState(False, str(error))
-        return FolderState(False, f"missing: {command}")
+            return False, str(error)
+        return False, f"missing: {command}"
     broken = _broken(files, deep)
     expected = (known[1] if known else None) or len(files)
     if broken:
         listed = "; ".join(broken[:5]) + ("; …" if len(broken) > 5 else "")
         remedy = f"; delete them, then {command}" if known else ""
-        text = f"damaged ({len(broken)} of {len(files)} images): {listed}{remedy}"
-        return FolderState(False, text)
+        return False, f"damaged ({len(broken)} of {len(files)} images): {listed}{remedy}"
     if len(files) < expected:
-        return FolderState(False, f"incomplete ({len(files)} of {expected} images): {command}")
+        return False, f"incomplete ({len(files)} of {expected} images): {command}"
     more = f", {len(files) - expected} more than published" if len(files) > expected else ""
-    return FolderState(True, f"present ({len(files)} image{'s' * (len(files) > 1)}{more})")
+    return True, f"present ({len(files)} image{'s' * (len(files) > 1)}{more})"
 
 
 def _broken(files: list[Path], deep: bool) -> list[str]:
@@ -147,20 +132,15 @@ def _broken(files: list[Path], deep: bool) -> list[str]:
                 image_size(file)
         except UserError as error:
             return str(error)
-        return None
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         found = pool.map(problem, files)
-        bar = progress_bar(found, total=len(files), unit="image", leave=False)
-        return [line for line in bar if line is not None]
+        return list(filter(None, progress_bar(found, total=len(files), unit="image", leave=False)))
 
 
 def _looks_complete(file: Path) -> bool:
     """Whether the end of a file shows that it is complete."""
-    end = _ENDS.get(file.suffix.lower(), b"")
-    try:
-        with file.open("rb") as content:
-            content.seek(max(file.stat().st_size - 1024, 0))
-            return end in content.read()
-    except OSError:
-        return False
+    with suppress(OSError), file.open("rb") as content:
+        content.seek(max(file.stat().st_size - 1024, 0))
+        return _ENDS.get(file.suffix.lower(), b"") in content.read()
+    return False

@@ -18,11 +18,7 @@ def device_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def select_device(name: str) -> torch.device:
-    """Return the device of that name and make a GPU the process's current one.
-
-    Raises:
-        UserError: no such device.
-    """
+    """Return the device and make a GPU the current one. Raises UserError if there is none."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda":  # under torchrun, each process has its own GPU
@@ -33,9 +29,9 @@ def select_device(name: str) -> torch.device:
         device = torch.device("meta")
     if device.type not in ("cpu", "cuda"):
         raise UserError(f"--device {name}: must be auto, cpu, cuda or cuda:N")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"--device {name}: {torch.cuda.device_count()} CUDA devices available")
     if device.type == "cuda":
+        if (device.index or 0) >= torch.cuda.device_count():
+            raise UserError(f"--device {name}: {torch.cuda.device_count()} CUDA devices available")
         # Without it, every process of torchrun also opens a context on GPU 0.
         torch.cuda.set_device(device)
     return device
@@ -43,9 +39,8 @@ def select_device(name: str) -> torch.device:
 
 def machine(device: torch.device) -> str:
     """Return the hardware and PyTorch version that a measurement was taken with."""
-    name = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
-    if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
+    cpu = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu
     return f"{name}, torch {torch.__version__}"
 
 

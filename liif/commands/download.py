@@ -2,13 +2,14 @@
 
 import argparse
 import logging
+from contextlib import suppress
 from pathlib import Path
 
 from liif.core.download import fetch
 from liif.core.errors import UserError
 from liif.core.files import check_room, format_bytes
 from liif.data import catalog
-from liif.data.catalog import DataSet, DataSetPart, select
+from liif.data.catalog import DataSet, DataSetPart
 from liif.data.paths import data_path
 from liif.data.unpack import unpack
 from liif.images.rgb8 import list_images
@@ -36,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     if not options.names:
         raise UserError("name a data set, e.g. liif download div2k (see liif download --list)")
     root = data_path(options.data_root, "")
-    chosen = select(options.names)
+    chosen = catalog.select(options.names)
     missing = [part for _, parts in chosen for part in parts if not _is_present(part, root)]
     _check_room(root, missing, keep=options.keep)
     status = 0
@@ -54,13 +55,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _described(data_set: DataSet) -> list[str]:
-    parts = [
-        f"  {part.name:24}{'size not recorded' if part.size is None else format_bytes(part.size)}"
-        for part in data_set.parts
-        if part.name != data_set.name
-    ]
     manual = "" if any(part.urls for part in data_set.parts) else " Manual preparation required."
-    return [f"{data_set.name}: {data_set.title}. Terms: {data_set.terms}.{manual}", *parts]
+    lines = [f"{data_set.name}: {data_set.title}. Terms: {data_set.terms}.{manual}"]
+    for part in data_set.parts:
+        size = "size not recorded" if part.size is None else format_bytes(part.size)
+        if part.name != data_set.name:
+            lines.append(f"  {part.name:24}{size}")
+    return lines
 
 
 def _is_present(part: DataSetPart, root: Path) -> bool:
@@ -68,10 +69,9 @@ def _is_present(part: DataSetPart, root: Path) -> bool:
 
 
 def _count(folder: Path) -> int:
-    try:
+    with suppress(UserError):  # no images, or no folder
         return len(list_images(folder))
-    except UserError:  # no images, or no folder
-        return 0
+    return 0
 
 
 def _check_room(root: Path, parts: list[DataSetPart], *, keep: bool) -> None:
@@ -105,9 +105,8 @@ def _get(part: DataSetPart, data_set: DataSet, root: Path, mirror: str | None, k
     unpack(archive, root / part.unpack_to)
     for folder, images in part.folders.items():
         if (found := _count(root / folder)) < images:
-            raise UserError(
-                f"{archive}: unpacked, but {root / folder} holds {found} of {images} images"
-            )
+            text = f"unpacked, but {root / folder} holds {found} of {images} images"
+            raise UserError(f"{archive}: {text}")
     if not keep:
         archive.unlink()
     print(f"{part.name}: done")

@@ -2,14 +2,9 @@
 
 import argparse
 import logging
+from pathlib import Path
 
-from liif.commands.options import (
-    check_output,
-    checkpoint_argument,
-    hidden_positionals,
-    output_argument,
-    overwrite_argument,
-)
+from liif.commands import options as shared
 from liif.hub.catalog import DEFAULT
 from liif.hub.export import FORMATS, export
 from liif.hub.pretrained import resolve_checkpoint
@@ -21,19 +16,19 @@ log = logging.getLogger("liif")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    checkpoint_argument(parser, DEFAULT)
+    shared.checkpoint_argument(parser, DEFAULT)
     text = 'onnx (needs pip install "liif[export]") or torch (torch.export, .pt2)'
     parser.add_argument("--format", choices=tuple(FORMATS), default="onnx", help=text)
     text = "folder for the two graphs and model.json, which describes how to run them"
-    output_argument(parser, text, metavar="DIR", required=True)
-    overwrite_argument(parser)
-    hidden_positionals(parser, "checkpoint")
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR", required=True, help=text)
+    shared.overwrite_argument(parser)
+    shared.hidden_positionals(parser, "checkpoint")
 
 
 def run(options: argparse.Namespace) -> int:
     suffix, _ = FORMATS[options.format]
     for name in (f"encoder{suffix}", f"decoder{suffix}", "model.json"):
-        check_output(options.output / name, overwrite=options.overwrite)
+        shared.check_output(options.output / name, overwrite=options.overwrite)
     checkpoint = read_checkpoint(resolve_checkpoint(options.checkpoint))
     for file in export(checkpoint, options.output, options.format):
         log.info("wrote %s", file)

@@ -5,7 +5,7 @@ from hashlib import sha256
 
 from liif.core.errors import UserError
 from liif.core.files import format_bytes
-from liif.hub.catalog import DEFAULT, MODELS, Pretrained
+from liif.hub.catalog import DEFAULT, MODELS, Pretrained, model_names
 from liif.hub.pretrained import fetch_model
 
 EXAMPLE = "get edsr-liif"
@@ -27,24 +27,23 @@ def run(options: argparse.Namespace) -> int:
         print("\n".join(line for model in MODELS for line in _described(model)))
         return 0
     if options.name is None:
-        raise UserError(f"give the name of a model: {', '.join(model.name for model in MODELS)}")
+        raise UserError(f"give the name of a model: {model_names()}")
     path = fetch_model(options.name, options.url)
     print(f"{path}  sha256:{sha256(path.read_bytes()).hexdigest()}")
     return 0
 
 
 def _described(model: Pretrained) -> list[str]:
-    is_here, path = model.path.is_file(), model.path
-    size = path.stat().st_size if is_here else model.size
-    shown = "size not recorded" if size is None else format_bytes(size)
-    if is_here:
-        where = f"at {path}"
+    size = model.size
+    if model.path.is_file():
+        size, where = model.path.stat().st_size, f"at {model.path}"
     elif model.is_shipped:
-        where = f"missing, although it is part of the package: {path}"
+        where = f"missing, although it is part of the package: {model.path}"
     elif model.urls:
         where = f"not downloaded yet: liif models get {model.name}"
     else:
         where = f"not downloaded; {model.by_hand}"
+    shown = "size not recorded" if size is None else format_bytes(size)
     default = ", the default" if model.name == DEFAULT else ""
     also = f", also {', '.join(model.aliases)}" if model.aliases else ""
     return [

@@ -5,10 +5,11 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from liif.commands.device import device_argument
+from liif.commands.typed import factor
 from liif.core.errors import UserError
 from liif.inference.predict import InferenceOptions
 from liif.models.precision import PRECISIONS
@@ -52,26 +53,11 @@ def checkpoints_argument(
     text: str,
     **settings: Any,  # noqa: ANN401
 ) -> None:
-    """Add --checkpoint [NAME=]FILE for several checkpoints, a list of NamedCheckpoint.
-
-    Args:
-        parser: receives the option.
-        text: the help, to which the kinds of files are added.
-        settings: further ones of `add_argument`.
-    """
+    """Add --checkpoint [NAME=]FILE for a list of NamedCheckpoint. The kinds of files are added to
+    the help, `text`; `settings` are further ones of `add_argument`."""
     text = f"{text}; FILE is {CHECKPOINT}"
     settings = {"action": "append", "metavar": "[NAME=]FILE", "help": text, **settings}
     parser.add_argument("--checkpoint", type=named_checkpoint, default=[], **settings)
-
-
-def output_argument(
-    parser: argparse.ArgumentParser,
-    text: str,
-    kind: Callable[[str], Path | str] = Path,
-    **settings: Any,  # noqa: ANN401
-) -> None:
-    """Add -o/--output. --out, the spelling of version 0.1, works as argparse's abbreviation."""
-    parser.add_argument("-o", "--output", type=kind, help=text, **settings)
 
 
 def overwrite_argument(parser: argparse.ArgumentParser) -> None:
@@ -82,11 +68,7 @@ def overwrite_argument(parser: argparse.ArgumentParser) -> None:
 
 class _SetIfGiven(argparse.Action):
     def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: str | Sequence[Any] | None,
-        option_string: str | None = None,
+        self, parser: object, namespace: object, values: object, option_string: object = None
     ) -> None:
         if values is not None:
             setattr(namespace, self.dest, values)
@@ -98,8 +80,10 @@ def hidden_positionals(parser: argparse.ArgumentParser, *names: str) -> None:
         parser.add_argument(name, nargs="?", type=Path, action=_SetIfGiven, help=argparse.SUPPRESS)
 
 
-def inference_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of inference, for `inference_options`."""
+def inference_arguments(parser: argparse.ArgumentParser, *, scoring: bool = False) -> None:
+    """Add --device, for `select_device`, and the options for `inference_options`; with `scoring`
+    also --round."""
+    device_argument(parser)
     text = "tf32: faster on NVIDIA GPUs from Ampere on; bf16: several times as fast on hardware "
     text += "with bf16 units, loss < 0.01 dB (default: float32)"
     parser.add_argument("--precision", choices=PRECISIONS, default="float32", help=text)
@@ -111,33 +95,26 @@ def inference_arguments(parser: argparse.ArgumentParser) -> None:
     text = "average over the eight flips and transpositions of the input; eight times the work"
     parser.add_argument("--self-ensemble", action="store_true", help=text)
     text = "beyond this scale give the decoder the cell of this scale, e.g. 4 after training to x4"
-    parser.add_argument("--clip-cell", type=_factor, metavar="S", default=math.inf, help=text)
+    parser.add_argument("--clip-cell", type=factor, metavar="S", default=math.inf, help=text)
     text = "enlarge by this factor with the model, and from there to the output size with Lanczos"
-    parser.add_argument("--lanczos-from", type=_factor, metavar="S", help=text)
-
-
-def scoring_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --round, for `inference_options`."""
-    text = "round results to 8 bit before scoring"
-    parser.add_argument("--round", action="store_true", help=text)
+    parser.add_argument("--lanczos-from", type=factor, metavar="S", help=text)
+    if scoring:
+        text = "round results to 8 bit before scoring"
+        parser.add_argument("--round", action="store_true", help=text)
 
 
 def inference_options(options: argparse.Namespace) -> InferenceOptions:
     """Return the chosen inference options; UserError for a contradictory combination."""
     if options.engine == "reference" and (options.precision != "float32" or options.memory):
         raise UserError("--engine reference supports neither --precision nor --memory")
-    chosen = {
-        field: getattr(options, field) for field in InferenceOptions._fields if field in options
-    }
-    return InferenceOptions(**chosen)
+    fields = [field for field in InferenceOptions._fields if field in options]
+    return InferenceOptions(**{field: getattr(options, field) for field in fields})
 
 
 def check_output(file: Path, *, overwrite: bool = True) -> None:
     """Raise UserError before the work, not after it, if an output cannot be written.
 
-    Args:
-        file: the output; its folder is created if it is missing.
-        overwrite: whether an existing file may be replaced.
+    Its folder is created if it is missing. `overwrite` tells whether it may replace a file.
     """
     if file.is_dir():
         raise UserError(f"{file}: is a folder; give the name of a file")
@@ -151,16 +128,6 @@ def check_output(file: Path, *, overwrite: bool = True) -> None:
     except OSError as error:
         reason = "its folder is a file" if file.parent.is_file() else error.strerror
         raise UserError(f"{file}: cannot be written: {reason}") from None
-
-
-def _factor(text: str) -> float:
-    try:
-        factor = float(text)
-    except ValueError:
-        factor = 0
-    if not 1 <= factor <= 1000:
-        raise argparse.ArgumentTypeError(f"{text}: must be a number from 1 to 1000")
-    return factor
 
 
 def _bytes(text: str) -> int:

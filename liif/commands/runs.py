@@ -7,6 +7,7 @@ import shlex
 import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -31,30 +32,25 @@ class RunStatus:
 
     folder: Path
     state: str
+    note: str = ""
+    """What is wrong, or the command that resumes the run."""
     step: int = 0
     steps: int = 0
     best: float = -math.inf
     """Mean PSNR of the best validation, in dB."""
     loss: float = math.nan
-    """From the last line of the log."""
+    """Of the last logged step, as is `speed`."""
     speed: float = math.nan
-    """Images per second, from the last line of the log."""
+    """Images per second."""
     seconds: float = 0.0
     """Time spent on the logged steps."""
-    note: str = ""
-    """What is wrong, or the command that resumes the run."""
 
-    def cells(self) -> tuple[str, ...]:
+    def cells(self) -> list[str]:
+        steps = f"{self.step}/{self.steps}" if self.steps else "-"
         spent = str(timedelta(seconds=round(self.seconds))) if self.seconds else "-"
-        return (
-            self.folder.name,
-            self.state,
-            f"{self.step}/{self.steps}" if self.steps else "-",
-            _number(self.best, ".2f"),
-            _number(self.loss, ".4f"),
-            _number(self.speed, ".1f"),
-            spent,
-        )
+        values = ((self.best, ".2f"), (self.loss, ".4f"), (self.speed, ".1f"))
+        numbers = [format(value, form) if math.isfinite(value) else "-" for value, form in values]
+        return [self.folder.name, self.state, steps, *numbers, spent]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,11 +63,11 @@ def run(options: argparse.Namespace) -> int:
     statuses = [_status(folder) for folder in folders]
     table = [COLUMNS, *(status.cells() for status in statuses)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    print(_line(COLUMNS, widths))
-    for status in statuses:
-        print(_line(status.cells(), widths))
-        if status.note:
-            print(f"    {status.note}")
+    for cells, note in zip(table, ["", *(status.note for status in statuses)], strict=True):
+        columns = zip(cells, "<<>>>>>", widths, strict=True)
+        print("  ".join(f"{text:{side}{width}}" for text, side, width in columns))
+        if note:
+            print(f"    {note}")
     return 0
 
 
@@ -89,22 +85,21 @@ def _runs_in(folder: Path) -> list[Path]:
 
 
 def _is_run(folder: Path) -> bool:
-    names = ("config.yaml", "metrics.jsonl", "last.pt")
-    try:
-        return any((folder / name).exists() for name in names)
-    except OSError:
-        return False
+    with suppress(OSError):
+        return any((folder / n).exists() for n in ("config.yaml", "metrics.jsonl", "last.pt"))
+    return False
 
 
 def _status(folder: Path) -> RunStatus:
     try:
         config = load_config(TrainConfig, folder / "config.yaml")
     except UserError as error:
-        return RunStatus(folder, "damaged", note=str(error).splitlines()[0])
+        return RunStatus(folder, "damaged", str(error).splitlines()[0])
     status = RunStatus(folder, "stopped", steps=config.steps)
     logged = 0
     for line in _records(folder / "metrics.jsonl"):
-        try:
+        # A value that was not finite is null, and a line may be cut off.
+        with suppress(KeyError, TypeError, ValueError, ZeroDivisionError):
             kind, status.step = line["kind"], int(line["step"])
             if kind == "valid":
                 status.best = max(status.best, float(line["mean_psnr"]))
@@ -112,8 +107,6 @@ def _status(folder: Path) -> RunStatus:
                 status.loss, status.speed = float(line["loss"]), float(line["images_per_s"])
                 status.seconds += (status.step - logged) * config.batch_size / status.speed
                 logged = status.step
-        except (KeyError, TypeError, ValueError, ZeroDivisionError):
-            continue  # a value that was not finite (null), or a line that was cut off
     damaged = _is_damaged(folder / "last.pt")
     if is_occupied(folder):
         status.state = "running"
@@ -125,22 +118,17 @@ def _status(folder: Path) -> RunStatus:
         status.state = "damaged"
         status.note = f"{folder}/last.pt: damaged, and no other checkpoint is intact"
     else:
-        status.note = _command(folder) + (
-            "  (last.pt is damaged: resumes from an older checkpoint)" if damaged else ""
-        )
+        status.note = _command(folder)
+        if damaged:
+            status.note += "  (last.pt is damaged: resumes from an older checkpoint)"
     return status
 
 
 def _records(file: Path) -> Iterator[dict[str, Any]]:
-    try:
-        content = file.read_bytes()
-    except OSError:
-        return
-    for line in content.splitlines():
-        try:
-            yield json.loads(line)
-        except (ValueError, RecursionError):  # cut off while being written
-            continue
+    with suppress(OSError):
+        for line in file.read_bytes().splitlines():
+            with suppress(ValueError, RecursionError):  # cut off while being written
+                yield json.loads(line)
 
 
 def _is_damaged(last: Path) -> bool:
@@ -164,24 +152,11 @@ def _command(folder: Path) -> str:
     if isinstance(processes, int) and processes > 1:
         start = ["torchrun", "--nproc-per-node", str(processes), "-m", "liif"]
     config = f"runs/{folder.name}/config.yaml"
-    command = [*start, "train", "--config", config, "--name", folder.name]
-    return change_folder + shlex.join(command)
+    return change_folder + shlex.join([*start, "train", "--config", config, "--name", folder.name])
 
 
 def _age(file: Path) -> float:
     """Return the seconds since a file was written."""
-    try:
+    with suppress(OSError):
         return time.time() - file.stat().st_mtime
-    except OSError:
-        return math.inf
-
-
-def _number(value: float, form: str) -> str:
-    return format(value, form) if math.isfinite(value) else "-"
-
-
-def _line(cells: tuple[str, ...], widths: list[int]) -> str:
-    name, state, *numbers = cells
-    left = [name.ljust(widths[0]), state.ljust(widths[1])]
-    right = [text.rjust(width) for text, width in zip(numbers, widths[2:], strict=True)]
-    return "  ".join([*left, *right])
+    return math.inf

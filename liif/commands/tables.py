@@ -5,16 +5,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from liif.commands.device import device_argument, keep_freed_memory, machine, select_device
-from liif.commands.options import (
-    NamedCheckpoint,
-    check_output,
-    checkpoints_argument,
-    inference_arguments,
-    inference_options,
-    output_argument,
-    scoring_arguments,
-)
+from liif.commands import options as shared
+from liif.commands.device import keep_freed_memory, machine, select_device
 from liif.core.config_file import load_config
 from liif.core.distributed import joined
 from liif.core.errors import UserError
@@ -36,28 +28,26 @@ log = logging.getLogger("liif")
 def arguments(parser: argparse.ArgumentParser) -> None:
     text = "div2k, benchmark, ablation, single-scale, celebahq or the YAML file of a table"
     parser.add_argument("--table", required=True, metavar="NAME|FILE", help=text)
-    for name, example in (("sets", "set5,set14"), ("scales", "2,3,4"), ("rows", "bicubic,edsr")):
+    rows = "bicubic,edsr (substrings of their names)"
+    for name, example in (("sets", "set5,set14"), ("scales", "2,3,4"), ("rows", rows)):
         text = f"only these {name}, e.g. {example}"
-        text += " (substrings of their names)" if name == "rows" else ""
         parser.add_argument(f"--{name}", default="", metavar="LIST", help=text)
     text = "folder of the data sets (default: $LIIF_DATA, else datasets/)"
     parser.add_argument("--data-root", metavar="DIR", help=text)
     text = "checkpoint of the rows of configuration NAME, e.g. edsr-liif=edsr-baseline-liif.pth; "
     text += "repeatable (default: runs/NAME/last.pt)"
-    checkpoints_argument(parser, text, metavar="NAME=FILE")
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of training runs"
-    )
+    shared.checkpoints_argument(parser, text, metavar="NAME=FILE")
+    text = "folder of training runs"
+    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help=text)
     text = "folder of the tables and the measurements, which are reused; tables in it are updated "
     text += "(default: results)"
-    output_argument(parser, text, default=Path("results"), metavar="DIR")
+    results = Path("results")
+    parser.add_argument("-o", "--output", type=Path, default=results, metavar="DIR", help=text)
     text = 'also measure LPIPS (needs pip install "liif[metrics]")'
     parser.add_argument("--lpips", action="store_true", help=text)
     text = "only list the configurations of the rows and their checkpoints"
     parser.add_argument("--list", action="store_true", help=text)
-    device_argument(parser)
-    inference_arguments(parser)
-    scoring_arguments(parser)
+    shared.inference_arguments(parser, scoring=True)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -65,10 +55,8 @@ def run(options: argparse.Namespace) -> int:
     table = load_config(TableConfig, file)
     sets = _listed(options.sets)
     scales = [_scale(text) for text in _listed(options.scales)]
-    overrides = [f"data_root={options.data_root}"] if options.data_root else []
-    cells = table_cells(
-        table, file, sets=sets, scales=scales, rows=options.rows, overrides=overrides
-    )
+    root = [f"data_root={options.data_root}"] if options.data_root else []
+    cells = table_cells(table, file, sets=sets, scales=scales, rows=options.rows, overrides=root)
     if not cells:
         raise UserError("--sets, --scales and --rows select nothing of the table")
     find_checkpoints(cells, options.runs, dict(map(_checkpoint_of_row, options.checkpoint)))
@@ -78,13 +66,11 @@ def run(options: argparse.Namespace) -> int:
         return 0
     device = select_device(options.device)
     keep_freed_memory(device)
-    check_output(options.output / f"{file.stem}.md")
+    shared.check_output(options.output / f"{file.stem}.md")
     perceptual = lpips_score(device) if options.lpips else None
-    measurements, inference = options.output / "measurements", inference_options(options)
+    folder, inference = options.output / "measurements", shared.inference_options(options)
     with joined(device) as team:
-        evaluator = TableEvaluator(
-            measurements, device, machine(device), inference, perceptual, team
-        )
+        evaluator = TableEvaluator(folder, device, machine(device), inference, perceptual, team)
         todo = evaluator.find_pending(cells, required=sets)
         team.gather(None)  # all have read the measurements before one of them adds to them
         try:
@@ -100,38 +86,30 @@ def run(options: argparse.Namespace) -> int:
 
 def _write(folder: Path, name: str, table: TableConfig, cells: Sequence[TableCell]) -> None:
     found = cell_records(table, cells)
-    markdown = as_markdown(table, found)
-    texts = {
-        "md": markdown,
-        "csv": as_csv(found),
-        "tex": as_latex(table, found),
-        "json": as_json(name, table, found),
-    }
-    for suffix, text in texts.items():
-        write_atomically(folder / f"{name}.{suffix}", text.encode())
-    print(markdown)
-    log.info("wrote %s", ", ".join(str(folder / f"{name}.{suffix}") for suffix in texts))
+    texts = {"md": as_markdown(table, found), "csv": as_csv(found)}
+    texts |= {"tex": as_latex(table, found), "json": as_json(name, table, found)}
+    files = {folder / f"{name}.{suffix}": text for suffix, text in texts.items()}
+    for file, text in files.items():
+        write_atomically(file, text.encode())
+    print(texts["md"])
+    log.info("wrote %s", ", ".join(map(str, files)))
 
 
 def _measure(evaluator: TableEvaluator, todo: Sequence[PendingCell]) -> None:
     total = sum(len(pending.pairs) for pending in todo)
     known = sum(len(pending.cell.measurements) for pending in todo)
     log.info("%d images to measure, %d measured before", total, known)
-    bar = progress_bar(total=total, unit="image")
-    with bar:
+    with progress_bar(total=total, unit="image") as bar:
         for pending in todo:
             if not len(pending.pairs):
                 continue
             bar.set_description(pending.cell.title)
             for _ in evaluator.measure(pending):
                 bar.update()
-            if pending.cell.measurements:  # those of bicubic are known to one process only
-                log.info("%s: %s", pending.cell.title, _summary(pending.cell))
-
-
-def _summary(cell: TableCell) -> str:
-    ours = f"PSNR {cell.mean('psnr'):.4f} dB"
-    return ours if cell.published is None else f"{ours}, published {cell.published:.2f}"
+            cell = pending.cell
+            if cell.measurements:  # those of bicubic are known to one process only
+                known = "" if cell.published is None else f", published {cell.published:.2f}"
+                log.info("%s: PSNR %.4f dB%s", cell.title, cell.mean("psnr"), known)
 
 
 def _table_file(name: str) -> Path:
@@ -154,7 +132,7 @@ def _scale(text: str) -> float:
         raise UserError(f"--scales {text}: must be numbers, e.g. 2,3,4") from None
 
 
-def _checkpoint_of_row(given: NamedCheckpoint) -> tuple[str, Path]:
+def _checkpoint_of_row(given: shared.NamedCheckpoint) -> tuple[str, Path]:
     if not given.name:
         raise UserError(f"--checkpoint {given.file}: must be NAME=FILE, e.g. edsr-liif=weights.pth")
     return given.name, resolve_checkpoint(given.file)

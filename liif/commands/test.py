@@ -6,16 +6,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from liif.commands.device import device_argument, keep_freed_memory, select_device
-from liif.commands.options import (
-    check_output,
-    checkpoint_argument,
-    config_arguments,
-    inference_arguments,
-    inference_options,
-    output_argument,
-    scoring_arguments,
-)
+from liif.commands import options as shared
+from liif.commands.device import keep_freed_memory, select_device
 from liif.core.config_file import load_config
 from liif.core.distributed import joined
 from liif.core.errors import UserError
@@ -36,12 +28,11 @@ KEYS = ("psnr", "psnr_rgb", "psnr_y", "ssim", "bicubic")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    config_arguments(parser)
-    device_argument(parser)
-    checkpoint_argument(parser, "that of the configuration")
-    inference_arguments(parser)
-    scoring_arguments(parser)
-    output_argument(parser, "write the scores to this file, or update it", metavar="FILE.json")
+    shared.config_arguments(parser)
+    shared.checkpoint_argument(parser, "that of the configuration")
+    shared.inference_arguments(parser, scoring=True)
+    text = "write the scores to this file, or update it"
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE.json", help=text)
     text = "write the enlarged images to this folder, or update them"
     parser.add_argument("--save-images", type=Path, metavar="DIR", help=text)
 
@@ -51,19 +42,17 @@ def run(options: argparse.Namespace) -> int:
     checkpoint = options.checkpoint or _configured_checkpoint(config, options.config)
     device = select_device(options.device)
     keep_freed_memory(device)
-    inference = inference_options(options)
-    if options.output:
-        check_output(options.output)
-    if options.save_images:
-        check_output(options.save_images / "image.png")
+    inference = shared.inference_options(options)
+    for file in (options.output, options.save_images and options.save_images / "image.png"):
+        if file:
+            shared.check_output(file)
     model = load(checkpoint, device)
     pairs = config.open_pairs()
     protocol = get_protocol(config.protocol, config.scale)
     started = time.perf_counter()
     with joined(device) as team:
         found: list[Score] = []
-        bar = progress_bar(total=len(pairs), unit="image")
-        with bar:
+        with progress_bar(total=len(pairs), unit="image") as bar:
             for score in evaluate_distributed(team, model, pairs, protocol, inference):
                 if options.save_images and score.sr is not None:
                     write_image(options.save_images / f"{score.name}.png", to_image(score.sr))
@@ -74,8 +63,8 @@ def run(options: argparse.Namespace) -> int:
         if not team.leads:
             return 0
     y, x = config.scale
-    title = f"{config.set} x{y:g}" + ("" if y == x else f",{x:g}")
-    print(_score_line(f"mean {title}", found) + f"  protocol {config.protocol}")
+    title = f"mean {config.set} x{y:g}" + ("" if y == x else f",{x:g}")
+    print(f"{_score_line(title, found)}  protocol {config.protocol}")
     if options.output:
         result = {
             "set": config.set,
@@ -98,14 +87,11 @@ def _averages(found: Sequence[Score]) -> dict[str, float]:
 
 
 def _score_line(name: str, found: Sequence[Score]) -> str:
-    line = "PSNR {psnr:.4f} dB  SSIM {ssim:.4f}  bicubic {bicubic:.4f} dB".format(
-        **_averages(found)
-    )
-    return f"{name:24} {line}"
+    line = "{:24} PSNR {psnr:.4f} dB  SSIM {ssim:.4f}  bicubic {bicubic:.4f} dB"
+    return line.format(name, **_averages(found))
 
 
 def _configured_checkpoint(config: TestConfig, file: Path) -> Path:
-    """Return the checkpoint that a configuration names."""
     if config.checkpoint is None:
         raise UserError(f"{file}: checkpoint: not set; use --checkpoint FILE")
     path = Path(config.checkpoint).expanduser()
@@ -114,7 +100,5 @@ def _configured_checkpoint(config: TestConfig, file: Path) -> Path:
     training = file.parent / f"{path.parent.name}.yaml"
     if not training.exists():
         raise UserError(f"{file}: no checkpoint at {path}; use --checkpoint FILE for another")
-    raise UserError(
-        f"no checkpoint at {path}; train it with\n"
-        f"  python scripts/train.py --config {training}\nor use --checkpoint FILE for another"
-    )
+    text = f"no checkpoint at {path}; train it with\n  python scripts/train.py --config {training}"
+    raise UserError(f"{text}\nor use --checkpoint FILE for another")

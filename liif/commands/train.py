@@ -5,7 +5,7 @@ import logging
 import shlex
 import signal
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
@@ -30,8 +30,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     device_argument(parser)
     text = "name of the run folder, runs/NAME (default: the name of the configuration)"
     parser.add_argument("--name", help=text)
-    text = "auto: resume the run where it stopped (default); never: refuse to; FILE: resume from that "
-    text += "checkpoint, with another --name as a branch that may change the configuration"
+    text = "auto: resume the run where it stopped (default); never: refuse to; FILE: resume from "
+    text += "that checkpoint, with another --name as a branch that may change the configuration"
     parser.add_argument("--resume", default="auto", metavar="auto|never|FILE", help=text)
 
 
@@ -48,18 +48,14 @@ def _run(options: argparse.Namespace, team: Team) -> int:
     if name in (".", "..") or Path(name).name != name:
         raise UserError(f"--name {name}: must be a plain name; the run folder is runs/NAME")
     folder = Path("runs") / name
-    resume = options.resume
-    if resume not in ("auto", "never"):
-        resume = Path(resume)
+    resume = options.resume if options.resume in ("auto", "never") else Path(options.resume)
     alone = occupied(folder) if team.leads else nullcontext()
     with alone, _log_file(folder, team), _stop_on_signals() as received:
         finished = train(config, folder, team=team, resume=resume, stopping=lambda: bool(received))
         if finished:
             log.info("done: %s", folder / "last.pt")
             return 0
-        again = "the same torchrun command"
-        if team.size == 1:
-            again = _command_line(_without(sys.argv, "--resume"))
+        again = "the same torchrun command" if team.size > 1 else _same_command(sys.argv)
         log.warning("stopped and saved in %s; to resume: %s", folder / "last.pt", again)
         # If no signal was received here, another process was told to stop.
         return 128 + (received[0] if received else signal.SIGTERM)
@@ -107,17 +103,10 @@ def _stop_on_signals() -> Generator[list[int], None, None]:
             signal.signal(number, handler)
 
 
-def _without(arguments: Sequence[str], option: str) -> list[str]:
-    """Return a command line without one option and its value."""
-    kept: list[str] = []
-    skip = False
-    for argument in arguments:
-        if not skip and argument != option and not argument.startswith(f"{option}="):
+def _same_command(arguments: list[str]) -> str:
+    """Return the command line without --resume and its value."""
+    kept = ["python"] if arguments[0].endswith(".py") else []
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        if "--resume" not in (before, argument) and not argument.startswith("--resume="):
             kept.append(argument)
-        skip = argument == option
-    return kept
-
-
-def _command_line(arguments: Sequence[str]) -> str:
-    start = ["python"] if arguments[0].endswith(".py") else []
-    return shlex.join([*start, *arguments])
+    return shlex.join(kept)

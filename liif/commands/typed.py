@@ -1,54 +1,73 @@
-"""Sizes, scales and regions as argparse types."""
+"""Numbers, sizes and regions as argparse types."""
 
-import argparse
+from argparse import ArgumentTypeError
 
 from liif.core.sizes import Size, Window
 from liif.figures.crops import Box
 
 
+def whole(text: str) -> int:
+    """Return the whole number that a text is, or -1."""
+    return int(text) if text.isascii() and text.isdecimal() else -1
+
+
+def _numbers(text: str) -> list[float]:
+    """Return the numbers between commas, or [] if one is not a number."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        return []
+
+
 def scale(text: str) -> tuple[float, float]:
     """Parse S or SY,SX as (vertical, horizontal)."""
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
+    numbers = _numbers(text)
     if len(numbers) not in (1, 2) or not all(0 < n <= 1000 for n in numbers):
-        raise argparse.ArgumentTypeError(f"{text}: must be a number above 0, up to 1000, or SY,SX")
+        raise ArgumentTypeError(f"{text}: must be a number above 0, up to 1000, or SY,SX")
     return numbers[0], numbers[-1]
+
+
+def factor(text: str) -> float:
+    """Parse a factor by which a model enlarges."""
+    numbers = _numbers(text)
+    if len(numbers) != 1 or not 1 <= numbers[0] <= 1000:
+        raise ArgumentTypeError(f"{text}: must be a number from 1 to 1000")
+    return numbers[0]
+
+
+def factors(text: str) -> list[float]:
+    numbers = _numbers(text)
+    if not numbers or not all(1 <= n <= 1000 for n in numbers):
+        raise ArgumentTypeError(f"{text}: must be numbers from 1 to 1000, e.g. 2,3.5,8")
+    return numbers
 
 
 def size(text: str) -> Size:
     """Parse WIDTHxHEIGHT as (H, W)."""
-    width, times, height = text.lower().partition("x")
-    sides = [int(s) if s.isascii() and s.isdecimal() else 0 for s in (width, height)]
-    if not times or not 1 <= min(sides) <= max(sides) <= 10**6:
-        raise argparse.ArgumentTypeError(f"{text}: must be WIDTHxHEIGHT, e.g. 3840x2160")
+    sides = [whole(part) for part in text.lower().split("x")]
+    if len(sides) != 2 or not 1 <= min(sides) <= max(sides) <= 10**6:
+        raise ArgumentTypeError(f"{text}: must be WIDTHxHEIGHT, e.g. 3840x2160")
     return sides[1], sides[0]
 
 
 def side(text: str) -> int:
-    """Parse a number of pixels."""
-    side = int(text) if text.isascii() and text.isdecimal() else 0
-    if not 1 <= side <= 10**6:
-        raise argparse.ArgumentTypeError(f"{text}: must be a whole number of pixels")
-    return side
+    if not 1 <= whole(text) <= 10**6:
+        raise ArgumentTypeError(f"{text}: must be a whole number of pixels")
+    return whole(text)
 
 
 def crop(text: str) -> Window:
     """Parse X,Y,W,H, fractions allowed."""
-    try:
-        x, y, w, h = (float(part) for part in text.split(","))
-    except ValueError:
-        x = y = w = h = -1.0
-    if not (0 <= x < 1e9 and 0 <= y < 1e9 and 0 < w < 1e9 and 0 < h < 1e9):
-        raise argparse.ArgumentTypeError(f"{text}: must be X,Y,W,H, e.g. 10,20.5,64,48")
+    numbers = _numbers(text)
+    if len(numbers) != 4 or not all(0 <= n < 1e9 for n in numbers) or 0 in numbers[2:]:
+        raise ArgumentTypeError(f"{text}: must be X,Y,W,H, e.g. 10,20.5,64,48")
+    x, y, w, h = numbers
     return Window(y, x, h, w)
 
 
 def box(text: str) -> Box:
     """Parse X,Y,W,H in whole pixels."""
     y, x, h, w = crop(text)
-    box = Box(int(x), int(y), int(w), int(h))
-    if (x, y, w, h) != box:
-        raise argparse.ArgumentTypeError(f"{text}: must be whole pixels: left, top, width, height")
-    return box
+    if not all(n.is_integer() for n in (x, y, w, h)):
+        raise ArgumentTypeError(f"{text}: must be X,Y,W,H in whole pixels, left and top first")
+    return Box(int(x), int(y), int(w), int(h))

@@ -4,23 +4,16 @@ import argparse
 import glob
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from liif.commands.device import device_argument, select_device
-from liif.commands.options import (
-    check_output,
-    checkpoint_argument,
-    inference_arguments,
-    inference_options,
-    output_argument,
-    overwrite_argument,
-)
-from liif.commands.typed import box, crop, scale, side, size
+from liif.commands import options as shared
+from liif.commands import typed
+from liif.commands.device import select_device
 from liif.core.distributed import Team, joined
 from liif.core.errors import UserError
 from liif.core.progress import progress_bar
@@ -28,34 +21,19 @@ from liif.core.sizes import OutputSpec
 from liif.figures.compare import comparison
 from liif.hub.catalog import DEFAULT
 from liif.hub.pretrained import load
-from liif.images.formats import (
-    TARGETS,
-    Layout,
-    holds_animation,
-    layout_for,
-    write_animation,
-    write_photo,
-)
-from liif.images.naming import (
-    DEFAULT_PATTERN,
-    FIELDS,
-    InputPicture,
-    UpscaleJob,
-    UpscalePlan,
-    find_inputs,
-    parse_output,
-    plan_jobs,
-)
+from liif.images import formats, naming
+from liif.images.naming import InputPicture, UpscaleJob, UpscalePlan
 from liif.images.photo import Photo, photo_size, read_photo
 from liif.images.png import ImageArray
 from liif.images.rgb8 import write_image
 from liif.inference.enlarge import enlarge_photo
-from liif.inference.predict import InferenceOptions
 from liif.models.model import SRModel
 
 EXAMPLE = "photo.jpg -o large.png --scale 3.7"
 
 Bar = tqdm  # only the stubs make it generic: tqdm[...] fails at run time
+Enlarge = Callable[[Photo, formats.Layout], Iterator[ImageArray]]
+
 log = logging.getLogger("liif")
 
 
@@ -65,52 +43,56 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     text = "file; folder (exists, ends in / or has no suffix), where results keep the names of "
     text += "the inputs; or pattern of {%s} (default: %s next to the input). The suffix selects "
     text += "the format: %s. Existing results in folders are skipped"
-    text %= "}, {".join(FIELDS), DEFAULT_PATTERN, " ".join(TARGETS)
-    output_argument(parser, text, metavar="PATH", kind=str)
-    overwrite_argument(parser)
-    device_argument(parser)
-    checkpoint_argument(parser, DEFAULT)
+    text %= "}, {".join(naming.FIELDS), naming.DEFAULT_PATTERN, " ".join(formats.TARGETS)
+    parser.add_argument("-o", "--output", metavar="PATH", help=text)
+    shared.overwrite_argument(parser)
+    shared.checkpoint_argument(parser, DEFAULT)
     text = "scale factor, or factors of height and width; a side scaled by 1 or less is resized "
     text += "by antialiased bicubic instead of the model"
-    parser.add_argument("--scale", type=scale, metavar="S or SY,SX", help=text)
-    parser.add_argument("--size", type=size, metavar="WxH", help="output size in pixels")
-    parser.add_argument("--width", type=side, metavar="N", help="output width; keeps the ratio")
-    parser.add_argument("--height", type=side, metavar="N", help="output height; keeps the ratio")
+    parser.add_argument("--scale", type=typed.scale, metavar="S or SY,SX", help=text)
+    parser.add_argument("--size", type=typed.size, metavar="WxH", help="output size in pixels")
+    for name in ("width", "height"):
+        text = f"output {name}; keeps the ratio"
+        parser.add_argument(f"--{name}", type=typed.side, metavar="N", help=text)
     text = "enlarge only this region of the upright image, in input pixels, fractions allowed"
-    parser.add_argument("--crop", type=crop, metavar="X,Y,W,H", help=text)
+    parser.add_argument("--crop", type=typed.crop, metavar="X,Y,W,H", help=text)
     text = "bits per channel (default: those of the input where the format supports them)"
     parser.add_argument("--bits", type=int, choices=(8, 16), help=text)
-    inference_arguments(parser)
+    shared.inference_arguments(parser)
     text = "write a sheet that compares input, bicubic and the model on some regions; without "
     text += "--output, nothing else is written"
     parser.add_argument("--compare", type=Path, metavar="FILE.png", help=text)
     text = "region to compare, in input pixels; repeatable (default: regions rich in detail)"
-    parser.add_argument("--box", type=box, action="append", metavar="X,Y,W,H", help=text)
+    parser.add_argument("--box", type=typed.box, action="append", metavar="X,Y,W,H", help=text)
     text = "ground truth for --compare: shown and scored with PSNR; also sets the output size"
     parser.add_argument("--reference", type=Path, metavar="HR.png", help=text)
 
 
 def run(options: argparse.Namespace) -> int:
-    inference, spec = inference_options(options), _output_spec(options)
+    inference, spec = shared.inference_options(options), _output_spec(options)
     device = select_device(options.device)
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # our errors say what is damaged
     with joined(device) as team:
         paths: list[Path] = options.input
         _check_second_path(paths, options.output)
-        where = parse_output(options.output, paths)
-        pictures = find_inputs(paths, where.folder)
+        where = naming.parse_output(options.output, paths)
+        pictures = naming.find_inputs(paths, where.folder)
         if options.compare:
             _check_comparison(options, pictures)
         planned = UpscalePlan([], [], 0)
         if options.output is not None or not options.compare:
-            planned = plan_jobs(pictures, where, spec, overwrite=options.overwrite)
+            planned = naming.plan_jobs(pictures, where, spec, overwrite=options.overwrite)
             planned = _without_unwritable(planned)
         jobs, failures, done = team.gather(planned)[0]
         if jobs or options.compare:
             model = load(options.checkpoint, device)
             if options.compare and team.leads:
-                _compare(options, pictures[0].path, model, spec, inference)
-            failures += _enlarge_all(team, model, jobs, spec, options.bits, inference)
+                _compare(options, pictures[0].path, model, spec)
+
+            def enlarge(photo: Photo, layout: formats.Layout) -> Iterator[ImageArray]:
+                return enlarge_photo(model, photo, spec, layout, inference, team)
+
+            failures += _enlarge_all(team, jobs, options.bits, enlarge)
         return _report(failures, done, len(pictures))
 
 
@@ -146,7 +128,7 @@ def _check_comparison(options: argparse.Namespace, pictures: Sequence[InputPictu
     for used in (pictures[0].path, options.reference):
         if used and os.path.realpath(used) == os.path.realpath(options.compare):
             raise UserError(f"--compare {options.compare}: is an input; choose another name")
-    check_output(options.compare, overwrite=options.overwrite)
+    shared.check_output(options.compare, overwrite=options.overwrite)
 
 
 def _without_unwritable(planned: UpscalePlan) -> UpscalePlan:
@@ -154,7 +136,7 @@ def _without_unwritable(planned: UpscalePlan) -> UpscalePlan:
     jobs, failures = list(planned.jobs), list(planned.failures)
     for job in planned.jobs:
         try:
-            check_output(job.target)
+            shared.check_output(job.target)
         except UserError as error:
             failures.append(str(error))
             jobs.remove(job)
@@ -162,12 +144,7 @@ def _without_unwritable(planned: UpscalePlan) -> UpscalePlan:
 
 
 def _enlarge_all(
-    team: Team,
-    model: SRModel,
-    jobs: Sequence[UpscaleJob],
-    spec: OutputSpec,
-    bits: int | None,
-    inference: InferenceOptions,
+    team: Team, jobs: Sequence[UpscaleJob], bits: int | None, enlarge: Enlarge
 ) -> list[str]:
     """Enlarge all pictures and return the errors."""
     failures: list[str] = []
@@ -175,7 +152,7 @@ def _enlarge_all(
     with progress_bar(total=total, unit="px", unit_scale=True) as bar:
         for job in jobs:
             try:
-                _enlarge(team, model, job, spec, bits, inference, bar)
+                _enlarge(team, job, bits, enlarge, bar)
             except UserError as error:
                 failures.append(str(error))
                 if len(jobs) > 1:
@@ -183,25 +160,19 @@ def _enlarge_all(
     return failures
 
 
-def _enlarge(
-    team: Team,
-    model: SRModel,
-    job: UpscaleJob,
-    spec: OutputSpec,
-    bits: int | None,
-    inference: InferenceOptions,
-    bar: Bar,
-) -> None:
+def _enlarge(team: Team, job: UpscaleJob, bits: int | None, enlarge: Enlarge, bar: Bar) -> None:
     """Enlarge one picture, or all frames of an animation. Raises UserError."""
     frames = _read_in_step(team, job.picture.path)
     first = next(frames)
-    is_moving = first.frames > 1 and holds_animation(job.target)
-    layout = Layout(4, 8) if is_moving else layout_for(job.target, job.size, first, bits)
+    is_moving = first.frames > 1 and formats.holds_animation(job.target)
+    layout = formats.Layout(4, 8)
+    if not is_moving:
+        layout = formats.layout_for(job.target, job.size, first, bits)
     bar.set_description(job.picture.path.name)
     bar.total += (first.frames - 1) * job.size[0] * job.size[1] if is_moving else 0
 
     def strips(photo: Photo) -> Iterator[ImageArray]:
-        for strip in enlarge_photo(model, photo, spec, layout, inference, team):
+        for strip in enlarge(photo, layout):
             yield strip
             bar.update(strip.shape[0] * strip.shape[1])
 
@@ -211,7 +182,7 @@ def _enlarge(
             list(strips(photo))
     elif is_moving:
         animation = ((np.concatenate(list(strips(photo))), photo) for photo in photos)
-        write_animation(job.target, job.size, animation)
+        formats.write_animation(job.target, job.size, animation)
     else:
         if first.frames > 1:
             log.warning("%s: first of %d frames only", job.target, first.frames)
@@ -220,7 +191,7 @@ def _enlarge(
             log.warning(text, job.target, first.bits)
         result = strips(first)
         try:
-            write_photo(job.target, job.size, layout, result, first)
+            formats.write_photo(job.target, job.size, layout, result, first)
         except UserError:
             if team.size > 1:
                 list(result)  # receive what the other processes have sent
@@ -255,17 +226,11 @@ def _report(failures: Sequence[str], done: int, count: int) -> int:
     return 0
 
 
-def _compare(
-    options: argparse.Namespace,
-    path: Path,
-    model: SRModel,
-    spec: OutputSpec,
-    inference: InferenceOptions,
-) -> None:
+def _compare(options: argparse.Namespace, path: Path, model: SRModel, spec: OutputSpec) -> None:
     photo = next(read_photo(path))
     reference = next(read_photo(options.reference)) if options.reference else None
-    sheet, scores = comparison(
-        model, photo, spec.target(photo.size), path.name, options.box, reference, inference
-    )
+    inference = shared.inference_options(options)
+    size = spec.target(photo.size)
+    sheet, scores = comparison(model, photo, size, path.name, options.box, reference, inference)
     write_image(options.compare, sheet)
     log.info("%s: %s", options.compare, scores)

@@ -10,6 +10,7 @@ import torch
 
 from liif.commands.device import device_argument, keep_freed_memory, select_device
 from liif.commands.options import NamedCheckpoint, checkpoints_argument
+from liif.commands.typed import whole
 from liif.core.errors import UserError
 from liif.hub.catalog import DEFAULT
 from liif.hub.pretrained import load, resolve_checkpoint
@@ -43,10 +44,8 @@ def run(options: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         needed = f"the viewer needs {error.name}: pip install 'liif[view]'"
         raise UserError(needed) from None
-    checkpoints = [
-        NamedCheckpoint(name, resolve_checkpoint(file))
-        for name, file in options.checkpoint or [("", None)]
-    ]
+    given = options.checkpoint or [("", None)]
+    checkpoints = [NamedCheckpoint(name, resolve_checkpoint(file)) for name, file in given]
     device = select_device(options.device)
     precision: Precision = options.precision or _fastest(device)
     picture = read_picture(options.input, options.input.name)
@@ -92,6 +91,6 @@ def _listener(port: int | None) -> socket.socket:
 
 
 def _port(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and int(text) < 2**16):
+    if not 0 <= whole(text) < 2**16:
         raise argparse.ArgumentTypeError(f"{text}: must be a number up to 65535")
-    return int(text)
+    return whole(text)

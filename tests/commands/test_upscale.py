@@ -319,7 +319,7 @@ def test_a_window_of_the_upright_picture(up, tiny_checkpoint):
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png", ".avif"])
 @pytest.mark.parametrize("has_alpha", [False, True])
 def test_animations_frame_by_frame(up, suffix, has_alpha):
-    if suffix == ".avif" and suffix not in upscale.TARGETS:
+    if suffix == ".avif" and suffix not in upscale.formats.TARGETS:
         pytest.skip("this Pillow has no AVIF")
     frames = [Image.fromarray(np.roll(texture(12, 16), 4 * i, axis=1)) for i in range(3)]
     for i, frame in enumerate(frames):
