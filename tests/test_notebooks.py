@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from helpers.paths import ROOT
 
-ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SHORTER = {
     "liif-in-100-lines": ("SECONDS = 12", "SECONDS = 2"),
@@ -28,7 +28,14 @@ def test_these_are_all():
     assert [path.stem for path in NOTEBOOKS] == sorted(SHORTER)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
+@pytest.mark.parametrize(
+    "path",
+    [
+        path if path.stem == "liif-in-100-lines" else pytest.param(path, marks=pytest.mark.slow)
+        for path in NOTEBOOKS
+    ],
+    ids=name_of,
+)
 def test_runs(path, tmp_path, monkeypatch):
     needed = 'pip install "liif[notebooks]"'
     nbformat = pytest.importorskip("nbformat", reason=needed)

@@ -70,6 +70,7 @@ def test_bicubic_score_under_an_rgb_protocol():
 # The official weights
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scale", "expected"), [(4, 32.2394), (8, 26.9824)])
 def test_the_official_weights_in_the_table(
     cli, benchmark_data, official_weights, tmp_path, monkeypatch, scale, expected

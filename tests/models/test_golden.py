@@ -56,7 +56,9 @@ def test_every_case_of_the_index_is_listed():
     assert {entry["file"] for entry in index} == {f"{c}.npz" for c in [*CASES, "train-liif-small"]}
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [CASES[0], pytest.param(CASES[1], marks=pytest.mark.slow), *CASES[2:]]
+)
 def test_outputs(case, weights):
     model = load_checkpoint(weights)
     data = np.load(golden_file(f"{case}.npz"))
