@@ -1,7 +1,6 @@
 """The notebooks run from top to bottom, and are kept without their output."""
 
 import json
-from pathlib import Path
 
 import pytest
 from helpers.paths import ROOT
