@@ -56,14 +56,7 @@ class TestConfig(Section):
         return self.lr.replace("{scale}", f"{y:g}")
 
     def open_pairs(self) -> PairSet:
-        """Open the images of the set at this scale.
-
-        Raises:
-            UserError: images are missing or do not match.
-        """
-        lr = self.published_lr
-        return open_pairs(
-            data_path(self.data_root, self.hr),
-            scale=self.scale,
-            lr=None if lr is None else data_path(self.data_root, lr),
-        )
+        """Open the images of the set at this scale. Raises UserError if images are missing or do
+        not match."""
+        lr = None if self.published_lr is None else data_path(self.data_root, self.published_lr)
+        return open_pairs(data_path(self.data_root, self.hr), scale=self.scale, lr=lr)

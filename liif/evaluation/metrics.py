@@ -20,14 +20,9 @@ def luma(image: Tensor) -> Tensor:
 
 
 def psnr(sr: Tensor, hr: Tensor, protocol: ScoreProtocol) -> float:
-    """Return the peak signal-to-noise ratio in dB, with peak 1; infinity for equal images.
-
-    Raises:
-        ValueError: the protocol's border leaves no pixels.
-    """
-    difference = sr - hr
-    if protocol.luma:
-        difference = luma(difference)
+    """Return the peak signal-to-noise ratio in dB, with peak 1; infinity for equal images. Raises
+    ValueError if the protocol's border leaves no pixels."""
+    difference = luma(sr - hr) if protocol.luma else sr - hr
     error = protocol.crop(difference).square().mean().item()
     return -10 * math.log10(error) if error > 0 else math.inf
 
@@ -36,10 +31,8 @@ def ssim(sr: Tensor, hr: Tensor, protocol: ScoreProtocol) -> float:
     """Return the mean structural similarity (Wang, Bovik, Sheikh, Simoncelli 2004).
 
     The Gaussian window has 11 px and sigma 1.5, and only whole windows count. SSIM of RGB is the
-    mean over its channels. NaN if a side is below 11 px.
-
-    Raises:
-        ValueError: the protocol's border leaves no pixels.
+    mean over its channels. NaN if a side is below 11 px. Raises ValueError if the protocol's border
+    leaves no pixels.
     """
     if protocol.luma:
         sr, hr = luma(sr) + 16 / 256, luma(hr) + 16 / 256

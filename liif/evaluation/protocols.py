@@ -21,11 +21,7 @@ class ScoreProtocol:
     """Rows dropped at top and bottom, columns dropped at left and right."""
 
     def crop(self, image: Tensor) -> Tensor:
-        """Return an image (…, H, W) without the border.
-
-        Raises:
-            ValueError: no pixels are left.
-        """
+        """Return an image (…, H, W) without the border. Raises ValueError if nothing is left."""
         (H, W), (y, x) = image.shape[-2:], self.border
         if min(H - 2 * y, W - 2 * x) < 1:
             raise ValueError(f"{H}×{W} px is too small for a border of {y} rows and {x} columns")

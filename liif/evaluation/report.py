@@ -3,8 +3,9 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from liif.core.files import finite_or_none, to_json
@@ -13,6 +14,8 @@ from liif.evaluation.table_config import TableCell, TableConfig
 
 CellRecord = dict[str, Any]
 """A cell as in the JSON file."""
+Cells = dict[float, CellRecord]
+"""The cells of a row on one set, by scale."""
 COLUMNS = (
     *("set", "scale", "row", "trained", "psnr", "published", "difference", "psnr_rgb", "psnr_y"),
     *("ssim", "lpips", "images", "measured", "protocol", "lr", "precision", "options", "config"),
@@ -62,9 +65,12 @@ def as_csv(records: Sequence[CellRecord]) -> str:
     writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
     writer.writeheader()
     for record in records:
-        options = json.dumps(record["options"]) if record["options"] else ""
-        writer.writerow({**record, "options": options})
+        writer.writerow({**record, "options": _options_text(record)})
     return file.getvalue()
+
+
+def _options_text(record: CellRecord) -> str:
+    return json.dumps(record["options"]) if record["options"] else ""
 
 
 def as_markdown(table: TableConfig, records: Sequence[CellRecord]) -> str:
@@ -74,112 +80,102 @@ def as_markdown(table: TableConfig, records: Sequence[CellRecord]) -> str:
         lines = [f"| {name} | | " + " | ".join(f"x{s:g}" for s in scales) + " |"]
         lines.append("|---|---|" + "--:|" * len(scales))
         for title, cells in rows:
-            for i, (label, show) in enumerate(_lines(cells)):
+            first = title.replace("|", r"\|")
+            for label, show in _lines(cells).items():
                 shown = " | ".join(show(cells[s]) if s in cells else "" for s in scales)
-                first = title.replace("|", r"\|") if i == 0 else ""
                 lines.append(f"| {first} | {label} | {shown} |")
+                first = ""
         parts.append("\n".join(lines))
     if any(_is_marked(record) for record in records):
         parts.append(f"\\{MARK} {MARK_TEXT}.")
-    parts += [_further(records), _unmeasured(records), _provenance(records)]
+    measured = [record for record in records if record["measured"]]
+    parts += [_further(measured), _unmeasured(records), _provenance(measured)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-Show = Callable[[CellRecord], str]
-
-
-def _lines(cells: dict[float, CellRecord]) -> list[tuple[str, Show]]:
-    """Return the lines of a row: (label, function that formats a cell)."""
-    lines: list[tuple[str, Show]] = []
-    if any(record["measured"] for record in cells.values()):
-        lines.append(("ours", _ours))
-    if any(record["published"] is not None for record in cells.values()):
-        lines.append(("published", lambda record: _number(record["published"], ".2f")))
-    if len(lines) == 2:
-        lines.append(("difference", lambda record: _number(record["difference"], "+.2f")))
-    return lines or [("ours", _ours)]
+def _lines(cells: Cells) -> dict[str, Callable[[CellRecord], str]]:
+    """Return the functions that format the cells of a row's lines, by the lines' labels."""
+    has_ours = any(record["measured"] for record in cells.values())
+    has_published = any(record["published"] is not None for record in cells.values())
+    lines = {"ours": _ours} if has_ours or not has_published else {}
+    if has_published:
+        lines["published"] = lambda record: _number(record["published"])
+    if has_ours and has_published:
+        lines["difference"] = lambda record: _number(record["difference"], "+.2f")
+    return lines
 
 
 def _ours(record: CellRecord) -> str:
-    if not record["measured"]:
+    measured, images = record["measured"], record["images"]
+    if not measured:
         return "–"
-    count = f" ({record['measured']} of {record['images']} images)"
-    is_whole = record["measured"] == record["images"]
-    mark = MARK if _is_marked(record) else ""
-    return _number(record["psnr"], ".2f") + mark + ("" if is_whole else count)
+    count = "" if measured == images else f" ({measured} of {images} images)"
+    return _number(record["psnr"]) + (MARK if _is_marked(record) else "") + count
 
 
 def _is_marked(record: CellRecord) -> bool:
     return bool(record["measured"]) and not record["trained"]
 
 
-def _number(value: float | None, form: str) -> str:
+def _number(value: float | None, form: str = ".2f") -> str:
     """Return a formatted number; "" for None, and never a negative zero."""
     return "" if value is None else f"{round(value, 4) + 0.0:{form}}".replace("-0.00", "+0.00")
 
 
 def _by_set(
     records: Sequence[CellRecord],
-) -> list[tuple[str, list[float], list[tuple[str, dict[float, CellRecord]]]]]:
-    """Return (set, its scales, its rows with their cells by scale), in the table's order."""
-    result: list[tuple[str, list[float], list[tuple[str, dict[float, CellRecord]]]]] = []
+) -> Iterator[tuple[str, list[float], list[tuple[str, Cells]]]]:
+    """Yield (set, its scales, its rows with their cells by scale), in the table's order."""
     for name in dict.fromkeys(record["set"] for record in records):
         own = [record for record in records if record["set"] == name]
-        rows = [
-            (row, {record["scale"]: record for record in group})
-            for row, group in groupby(own, key=lambda record: record["row"])
-        ]
-        result.append((name, sorted({record["scale"] for record in own}), rows))
-    return result
+        rows = groupby(own, key=lambda record: record["row"])
+        by_scale = [(row, {record["scale"]: record for record in group}) for row, group in rows]
+        yield name, sorted({record["scale"] for record in own}), by_scale
 
 
-def _further(records: Sequence[CellRecord]) -> str:
-    measured = [record for record in records if record["measured"]]
+def _further(measured: Sequence[CellRecord]) -> str:
     if not measured:
         return ""
-    forms = {"psnr_rgb": ".2f", "psnr_y": ".2f", "ssim": ".4f"}
+    heads = {"psnr_rgb": "PSNR, RGB", "psnr_y": "PSNR, luma", "ssim": "SSIM"}
     if any(record["lpips"] is not None for record in measured):
-        forms["lpips"] = ".4f"
-    heads = {"psnr_rgb": "PSNR, RGB", "psnr_y": "PSNR, luma", "ssim": "SSIM", "lpips": "LPIPS"}
-    lines = ["## Further scores", ""]
-    lines.append("| set | scale | | " + " | ".join(heads[key] for key in forms) + " |")
-    lines.append("|---|--:|---|" + "--:|" * len(forms))
-    for record in sorted(measured, key=lambda e: (str(e["set"]), float(e["scale"]))):
-        shown = " | ".join(_number(record[key], form) for key, form in forms.items())
-        lines.append(f"| {record['set']} | x{record['scale']:g} | {record['row']} | {shown} |")
+        heads["lpips"] = "LPIPS"
+    lines = ["## Further scores", "", f"| set | scale | | {' | '.join(heads.values())} |"]
+    lines.append("|---|--:|---|" + "--:|" * len(heads))
+    for record in sorted(measured, key=itemgetter("set", "scale")):
+        shown = [_number(record[key], ".2f" if "psnr" in key else ".4f") for key in heads]
+        title = f"| {record['set']} | x{record['scale']:g} | {record['row']} | "
+        lines.append(title + " | ".join(shown) + " |")
     return "\n".join(lines)
 
 
 def _unmeasured(records: Sequence[CellRecord]) -> str:
-    rows: dict[str, list[str]] = {}
+    rows: dict[str, dict[str, None]] = {}
     for record in records:
-        if record["missing"] and record["row"] not in rows.setdefault(record["missing"], []):
-            rows[record["missing"]].append(record["row"])
-    lines = [f"- {'; '.join(names)}: {_code(reason)}" for reason, names in rows.items()]
-    return "\n".join(["## Not measured", "", *lines]) if rows else ""
+        if record["missing"]:
+            rows.setdefault(record["missing"], {})[record["row"]] = None
+    lines = ["## Not measured", ""]
+    for reason, names in rows.items():
+        remedy = f"train it with `{reason}`" if reason.startswith("python ") else reason
+        lines.append(f"- {'; '.join(names)}: {remedy}")
+    return "\n".join(lines) if rows else ""
 
 
-def _code(reason: str) -> str:
-    return f"train it with `{reason}`" if reason.startswith("python ") else reason
-
-
-def _provenance(records: Sequence[CellRecord]) -> str:
-    measured = [record for record in records if record["measured"]]
+def _provenance(measured: Sequence[CellRecord]) -> str:
     if not measured:
         return ""
     lines = ["## How it was measured", ""]
-    groups: dict[tuple[Any, ...], list[CellRecord]] = {}
+    models: dict[tuple[str, ...], list[CellRecord]] = {}
     for record in measured:
-        options = json.dumps(record["options"]) if record["options"] else ""
-        key = (record["row"], record["checkpoint"], record["precision"], options, record["machine"])
-        groups.setdefault(key, []).append(record)
-    for (row, checkpoint, precision, options, machine), own in groups.items():
-        facts = [str(precision), *([f"options {options}"] if options else []), machine]
+        facts = [record["precision"], record["machine"]]
+        if record["options"]:
+            facts.insert(1, f"options {_options_text(record)}")
+        models.setdefault((record["row"], record["checkpoint"], *facts), []).append(record)
+    for (row, checkpoint, *facts), own in models.items():
         if checkpoint:
-            steps = own[0]["step"], own[0]["steps"]
-            step = f", step {steps[0]:,} of {steps[1]:,}" if all(steps) else ""
-            facts.insert(0, f"`{checkpoint}` (sha256 {own[0]['checkpoint_sha256'][:16]}…{step})")
-        lines.append(f"- {row}: {'; '.join([*facts, max(e['date'] for e in own)])}")
+            step, steps, digest = (own[0][key] for key in ("step", "steps", "checkpoint_sha256"))
+            progress = f", step {step:,} of {steps:,}" if step and steps else ""
+            facts.insert(0, f"`{checkpoint}` (sha256 {digest[:16]}…{progress})")
+        lines.append(f"- {row}: {'; '.join([*facts, max(record['date'] for record in own)])}")
     for name in dict.fromkeys(record["set"] for record in measured):
         own = [record for record in measured if record["set"] == name]
         sources = {f"x{record['scale']:g}": record["lr"] for record in own}
@@ -189,10 +185,8 @@ def _provenance(records: Sequence[CellRecord]) -> str:
             f"low-resolution images: {lr}; sha256 over all files, "
             f"x{own[0]['scale']:g}: {own[0]['data_sha256'][:16]}…"
         )
-    lines.append(
-        "- Scores are means over images; outputs are not rounded to 8 bits, except bicubic's."
-    )
-    return "\n".join(lines)
+    end = "- Scores are means over images; outputs are not rounded to 8 bits, except bicubic's."
+    return "\n".join([*lines, end])
 
 
 LATEX = str.maketrans(
@@ -205,12 +199,8 @@ def as_latex(table: TableConfig, records: Sequence[CellRecord]) -> str:
     """Return a booktabs table for each set: our number, then the published one in brackets."""
     lines = [f"% {table.title}. Published: {table.source or 'nothing'}.".replace("\n", " ")]
     for name, scales, rows in _by_set(records):
-        lines += [
-            rf"\begin{{tabular}}{{l{'r' * len(scales)}}}",
-            r"\toprule",
-            " & ".join([name.translate(LATEX), *(rf"$\times${s:g}" for s in scales)]) + r" \\",
-            r"\midrule",
-        ]
+        head = " & ".join([name.translate(LATEX), *(rf"$\times${s:g}" for s in scales)]) + r" \\"
+        lines += [rf"\begin{{tabular}}{{l{'r' * len(scales)}}}", r"\toprule", head, r"\midrule"]
         for title, cells in rows:
             shown = [_latex_cell(cells[s]) if s in cells else "" for s in scales]
             lines.append(" & ".join([title.translate(LATEX), *shown]) + r" \\")

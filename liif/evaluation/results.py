@@ -5,12 +5,12 @@ import logging
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import pydantic
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from liif.core.errors import UserError
 
@@ -54,17 +54,18 @@ class RunCurves(NamedTuple):
     """PSNR of bicubic in dB, by scale."""
 
 
-def _pair(scale: object) -> object:
-    return scale if isinstance(scale, list) else [scale, scale]
-
-
-_JsonScale = Annotated[
+_Number = Annotated[
+    float,
+    BeforeValidator(lambda value: math.nan if value is None else value),
+    AfterValidator(lambda value: value if math.isfinite(value) else math.nan),
+]
+"""NaN where the file has null, NaN or an infinity."""
+_Axes = Annotated[
     list[Annotated[float, pydantic.Field(gt=0, le=1000)]],
     pydantic.Field(min_length=2, max_length=2),
-    BeforeValidator(_pair),
+    BeforeValidator(lambda scale: scale if isinstance(scale, list) else [scale, scale]),
 ]
-_JsonNumber = float | None
-"""None stands for NaN and infinity."""
+"""Vertical and horizontal scale."""
 
 
 class _Content(BaseModel):
@@ -73,52 +74,55 @@ class _Content(BaseModel):
     model_config = ConfigDict(strict=True)
 
 
-class _TestResult(_Content):
-    """Content of a file written by `liif test --output`."""
+class _Scores(_Content):
+    """Scores of one method on one set at one scale."""
 
     set: str
-    scale: _JsonScale
+    scale: _Axes
+    psnr_rgb: _Number = math.nan
+    psnr_y: _Number = math.nan
+
+    def point(self, method: str, value: float) -> ScorePoint:
+        return ScorePoint(self.set, method, (self.scale[0], self.scale[1]), value)
+
+
+class _TestResult(_Scores):
+    """Content of a file written by `liif test --output`."""
+
     protocol: str
-    psnr: _JsonNumber
-    psnr_rgb: _JsonNumber = None
-    psnr_y: _JsonNumber = None
-    ssim: _JsonNumber
-    bicubic: _JsonNumber
+    psnr: _Number
+    ssim: _Number
+    bicubic: _Number
     checkpoint: str
     options: dict[str, Any] = {}
 
     def points(self, metric: str, name: str) -> list[ScorePoint]:
-        extra = [k if v is True else f"{k} {v}" for k, v in self.options.items()]
-        name += f" ({', '.join(extra)})" if extra else ""
-        scores = {name: getattr(self, metric)}
+        options = ", ".join(k if v is True else f"{k} {v}" for k, v in self.options.items())
+        name += f" ({options})" if options else ""
+        points = [self.point(name, getattr(self, metric))]
         if metric in ("psnr", "psnr_y" if self.protocol == "benchmark" else "psnr_rgb"):
-            scores["bicubic"] = self.bicubic
-        scale = (self.scale[0], self.scale[1])
-        return [ScorePoint(self.set, key, scale, _or_nan(value)) for key, value in scores.items()]
+            points.append(self.point("bicubic", self.bicubic))
+        return points
 
 
-class _TableCell(_Content):
+class _TableCell(_Scores):
     """One cell in the file of a table."""
 
-    set: str
-    scale: _JsonScale
     row: str
-    psnr: _JsonNumber = None
-    psnr_rgb: _JsonNumber = None
-    psnr_y: _JsonNumber = None
-    ssim: _JsonNumber = None
-    published: _JsonNumber = None
+    psnr: _Number = math.nan
+    ssim: _Number = math.nan
+    published: _Number = math.nan
     trained: bool = True
     measured: int | None = None
     images: int | None = None
 
-    def point(self, metric: str) -> ScorePoint:
-        scale = (self.scale[0], self.scale[1])
+    def points(self, metric: str) -> list[ScorePoint]:
         # A mean over a part of the set is not comparable.
-        value = _or_nan(getattr(self, metric)) if self.measured == self.images else math.nan
-        has_published = metric == "psnr" and not math.isnan(_or_nan(self.published))
-        published = self.published if has_published else None
-        return ScorePoint(self.set, self.row, scale, value, published, self.trained)
+        value = getattr(self, metric) if self.measured == self.images else math.nan
+        is_published = metric == "psnr" and not math.isnan(self.published)
+        published = self.published if is_published else None
+        point = self.point(self.row, value)
+        return [point._replace(published=published, trained=self.trained)]
 
 
 class _TableResult(_Content):
@@ -132,20 +136,17 @@ class _MetricsLine(_Content):
 
     kind: str
     step: int
-    loss: _JsonNumber = None
-    learning_rate: _JsonNumber = None
-    psnr: dict[str, _JsonNumber] = {}
-    bicubic: dict[str, _JsonNumber] = {}
+    loss: _Number = math.nan
+    learning_rate: _Number = math.nan
+    psnr: dict[str, _Number] = {}
+    bicubic: dict[str, _Number] = {}
 
 
 def read_points(files: Iterable[Path], metric: str) -> list[ScorePoint]:
     """Return the scores in files of `liif test` and `liif tables`, without duplicates.
 
-    `metric` is one of METRIC_LABELS.
-
-    Raises:
-        UserError: a file is not a result file; two scores contradict each other or have different
-            protocols; there is no score.
+    `metric` is one of METRIC_LABELS. Raises UserError if a file is not a result file, if two scores
+    contradict each other or have different protocols, or if there is no score.
     """
     contents = {file: _read_result(file) for file in files}
     tested = [content for content in contents.values() if isinstance(content, _TestResult)]
@@ -154,7 +155,7 @@ def read_points(files: Iterable[Path], metric: str) -> list[ScorePoint]:
     protocols: dict[str, str] = {}
     for file, content in contents.items():
         if isinstance(content, _TableResult):
-            points = [cell.point(metric) for cell in content.cells]
+            points = [point for cell in content.cells for point in cell.points(metric)]
         else:
             points = content.points(metric, names[Path(content.checkpoint)])
             protocol = protocols.setdefault(content.set, content.protocol)
@@ -194,33 +195,27 @@ def _read_result(file: Path) -> _TestResult | _TableResult:
         return kind.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        where = "".join(f"{part}: " for part in [".".join(map(str, first["loc"]))] if part)
+        where = ".".join(map(str, first["loc"])) + ": " if first["loc"] else ""
         raise UserError(
             f"{file}: not a result of `liif test --output` or `liif tables`: {where}{first['msg']}"
         ) from None
 
 
-def differences(points: Iterable[ScorePoint], baseline: str) -> list[ScorePoint]:
+def differences(points: Sequence[ScorePoint], baseline: str) -> list[ScorePoint]:
     """Return the differences from a method, at the sets and scales where it has a score."""
-    points = list(points)
-    base = {
-        (p.set, p.scale): p.value for p in points if p.method == baseline and p.value == p.value
-    }
+    base = {(p.set, p.scale): p.value for p in points if p.method == baseline}
     result: list[ScorePoint] = []
     for p in points:
-        value = base.get((p.set, p.scale))
-        if value is not None and p.method != baseline:
+        value = base.get((p.set, p.scale), math.nan)
+        if p.method != baseline and not math.isnan(value):
             published = None if p.published is None else p.published - value
             result.append(p._replace(value=p.value - value, published=published))
     return result
 
 
 def read_run(folder: Path, label: str) -> RunCurves:
-    """Return the curves in a run's metrics.jsonl; a last line that was cut off is ignored.
-
-    Raises:
-        UserError: the file is missing, damaged or without a value to draw.
-    """
+    """Return the curves in a run's metrics.jsonl; a last line that was cut off is ignored. Raises
+    UserError if the file is missing, damaged or without a value to draw."""
     file = folder / "metrics.jsonl"
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -235,25 +230,15 @@ def read_run(folder: Path, label: str) -> RunCurves:
             if number == len(lines):
                 break
             raise UserError(f"{file}: line {number} is not a line of a run's log") from None
-        _add(run.loss, record.step, record.loss)
-        _add(run.learning_rate, record.step, record.learning_rate)
-        for scale, value in record.psnr.items():
-            _add(run.psnr.setdefault(scale, []), record.step, value)
-        for scale, value in record.bicubic.items():
-            if value is not None and math.isfinite(value):
-                run.bicubic[scale] = value
+        values = [(run.loss, record.loss), (run.learning_rate, record.learning_rate)]
+        values += [(run.psnr.setdefault(scale, []), psnr) for scale, psnr in record.psnr.items()]
+        for curve, value in values:
+            if not math.isnan(value):
+                curve.append((record.step, value))
+        run.bicubic.update((k, psnr) for k, psnr in record.bicubic.items() if not math.isnan(psnr))
     if not any((run.loss, run.learning_rate, *run.psnr.values())):
         raise UserError(f"{file}: there is nothing to draw yet")
     return run
-
-
-def _add(curve: Curve, step: int, value: _JsonNumber) -> None:
-    if value is not None and math.isfinite(value):
-        curve.append((step, value))
-
-
-def _or_nan(value: _JsonNumber) -> float:
-    return value if value is not None and math.isfinite(value) else math.nan
 
 
 def short_names(paths: Iterable[Path], name: Callable[[Path], str]) -> dict[Path, str]:

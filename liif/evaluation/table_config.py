@@ -6,6 +6,7 @@ A cell is one row of a table on one set at one scale.
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, product, zip_longest
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -122,37 +123,29 @@ def table_cells(
     """Return the cells of the selected sets, scales and rows, row by row.
 
     An empty selection selects everything. `overrides` are passed to `load_config` for the
-    configurations of the sets.
-
-    Raises:
-        UserError: the table has no such set, scale or row.
+    configurations of the sets. Raises UserError if the table has no such set, scale or row.
     """
+    scales_by_set = {name: each.scales or table.scales for name, each in table.sets.items()}
+    known = sorted(set(chain(*scales_by_set.values())))
     _check_known("--sets", sets, table.sets)
-    every = {s for each in table.sets.values() for s in each.scales or table.scales}
-    _check_known("--scales", [f"{s:g}" for s in scales], [f"{s:g}" for s in sorted(every)])
+    _check_known("--scales", [f"{s:g}" for s in scales], [f"{s:g}" for s in known])
     selected = [row for row in table.rows if _is_selected(row, rows)]
     if not selected:
         names = "; ".join(row.name for row in table.rows)
         raise UserError(f"--rows {rows}: not in this table, which has {names}")
     cells: list[TableCell] = []
-    for row in selected:
-        for name, each in table.sets.items():
-            if sets and name not in sets:
+    for row, (name, each) in product(selected, table.sets.items()):
+        for scale, number in zip_longest(scales_by_set[name], row.published.get(name, ())):
+            if (sets and name not in sets) or (scales and scale not in scales):
                 continue
-            published = row.published.get(name, ())
-            for i, scale in enumerate(each.scales or table.scales):
-                if scales and scale not in scales:
-                    continue
-                config = row.config
-                if config is not None:
-                    config = config.replace("{set}", name).replace("{scale}", f"{scale:g}")
-                if config and not (file.parent.parent / f"{config}.yaml").exists():
-                    continue  # a model for a single scale has no cell at another scale
-                test = load_config(
-                    TestConfig, file.parent / each.config, [f"scale={scale}", *overrides]
-                )
-                number = published[i] if i < len(published) else None
-                cells.append(TableCell(row, test, config, number))
+            config = row.config
+            if config is not None:
+                config = config.replace("{set}", name).replace("{scale}", f"{scale:g}")
+            if config and not (file.parent.parent / f"{config}.yaml").exists():
+                continue  # a model for a single scale has no cell at another scale
+            overridden = [f"scale={scale}", *overrides]
+            test = load_config(TestConfig, file.parent / each.config, overridden)
+            cells.append(TableCell(row, test, config, number))
     return cells
 
 
@@ -171,10 +164,7 @@ def find_checkpoints(cells: Sequence[TableCell], runs: Path, given: Mapping[str,
     """Set the checkpoint of every cell, or the command that trains it as `missing`.
 
     `given` maps names of training configurations to checkpoints; other checkpoints are looked for
-    in the folder `runs`.
-
-    Raises:
-        UserError: no row has a given name.
+    in the folder `runs`. Raises UserError if no row has a given name.
     """
     names = dict.fromkeys(cell.config for cell in cells if cell.config)
     _check_known("--checkpoint", list(given), names)
