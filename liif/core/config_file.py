@@ -187,8 +187,8 @@ def _explain(
     source = next(
         (origins[parts[:n]] for n in range(len(parts), 0, -1) if parts[:n] in origins), file
     )
-    key = ".".join(parts) or "the file"
-    where = source if source == f"--set {key}" else f"{source}: {key}"
+    key = ".".join(parts)
+    where = source if key in ("", source.removeprefix("--set ")) else f"{source}: {key}"
     context = error.get("ctx") or {}
     match error["type"]:
         case "extra_forbidden":

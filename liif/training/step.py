@@ -118,7 +118,7 @@ def compile_error(error: Exception) -> UserError | None:
     seen: BaseException | None = error
     while seen is not None:
         if type(seen).__module__.startswith(("torch._dynamo", "torch._inductor", "triton")):
-            reason = " ".join(str(error).split())[:200]
+            reason = " ".join(str(error).split("\n\n")[0].split())[:200]
             return UserError(
                 f"compile: torch.compile fails here ({reason}); it needs a C++ compiler such as "
                 "g++, on a GPU also Triton; install it, or set compile: false"

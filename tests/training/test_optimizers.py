@@ -5,21 +5,15 @@ import copy
 import pytest
 import torch
 from helpers.models import TINY
+from helpers.small_models import every_model, small
 from helpers.training import state_of
 from torch import nn
 
 import liif.training.optimizers
-from liif.models.build import ModelConfig, build_model
 from liif.models.checkpoint import read_checkpoint
 from liif.training.config import TrainConfig
 from liif.training.optimizers import Muon, orthogonal
 from liif.training.train import train
-
-SMALL_MODELS = [
-    ({"name": "edsr-baseline", "blocks": 2, "width": 8}, {"name": "liif", "hidden": [16, 16]}),
-    ({"name": "rdn", "configuration": "A", "width": 8}, {"name": "metasr", "hidden": 8}),
-    ({"name": "edsr-baseline", "blocks": 1, "width": 8}, {"name": "upsampler", "scale": 2}),
-]
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 16, 40), (2, 40, 16), (1, 1, 5)])
@@ -82,9 +76,9 @@ def test_as_pytorch_does_it_and_adam_for_the_rest():
             assert (a - b).abs().mean() < 0.02 * (b - begin).abs().mean()
 
 
-@pytest.mark.parametrize(("encoder", "decoder"), SMALL_MODELS)
+@every_model
 def test_every_parameter_moves_once_and_colours_are_adams(encoder, decoder):
-    model = build_model(ModelConfig.model_validate({"encoder": encoder, "decoder": decoder}))
+    model = small(encoder, decoder)
     optimizer = Muon(model, lr=1e-3)
     others, hidden = (group["params"] for group in optimizer.param_groups)
     assert sorted(map(id, [*others, *hidden])) == sorted(map(id, model.parameters()))
