@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -44,23 +45,20 @@ def enlarge_photo(
     alpha values around, so that opaque and transparent areas stay so. For a layout without alpha
     the photograph is first composited on white.
 
-    Args:
-        model: enlarges colour and alpha.
-        photo: 8 or 16 bits, with or without alpha.
-        spec: size of the result and part of the photograph.
-        layout: channels and bits of the strips.
-        options: how the model enlarges.
-        team: the processes that share the work; only the leading one receives strips.
-
-    Raises:
-        UserError: the photograph has no such part, or the options do not support parts.
+    The photograph has 8 or 16 bits; the strips have the layout's channels and bits, and only the
+    leading process of the team receives them. Raises UserError if the photograph has no such part,
+    or if the options do not support parts.
     """
     size, window = spec.target(photo.size), spec.window(photo.size)
-    colour, alpha = _tensors(photo)
-    colour = colour if alpha is None else colour * alpha
     has_alpha = layout.channels in (2, 4)
-    if alpha is not None and not has_alpha:
-        colour, alpha = colour + (1 - alpha), None
+    largest = np.float32(np.iinfo(photo.colour.dtype).max)
+    samples = photo.colour.astype(np.float32) / largest
+    colour, alpha = torch.from_numpy(samples).permute(2, 0, 1).contiguous(), None
+    if photo.alpha is not None:
+        alpha = torch.from_numpy(photo.alpha.astype(np.float32) / largest)[None]
+        colour = colour * alpha
+        if not has_alpha:
+            colour, alpha = colour + (1 - alpha), None
     strips = _strips(model, colour, size, window, options, team)
     if alpha is None:
         for strip in strips:
@@ -82,24 +80,8 @@ def enlarge_photo(
         row = rows[1]
 
 
-def _tensors(photo: Photo) -> tuple[Tensor, Tensor | None]:
-    """Return colour (1 or 3, h, w) and alpha (1, h, w), float32 in [0, 1]."""
-    largest = np.iinfo(photo.colour.dtype).max
-
-    def tensor(samples: ImageArray) -> Tensor:
-        return torch.from_numpy(samples.astype(np.float32) / np.float32(largest))
-
-    colour = tensor(photo.colour).permute(2, 0, 1).contiguous()
-    return colour, None if photo.alpha is None else tensor(photo.alpha)[None]
-
-
 def _strips(
-    model: SRModel,
-    image: Tensor,
-    size: Size,
-    window: Window,
-    options: InferenceOptions,
-    team: Team,
+    model: SRModel, image: Tensor, size: Size, window: Window, options: InferenceOptions, team: Team
 ) -> Iterator[Tensor]:
     """Yield strips (1 or 3, R, W) of the enlarged image (1 or 3, h, w), on the CPU, not clamped."""
     reduced, window = _reduced(image, size, window)
@@ -108,10 +90,8 @@ def _strips(
             yield reduced
         return
     lr = reduced.expand(3, -1, -1).to(model.mean)
-    is_whole = window == (0, 0, *reduced.shape[1:])
-    for strip in predict_strips_distributed(
-        team, model, lr, size, options, None if is_whole else window
-    ):
+    part = None if window == (0, 0, *reduced.shape[1:]) else window
+    for strip in predict_strips_distributed(team, model, lr, size, options, part):
         yield strip.cpu() if len(image) == 3 else strip.mean(0, keepdim=True).cpu()
 
 
@@ -154,27 +134,22 @@ def _neighbour_range(
 ) -> tuple[Tensor, Tensor]:
     """Return the least and the greatest of the 3×3 values of alpha (h, w) around each pixel of
     some rows of the result, both (R, W)."""
-    y, x = (
-        (torch.arange(*span, dtype=torch.float64) + 0.5) * (length / n) + start
-        for span, length, n, start in zip(
-            (rows, (0, size[1])), window[2:], size, window[:2], strict=True
-        )
-    )
-    # Bicubic that reduces by a factor f uses pixels up to 2f away.
-    reach = [
-        1 if n > length else math.ceil(2 * length / n)
-        for length, n in zip(window[2:], size, strict=True)
-    ]
-    row, col = (i.long().clamp(0, n - 1) for i, n in zip((y, x), alpha.shape, strict=True))
-    top, bottom = int(row[0]), int(row[-1]) + 1
-    first = max(top - reach[0], 0)
-    part = alpha[first : bottom + reach[0]]
-    pad = (reach[1], reach[1], reach[0], reach[0])
-    kernel = (2 * reach[0] + 1, 2 * reach[1] + 1)
+
+    def along(axis: int, first: int, last: int) -> tuple[Tensor, int]:
+        """Return the pixels of alpha at some pixels of the result, and how far those reach."""
+        length, n = window[2 + axis], size[axis]
+        centres = (torch.arange(first, last, dtype=torch.float64) + 0.5) * (length / n)
+        # Bicubic that reduces by a factor f uses pixels up to 2f away.
+        reach = 1 if n > length else math.ceil(2 * length / n)
+        return (centres + window[axis]).long().clamp(0, alpha.shape[axis] - 1), reach
+
+    (row, y), (col, x) = along(0, *rows), along(1, 0, size[1])
+    first = max(int(row[0]) - y, 0)
+    part = alpha[first : int(row[-1]) + 1 + y]
 
     def greatest(values: Tensor) -> Tensor:
-        padded = torch.nn.functional.pad(values[None, None], pad, mode="replicate")
-        pooled = torch.nn.functional.max_pool2d(padded, kernel, stride=1)[0, 0]
+        padded = F.pad(values[None, None], (x, x, y, y), mode="replicate")
+        pooled = F.max_pool2d(padded, (2 * y + 1, 2 * x + 1), stride=1)[0, 0]
         return pooled[row - first][:, col]
 
     return -greatest(-part), greatest(part)

@@ -44,16 +44,13 @@ class InferenceOptions(NamedTuple):
     @property
     def supports_strips(self) -> bool:
         """Whether parts of a result can be computed on their own."""
-        ensemble_or_lanczos = self.self_ensemble or self.lanczos_from is not None
-        return self.engine == "fast" and not ensemble_or_lanczos
+        return self.engine == "fast" and not self.self_ensemble and self.lanczos_from is None
 
     @property
     def non_default(self) -> dict[str, float | bool | None]:
         """The options that change what is computed and are on, for result files."""
         keys = ("self_ensemble", "clip_cell", "lanczos_from", "round")
-        return {
-            k: v for k in keys if (v := getattr(self, k)) != InferenceOptions._field_defaults[k]
-        }
+        return {k: v for k in keys if (v := getattr(self, k)) != self._field_defaults[k]}
 
 
 DEFAULT_OPTIONS = InferenceOptions()
@@ -69,16 +66,9 @@ def predict_strips(
 ) -> Iterator[Tensor]:
     """Yield the enlarged image of lr, not clamped, as strips (3, R, W) from top to bottom.
 
-    Args:
-        model: enlarges the image.
-        lr: (3, h, w) in [0, 1].
-        size: (H, W) of the result.
-        options: how to enlarge.
-        rows: as in `SRModel.strips`; only for options that support strips.
-        window: as in `SRModel.upscale`; only for options that support strips.
-
-    Raises:
-        UserError: a window, with options that do not support strips.
+    lr is (3, h, w) in [0, 1], and `size` is (H, W) of the result. `rows` and `window`, as in
+    `SRModel.strips`, are only for options that support strips. Raises UserError for a window with
+    other options.
     """
     if window is not None and not options.supports_strips:
         raise UserError(
@@ -95,16 +85,11 @@ def predict_strips(
     elif options.engine == "reference":
         yield reference_upscale(model, lr, size, options.clip_cell)
     else:
-        for _, strip in model.strips(
-            lr[None],
-            size,
-            precision=options.precision,
-            memory=options.memory,
-            clip_cell=options.clip_cell,
-            rows=rows,
-            window=window,
-        ):
-            yield strip[0]
+        strips = model.strips(
+            lr[None], size, rows=rows, window=window,
+            precision=options.precision, memory=options.memory, clip_cell=options.clip_cell,
+        )  # fmt: skip
+        yield from (strip[0] for _, strip in strips)
 
 
 def predict_strips_distributed(
