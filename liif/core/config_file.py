@@ -39,21 +39,17 @@ MAX_BASES = 50
 """Largest number of files in a chain of bases."""
 
 C = TypeVar("C", bound=Section)
+Origins = dict[tuple[str, ...], str]
+"""The file or option that each key's value comes from."""
 
 
 def load_config(config_type: type[C], path: Path, overrides: Sequence[str] = ()) -> C:
-    """Read a file with its bases, apply overrides, and validate the result.
+    """Read a YAML file with its bases, apply overrides, and validate the result.
 
-    Args:
-        config_type: the section that the file describes.
-        path: a YAML file.
-        overrides: KEY=VALUE each, with a dotted key and a YAML value; the last one wins.
-
-    Raises:
-        UserError: the message has one line for each mistake, with file, dotted key and valid
-            values.
+    Each override is KEY=VALUE, with a dotted key and a YAML value; the last one wins. Raises
+    UserError with one line for each mistake: file, dotted key and valid values.
     """
-    origins: dict[tuple[str, ...], str] = {}
+    origins: Origins = {}
     data = _read_with_bases(path, origins, seen=())
     for override in overrides:
         key, equals, value = override.partition("=")
@@ -118,9 +114,7 @@ def _parse_yaml(text: str, where: str) -> Any:  # noqa: ANN401
         raise UserError(f"{where}: not valid YAML: {reason}") from None
 
 
-def _read_with_bases(
-    path: Path, origins: dict[tuple[str, ...], str], seen: tuple[Path, ...]
-) -> dict[str, Any]:
+def _read_with_bases(path: Path, origins: Origins, seen: tuple[Path, ...]) -> dict[str, Any]:
     try:
         resolved = path.resolve()
         if seen and path.exists() and not (path.is_file() or path.is_dir()):
@@ -154,11 +148,7 @@ def _read_with_bases(
 
 
 def _merge(
-    target: dict[str, Any],
-    data: Mapping[str, Any],
-    source: str,
-    origins: dict[tuple[str, ...], str],
-    prefix: tuple[str, ...] = (),
+    target: dict[str, Any], data: Mapping[str, Any], source: str, origins: Origins, *prefix: str
 ) -> None:
     """Overwrite `target` with `data`, key by key, and record the source of each key in `origins`.
     A section with another `name` or `sampling` replaces the old section as a whole."""
@@ -173,34 +163,27 @@ def _merge(
             old = target[key] = {}
         if any(tag in value and value[tag] != old.get(tag) for tag in ("name", "sampling")):
             old.clear()
-        _merge(old, value, source, origins, (*prefix, key))
+        _merge(old, value, source, origins, *prefix, key)
 
 
-def _explain(
-    config_type: type[Section],
-    error: ErrorDetails,
-    origins: Mapping[tuple[str, ...], str],
-    file: str,
-) -> str:
+def _explain(config_type: type[Section], error: ErrorDetails, origins: Origins, file: str) -> str:
     """Return one line: the file or option, the key, what is wrong, and valid values."""
     parts, section = _locate(config_type, error["loc"])
-    source = next(
-        (origins[parts[:n]] for n in range(len(parts), 0, -1) if parts[:n] in origins), file
-    )
+    lengths = range(len(parts), 0, -1)
+    source = next((origins[parts[:n]] for n in lengths if parts[:n] in origins), file)
     key = ".".join(parts)
     where = source if key in ("", source.removeprefix("--set ")) else f"{source}: {key}"
     context = error.get("ctx") or {}
     match error["type"]:
         case "extra_forbidden":
             valid = sorted(section.model_fields)
-            return (
-                f"{where}: unknown key;{_guess(parts[-1], valid)} valid keys are {', '.join(valid)}"
-            )
+            hint = _guess(parts[-1], valid)
+            return f"{where}: unknown key;{hint} valid keys are {', '.join(valid)}"
         case "missing":
             return f"{where}: must be given"
         case "union_tag_not_found" | "union_tag_invalid":
             tag = str(context.get("discriminator", "name")).strip("'")
-            choices = sorted(_choices(section, parts[-1]))
+            choices = sorted(_members(section, parts[-1]))
             given = error["input"].get(tag) and context.get("tag")  # of null, pydantic says "None"
             problem = f"unknown {tag} {given!r};" if given else f"{tag} must be given;"
             return f"{where}: {problem}{_guess(given, choices)} choose from {', '.join(choices)}"
@@ -222,12 +205,12 @@ def _guess(given: str | None, choices: list[str]) -> str:
 
 
 def _locate(
-    config_type: type[Section], loc: Sequence[int | str]
+    section: type[Section], loc: Sequence[int | str]
 ) -> tuple[tuple[str, ...], type[Section]]:
     """Return the keys of a pydantic location, without the tags that name a union's member, and the
     section that the last key belongs to."""
     parts: list[str] = []
-    section, members = config_type, dict[str, type[Section]]()
+    members: dict[str, type[Section]] = {}
     for item in loc:
         if isinstance(item, int):
             parts.append(str(item))
@@ -238,10 +221,15 @@ def _locate(
                 section = next(iter(members.values()))
             parts.append(item)
             if item in section.model_fields and item != loc[-1]:
-                members = {_tag(s): s for s in _sections(section.model_fields[item].annotation)}
+                members = _members(section, item)
                 if len(members) == 1:
                     section, members = next(iter(members.values())), {}
     return tuple(parts), section
+
+
+def _members(section: type[Section], key: str) -> dict[str, type[Section]]:
+    """Return the sections that a key allows, by tag."""
+    return {_tag(member): member for member in _sections(section.model_fields[key].annotation)}
 
 
 def _sections(annotation: Any) -> Iterator[type[Section]]:  # noqa: ANN401
@@ -259,7 +247,3 @@ def _tag(section: type[Section]) -> str:
         if key in section.model_fields:
             return str(get_args(section.model_fields[key].annotation)[0])
     return section.__name__
-
-
-def _choices(section: type[Section], key: str) -> list[str]:
-    return [_tag(member) for member in _sections(section.model_fields[key].annotation)]

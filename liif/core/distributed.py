@@ -47,8 +47,7 @@ class Team:
         return range(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
     def sum(self, values: Tensor) -> Tensor:
-        """Return the element-wise sum of a tensor over all processes, on its device; the tensor
-        itself is overwritten."""
+        """Return the element-wise sum of a tensor over all processes; the tensor is overwritten."""
         if self.size > 1:
             dist.all_reduce(values)
         return values
@@ -93,13 +92,8 @@ def joined(device: torch.device) -> Generator[Team, None, None]:
         return
     store, rank, size = next(dist.rendezvous("env://"))  # pyright: ignore[reportPrivateImportUsage]
     store = dist.PrefixStore(_attempt(), store)  # pyright: ignore[reportPrivateImportUsage]
-    dist.init_process_group(
-        "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
-        store=store,
-        rank=rank,
-        world_size=size,
-        timeout=TIMEOUT,
-    )
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
     try:
         yield Team(rank, size, device)
     except UserError as error:

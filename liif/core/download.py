@@ -5,7 +5,6 @@ NAME.part.tag names the version on the server, so that two versions are never mi
 """
 
 import hashlib
-import http.client
 import logging
 import os
 import re
@@ -14,6 +13,7 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
 from typing import IO
 from urllib.error import HTTPError
@@ -35,15 +35,19 @@ PROGRESS = 1 << 20
 """Bytes of progress after which the count of retries starts again."""
 CHUNK = 1 << 18
 
-_Response = http.client.HTTPResponse | HTTPError
+_Response = HTTPResponse | HTTPError
+_BROKEN = (OSError, HTTPException, ValueError)  # raised when a connection fails
 
 
+@dataclass
 class _MirrorError(Exception):
     """A failure of one mirror; `final` if a retry would not help."""
 
-    def __init__(self, reason: str, *, final: bool = False) -> None:
-        super().__init__(reason)
-        self.final = final
+    reason: str
+    final: bool = False
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 @dataclass(frozen=True)
@@ -51,14 +55,10 @@ class _Download:
     """A file that is being downloaded."""
 
     part: Path
+    tag: Path
     size: int | None
     checksum: str | None
-    copies: int
-    """Number of copies of the file that the disk needs room for."""
-
-    @property
-    def tag(self) -> Path:
-        return self.part.with_name(f"{self.part.name}.tag")
+    unpacks: bool
 
 
 def fetch(
@@ -74,7 +74,7 @@ def fetch(
     """Download a file from the first mirror that works; do nothing if the file exists.
 
     Args:
-        urls: mirrors of the file, http or https, in the order in which they are tried.
+        urls: http(s) addresses of the file, in the order in which they are tried.
         target: the file to write. An interrupted download of it is resumed.
         size: number of bytes, if known.
         checksum: "md5:…" or "sha256:…", if known.
@@ -82,15 +82,14 @@ def fetch(
         pauses: seconds before each retry of a mirror.
         timeout: seconds without data after which a connection counts as broken.
 
-    Raises:
-        UserError: all mirrors fail (the message gives each reason), the disk is full or not
-            writable, or `target` is a different file.
+    Raises UserError if all mirrors fail (the message gives each reason), the disk is full or not
+    writable, or `target` is a different file.
     """
     for url in urls:
         if not re.match("https?://[^/]", url):
             raise UserError(f"{url}: must be an address that starts with http:// or https://")
-    part = target.with_name(f"{target.name}.part")
-    download = _Download(part, size, checksum, 2 if unpacks else 1)
+    part, tag = (target.with_name(f"{target.name}.{end}") for end in ("part", "part.tag"))
+    download = _Download(part, tag, size, checksum, unpacks)
     failures: list[str] = []
     try:
         if target.exists():
@@ -113,29 +112,28 @@ def fetch(
         elif part.stat().st_size == 0:
             part.unlink()
         if not part.exists():
-            download.tag.unlink(missing_ok=True)
+            tag.unlink(missing_ok=True)
     except OSError as error:  # of files; those of the network are _MirrorErrors
         raise UserError(
             f"{target}: cannot be written: {error.strerror or error}; the downloaded part is kept, "
             "and the same command resumes it"
         ) from None
     if len(failures) == len(urls):
-        raise UserError(
-            "\n  ".join([f"{target.name}: cannot be downloaded from any mirror", *failures])
-        )
+        summary = f"{target.name}: cannot be downloaded from any mirror"
+        raise UserError("\n  ".join([summary, *failures]))
 
 
 @contextmanager
 def _locked(part: Path) -> Generator[IO[bytes], None, None]:
     """Open the file to read and append, for one process at a time."""
     with part.open("a+b") as file:
-        if sys.platform != "win32":
-            try:
+        try:
+            if sys.platform != "win32":
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(f"{part}: another process is downloading it") from None
-            except OSError:
-                pass  # a network disk without locks
+        except BlockingIOError:
+            raise UserError(f"{part}: another process is downloading it") from None
+        except OSError:
+            pass  # a network disk without locks
         yield file
 
 
@@ -147,8 +145,7 @@ def _from_mirror(
     while True:
         try:
             is_continued = _transfer(url, file, download, timeout)
-            problem = _mismatch(file, download)
-            if problem is None:
+            if (problem := _mismatch(file, download)) is None:
                 return
             file.truncate(0)
             # The part of an earlier connection may have been wrong: start again from zero.
@@ -184,12 +181,10 @@ def _transfer(url: str, file: IO[bytes], download: _Download, timeout: float) ->
             raise _MirrorError(f"holds {total} bytes, expected {download.size}", final=True)
         if first == 0:  # also if it cannot resume or has a new version
             start = file.truncate(0)
-        check_room(download.part.parent, (total or 0) * download.copies - start)
+        check_room(download.part.parent, (total or 0) * (1 + download.unpacks) - start)
         _write_tag(download.tag, url, response)
-        reached = start
-        with progress_bar(
-            total=total, unit="B", unit_scale=True, initial=start, desc=download.part.stem
-        ) as bar:
+        reached, name = start, download.part.stem
+        with progress_bar(total=total, unit="B", unit_scale=True, initial=start, desc=name) as bar:
             while chunk := _read(response):
                 file.write(chunk)
                 bar.update(len(chunk))
@@ -206,13 +201,7 @@ class _Redirects(HTTPRedirectHandler):
     """Follow redirects to http and https only, and not from https to http."""
 
     def redirect_request(
-        self,
-        req: Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: http.client.HTTPMessage,
-        newurl: str,
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> Request | None:
         if urlsplit(newurl).scheme not in {"https", req.type}:
             raise _MirrorError(f"redirects to {newurl}, which is not allowed", final=True)
@@ -228,14 +217,14 @@ def _open(request: Request, timeout: float) -> _Response:
             return error
         passing = error.code >= 500 or error.code in (408, 425, 429)
         raise _MirrorError(f"HTTP {error.code} {error.reason}", final=not passing) from None
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except _BROKEN as error:
         raise _MirrorError(str(getattr(error, "reason", error)) or type(error).__name__) from None
 
 
 def _read(response: _Response) -> bytes:
     try:
         return response.read(CHUNK)
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except _BROKEN as error:
         raise _MirrorError(f"the connection broke ({error or type(error).__name__})") from None
 
 
@@ -254,16 +243,14 @@ def _extent(response: _Response) -> tuple[int | None, int | None]:
 
 def _read_tag(tag: Path, url: str) -> str:
     """Return the version of the partial file if it came from this address; "" if unknown."""
-    if not tag.exists():
-        return ""
-    source, _, version = tag.read_text(encoding="utf-8").partition("\n")
+    text = tag.read_text(encoding="utf-8") if tag.exists() else ""
+    source, _, version = text.partition("\n")
     return version if source == url else ""
 
 
 def _write_tag(tag: Path, url: str, response: _Response) -> None:
     etag, date = (response.headers.get(name, "") for name in ("ETag", "Last-Modified"))
-    # A weak ETag (W/…) does not identify the bytes.
-    version = date if etag.startswith("W/") else etag or date
+    version = date if etag.startswith("W/") else etag or date  # W/… does not identify the bytes
     tag.write_text(f"{url}\n{version}", encoding="utf-8")
 
 

@@ -4,7 +4,7 @@ import os
 
 
 def rank_of_environment() -> int:
-    """Return the rank that torchrun gave this process; 0 without torchrun."""
+    """Return this process's rank in a run of torchrun; 0 without torchrun."""
     return int(os.environ.get("RANK", 0))
 
 

@@ -6,28 +6,18 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from liif.core.errors import UserError
 
 
 def write_atomically(path: Path, data: bytes | memoryview, keep: Path | None = None) -> None:
-    """Write a file completely or not at all.
-
-    The data is written to a temporary file in the same folder, flushed, read back and compared, and
-    the file is then renamed.
-
-    Args:
-        path: the file.
-        data: its content.
-        keep: another name for the old content of `path`, which is otherwise deleted.
-
-    Raises:
-        UserError: the file cannot be written; its old content is unchanged.
-    """
+    """Write a file completely or not at all: to a temporary file in the same folder, which is
+    flushed, read back, compared and renamed. The old content stays under the name `keep`, if given.
+    Raises UserError if the file cannot be written; its old content is then unchanged."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +32,13 @@ def write_atomically(path: Path, data: bytes | memoryview, keep: Path | None = N
         if keep is not None:
             _link(path, keep)
         temporary.replace(path)
-        _flush_folder(path.parent)
+        with suppress(
+            OSError
+        ):  # so that the rename survives a power cut
+            descriptor = os.open(path.parent, os.O_RDONLY)
+            with suppress(OSError):
+                os.fsync(descriptor)
+            os.close(descriptor)
     except OSError as error:
         raise UserError(
             f"{path}: cannot be written: {error.strerror or error}. "
@@ -74,16 +70,6 @@ def _link(path: Path, other: Path) -> None:
         name.unlink(missing_ok=True)  # remains if both names were the same file
 
 
-def _flush_folder(folder: Path) -> None:
-    """Make a rename survive a power cut, on systems that can flush a folder."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
 def _remove_stale(path: Path) -> None:
     """Remove the temporary files of processes that were killed while they wrote this file."""
     for stale in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
@@ -100,8 +86,8 @@ def _is_alive(process: int) -> bool:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except OSError:
-        pass
+    except OSError:  # such as another user's process
+        return True
     return True
 
 
@@ -133,8 +119,7 @@ def finite_or_none(value: Any) -> Any:  # noqa: ANN401
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        entries = cast(Mapping[Any, Any], value).items()
-        return {key: finite_or_none(entry) for key, entry in entries}
+        return {key: finite_or_none(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [finite_or_none(entry) for entry in cast(Sequence[Any], value)]
+        return [finite_or_none(entry) for entry in value]
     return value

@@ -11,11 +11,9 @@ Item = TypeVar("Item")
 
 
 def parallel_for(work: Callable[[Item], None], items: Iterable[Item]) -> None:
-    """Call work(item) for every item, each on one core, on as many cores as PyTorch has threads.
-
-    One item per core beats PyTorch's own threads where an item fits the core's cache. An exception
-    in `work` cancels the items that have not begun, and is raised.
-    """
+    """Call work(item) for every item, each on one core, on as many cores as PyTorch has threads:
+    faster than PyTorch's own threads where an item fits a core's cache. An exception in `work`
+    cancels the items that have not begun, and is raised."""
     threads, items = torch.get_num_threads(), list(items)
     if threads == 1 or not items:
         for item in items:
@@ -40,8 +38,7 @@ def parallel_for(work: Callable[[Item], None], items: Iterable[Item]) -> None:
             # At once, not after the work: threads that begin while the process's number is 1 would
             # keep 1 for life.
             torch.set_num_threads(threads)
-        for _ in pool.map(work, items):
-            pass
+        list(pool.map(work, items))
     finally:
         pool.shutdown(cancel_futures=True)
 

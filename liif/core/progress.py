@@ -16,21 +16,7 @@ def shows_progress() -> bool:
     return sys.stderr.isatty() and rank_of_environment() == 0
 
 
-def progress_bar(
-    items: Iterable[T] = (),
-    *,
-    total: float | None,
-    unit: str,
-    **options: Any,  # noqa: ANN401
-) -> "tqdm[T]":
-    """Return a progress bar, which shows nothing where `shows_progress` is false.
-
-    Args:
-        items: items to iterate over; without them, call `update`.
-        total: number of units, None if unknown.
-        unit: name of a unit, e.g. "image".
-        options: further options of tqdm.
-    """
-    return tqdm(
-        items, total=total, unit=unit, dynamic_ncols=True, disable=not shows_progress(), **options
-    )
+def progress_bar(items: Iterable[T] = (), *, unit: str, **options: Any) -> "tqdm[T]":  # noqa: ANN401
+    """Return a progress bar over items (without items, call `update`), counted in `unit`, e.g.
+    "image", with further options of tqdm; it is hidden where `shows_progress` is false."""
+    return tqdm(items, unit=unit, dynamic_ncols=True, disable=not shows_progress(), **options)

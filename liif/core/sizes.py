@@ -13,8 +13,8 @@ MAX_SIDE = 2**31
 
 
 class Window(NamedTuple):
-    """A part of the continuous image, in low-resolution pixels from the image's upper left corner;
-    fractions are allowed."""
+    """A part of the continuous image, in (also fractional) low-resolution pixels from its upper
+    left corner."""
 
     top: float
     left: float
@@ -23,21 +23,10 @@ class Window(NamedTuple):
 
 
 def target_size(
-    lr: tuple[float, float],
-    *,
-    size: Size | None = None,
-    scale: float | tuple[float, float] | None = None,
+    lr: tuple[float, float], *, size: Size | None = None, scale: float | Scale | None = None
 ) -> Size:
-    """Return (H, W) of the output for an input of `lr` (h, w) pixels.
-
-    Args:
-        lr: (h, w), possibly fractional.
-        size: (H, W).
-        scale: factor, or (vertical, horizontal) factors.
-
-    Raises:
-        ValueError: not exactly one of `size` and `scale` is given, or it is out of range.
-    """
+    """Return (H, W) of the output for an input of `lr` (h, w) pixels, possibly fractional; raises
+    ValueError unless exactly one of `size` and `scale` is given and in range."""
     if (size is None) == (scale is None):
         raise ValueError("give exactly one of size=(H, W) and scale=")
     if scale is not None:
@@ -62,19 +51,15 @@ class OutputSpec(NamedTuple):
     Exactly one of `scale` and the sides is given; with one side the other follows in proportion.
     """
 
-    scale: tuple[float, float] | None = None
-    """(vertical, horizontal)."""
+    scale: Scale | None = None
     height: int | None = None
     width: int | None = None
     crop: Window | None = None
     """The part of the input; None for all of it."""
 
     def window(self, size: Size, name: str = "the image") -> Window:
-        """Return the part of an input of (h, w) pixels that is shown.
-
-        Raises:
-            UserError: `crop` reaches beyond the input, which the message calls `name`.
-        """
+        """Return the part of an input of (h, w) pixels that is shown; raises UserError if `crop`
+        reaches beyond the input, which the message calls `name`."""
         h, w = size
         if self.crop is None:
             return Window(0, 0, h, w)

@@ -32,7 +32,7 @@ class Source:
 
 class Stuck(Source):
     def sample(self, index, rng):
-        time.sleep(600)
+        time.sleep(20)
 
 
 SMALL_SHM = """
