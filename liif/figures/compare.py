@@ -41,43 +41,40 @@ def comparison(
 ) -> tuple[np.ndarray, str]:
     """Compare nearest neighbour, bicubic, the model and, if given, the reference.
 
-    The photograph is drawn with its boxes. Below it there is a row of tiles for each box, cut from
-    the output of `size` (H, W). Boxes are in pixels of the photograph; without boxes, the parts
-    with most detail are chosen.
+    The sheet, uint8 (H, W, 3), shows the photograph with its boxes. Below it there is a row of
+    tiles for each box, cut from the output of `size` (H, W). Boxes are in pixels of the photograph;
+    without boxes, the parts with most detail are chosen. Raises UserError if a box reaches beyond
+    the photograph or the reference has another size.
 
     Returns:
-        The sheet, uint8 (H, W, 3), and its title; with a reference, the title has the PSNR of the
-        whole images.
-
-    Raises:
-        UserError: a box reaches beyond the photograph, or the reference has another size.
+        The sheet and its title, which has the PSNR of the whole images if there is a reference.
     """
     lr = _rgb(photo)
     hr = None if reference is None else _rgb(reference)
     if hr is not None and hr.shape[:2] != size:
         H, W = hr.shape[:2]
-        raise UserError(
-            f"--reference has {W}×{H} px, but the output has {size[1]}×{size[0]} px; "
-            "omit --scale and --size, or make them match"
-        )
+        sizes = f"--reference has {W}×{H} px, but the output has {size[1]}×{size[0]} px"
+        raise UserError(f"{sizes}; omit --scale and --size, or make them match")
     h, w = lr.shape[:2]
     scale = size[0] / h, size[1] / w
     for box in boxes or ():
         if box.x + box.w > w or box.y + box.h > h:
-            raise UserError(
-                f"--box {','.join(map(str, box))}: reaches beyond {name}, which has {w}×{h} px"
-            )
+            text = f"--box {','.join(map(str, box))}: reaches beyond {name}"
+            raise UserError(f"{text}, which has {w}×{h} px")
     boxes = boxes or most_detailed(lr, min(w, max(8, round(TILE_PX / scale[1]))), DEFAULT_BOXES)
     title = f"{name}, ×{scale[0]:.4g}"
     if round(scale[0] / scale[1], 2) != 1:
         title += f", ×{scale[1]:.4g}"
     crops = [_Crop.of_box(box, size, scale) for box in boxes]
+
+    def enlarged(size: Size, window: Window | None = None) -> Tensor:
+        strips = predict_strips(model, to_tensor(lr).to(model.mean), size, options, window=window)
+        return torch.cat([strip.cpu() for strip in strips], dim=1)
+
     if hr is None:
-        outputs = [_predict(model, lr, crop.size, crop.window, options) for crop in crops]
-        rows = [_tiles(crop, lr, sr) for crop, sr in zip(crops, outputs, strict=True)]
+        rows = [_tiles(crop, lr, enlarged(crop.size, crop.window)) for crop in crops]
     else:
-        window, target = Window(0, 0, h, w), to_tensor(hr)
-        whole = _predict(model, lr, size, None, options)
+        window, whole, target = Window(0, 0, h, w), enlarged(size), to_tensor(hr)
         rows = [_tiles(crop, lr, crop.cut(whole), crop.cut(target)) for crop in crops]
         bicubic = _psnr(_resized(lr, size, window, Image.Resampling.BICUBIC), target)
         title += f": PSNR of the whole image is {bicubic:.2f} dB with bicubic, "
@@ -110,13 +107,11 @@ def _tiles(crop: _Crop, lr: np.ndarray, sr: Tensor, hr: Tensor | None = None) ->
     """Return the tiles of a crop; `sr` and `hr` are (3, H, W) of its size."""
     nearest = _resized(lr, crop.size, crop.window, Image.Resampling.NEAREST)
     bicubic = _resized(lr, crop.size, crop.window, Image.Resampling.BICUBIC)
-    labels = ["bicubic", "LIIF"]
+    tiles = {"input": nearest, "bicubic": bicubic, "LIIF": sr}
     if hr is not None:
-        labels = [f"bicubic  {_psnr(bicubic, hr):.2f} dB", f"LIIF  {_psnr(sr, hr):.2f} dB"]
-    tiles = [("input", nearest), (labels[0], bicubic), (labels[1], sr)]
-    if hr is not None:
-        tiles.append(("reference", hr))
-    return [Tile(_fitted(to_image(image)), label) for label, image in tiles]
+        tiles = {"input": nearest, f"bicubic  {_psnr(bicubic, hr):.2f} dB": bicubic}
+        tiles |= {f"LIIF  {_psnr(sr, hr):.2f} dB": sr, "reference": hr}
+    return [Tile(_fitted(to_image(image)), label) for label, image in tiles.items()]
 
 
 def _psnr(sr: Tensor, hr: Tensor) -> float:
@@ -130,19 +125,11 @@ def _resized(lr: np.ndarray, size: Size, window: Window, method: Image.Resamplin
     return to_tensor(np.asarray(image))
 
 
-def _predict(
-    model: SRModel, lr: np.ndarray, size: Size, window: Window | None, options: InferenceOptions
-) -> Tensor:
-    """Return the output (3, H, W) of the window of lr (h, w, 3), or of all of it."""
-    strips = predict_strips(model, to_tensor(lr).to(model.mean), size, options, window=window)
-    return torch.cat([strip.cpu() for strip in strips], dim=1)
-
-
 def _fitted(image: np.ndarray) -> np.ndarray:
     """Resize to TILE_PX: small images by repeating pixels, large ones with antialiasing."""
     picture = Image.fromarray(image)
-    is_small = picture.width < TILE_PX
-    method = Image.Resampling.NEAREST if is_small else Image.Resampling.LANCZOS
+    methods = Image.Resampling
+    method = methods.NEAREST if picture.width < TILE_PX else methods.LANCZOS
     height = max(1, round(picture.height * TILE_PX / picture.width))
     return np.asarray(picture.resize((TILE_PX, height), method))
 

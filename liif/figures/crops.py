@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 from PIL import Image
 
 from liif.core.errors import UserError
@@ -15,7 +14,7 @@ from liif.evaluation.protocols import get_protocol
 from liif.figures.style import COLOURS, DPI, Style, plot_style, printable
 from liif.images.convert import to_image, to_tensor
 from liif.images.resize import matlab_bicubic
-from liif.inference.predict import DEFAULT_OPTIONS, InferenceOptions, predict_strips
+from liif.inference.predict import DEFAULT_OPTIONS, InferenceOptions, predict
 from liif.models.model import SRModel
 
 if TYPE_CHECKING:
@@ -76,10 +75,7 @@ def enlarged_crops(
 
     The image, uint8 (H, W, 3), is reduced as in an evaluation and enlarged whole. The methods are
     LR (nearest neighbour), bicubic, each model and HR. PSNR is that of the crop in RGB; the output
-    of models is not rounded.
-
-    Raises:
-        UserError: the image is too small for the scale; the message names `path`.
+    of models is not rounded. Raises UserError with `path` if the image is too small for the scale.
     """
     lr, hr = reduce(image, (scale, scale), path)
     H, W = hr.shape[:2]
@@ -90,9 +86,7 @@ def enlarged_crops(
     crops = {"LR": box.cut(nearest), "bicubic": bicubic}
     scores = {"bicubic": psnr(to_tensor(bicubic), target, protocol)}
     for name, model in models.items():
-        sr = torch.cat(
-            list(predict_strips(model, to_tensor(lr).to(model.mean), (H, W), options)), dim=1
-        )
+        sr = predict(model, to_tensor(lr).to(model.mean), (H, W), options)
         sr = sr[:, box.y : box.y + box.h, box.x : box.x + box.w].clamp(0, 1).cpu()
         crops[name], scores[name] = to_image(sr), psnr(sr, target, protocol)
     return CropRow(scale, {**crops, "HR": box.cut(hr)}, scores)
@@ -101,12 +95,9 @@ def enlarged_crops(
 @plot_style()
 def crops_figure(scenes: Sequence[CropScene]) -> "Figure":
     """Draw a row for every image and scale, with the PSNR below the crops and the image with its
-    box on the left.
+    box on the left. Raises UserError if matplotlib cannot draw a figure of that size.
 
     It is made for print, with text in vector fonts; `sheets.sheet` draws images for the screen.
-
-    Raises:
-        UserError: the figure is larger than matplotlib can draw.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
@@ -120,10 +111,8 @@ def crops_figure(scenes: Sequence[CropScene]) -> "Figure":
     rows = sum(step * len(scene.rows) for step, scene in zip(steps, scenes, strict=True))
     W, H = lefts[-1] + column + GAP_PX, TEXT_PX + GAP_PX + rows + TEXT_PX
     if max(W, H) > LARGEST_PX:
-        raise UserError(
-            f"the figure has {W}×{H} px, more than {LARGEST_PX} along a side; draw fewer "
-            "images or scales, or smaller boxes"
-        )
+        text = f"the figure has {W}×{H} px, more than {LARGEST_PX} along a side"
+        raise UserError(f"{text}; draw fewer images or scales, or smaller boxes")
     # matplotlib rounds the size down: a hundredth of a pixel makes up for floating point.
     figure = Figure(figsize=((W + 0.01) / DPI, (H + 0.01) / DPI))
 

@@ -6,16 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from liif.evaluation.results import RunCurves
-from liif.figures.style import (
-    GRAY,
-    Style,
-    legend,
-    legend_line,
-    line_styles,
-    panels,
-    plot_style,
-    printable,
-)
+from liif.figures.style import GRAY, Style, legend, line_styles, panels, plot_style, printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,7 +23,7 @@ def curves_figure(runs: Sequence[RunCurves]) -> "Figure":
     loss, *quality, rate = axes
     for axis in axes[1:]:
         axis.sharex(loss)
-    handles = {label: legend_line(**style) for label, style in styles.items()}
+    handles = dict(styles)
     for run in runs:
         style = styles[run.label]
         line: Style = {**style, "marker": ""}
@@ -50,7 +41,7 @@ def curves_figure(runs: Sequence[RunCurves]) -> "Figure":
         axis.set(title=printable(f"validation {scale}"), ylabel="PSNR (dB)")
         for value in {round(run.bicubic[scale], 3) for run in runs if scale in run.bicubic}:
             axis.axhline(value, color=GRAY, linestyle="--", zorder=1.5)
-            handles["bicubic"] = legend_line(color=GRAY, linestyle="--")
+            handles["bicubic"] = {"color": GRAY, "linestyle": "--"}
     loss.set(title="training loss (pale: unsmoothed)", ylabel="L1 loss", yscale="log")
     loss.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     loss.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -5,20 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from liif.evaluation.results import ScorePoint
-from liif.figures.style import (
-    GRAY,
-    Style,
-    legend,
-    legend_line,
-    line_styles,
-    panels,
-    plot_style,
-    printable,
-    tint,
-)
+from liif.figures.style import GRAY, Style, legend, line_styles, panels, plot_style, printable, tint
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+RING: Style = {"marker": "o", "linestyle": "none", "fillstyle": "none", "markersize": 8, "mew": 0.7}
 
 
 @plot_style()
@@ -30,26 +22,22 @@ def scores_figure(points: Sequence[ScorePoint], quantity: str) -> "Figure":
     sets = list(dict.fromkeys(point.set for point in points))
     styles = line_styles(point.method for point in points)
     figure, axes = panels(len(sets), width=3.8, height=2.9)
-    handles = {method: legend_line(**style) for method, style in styles.items()}
+    handles = dict(styles)
     for axis, name in zip(axes, sets, strict=True):
         here = sorted((p for p in points if p.set == name), key=_position)
         for method, style in styles.items():
-            its = [p for p in here if p.method == method]
-            if not its:
+            if not (its := [p for p in here if p.method == method]):
                 continue
             x, y = [_position(p) for p in its], [p.value for p in its]
             axis.plot(x, y, **style, label=method, markevery=[p.trained for p in its])
             if not all(p.trained for p in its):
                 pale: Style = {"linestyle": "none", "markerfacecolor": tint(style["color"])}
                 axis.plot(x, y, **{**style, **pale}, markevery=[not p.trained for p in its])
-                pale["markerfacecolor"] = tint(GRAY)
-                handles["beyond training"] = legend_line(color=GRAY, marker="o", **pale)
-            published = [(_position(p), p.published) for p in its if p.published is not None]
-            if published:
-                ring: Style = {"marker": "o", "linestyle": "none", "fillstyle": "none"}
-                ring |= {"markersize": 8, "markeredgewidth": 0.7}
-                axis.plot(*zip(*published, strict=True), **ring, color=style["color"])
-                handles["published"] = legend_line(color=GRAY, **ring)
+                pale |= {"markerfacecolor": tint(GRAY), "color": GRAY, "marker": "o"}
+                handles["beyond training"] = pale
+            if published := [(_position(p), p.published) for p in its if p.published is not None]:
+                axis.plot(*zip(*published, strict=True), **RING, color=style["color"])
+                handles["published"] = {**RING, "color": GRAY}
         axis.set(title=printable(name), xlabel="scale", ylabel=printable(quantity), xscale="log")
         ticks = {_position(p): p.scale for p in here}
         axis.set_xticks(list(ticks), _tick_labels(ticks))

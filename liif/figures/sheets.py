@@ -18,8 +18,7 @@ OVERVIEW_PX = 840
 CENTRE_PX = 256
 """Side of the tiles of `centre_crops`."""
 
-# Colours of Okabe and Ito, which people with any colour vision can tell apart; only those that are
-# visible on photographs.
+# Colours of Okabe and Ito that are visible on photographs. All people can tell them apart.
 FRAMES = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#F0E442")
 
 
@@ -64,17 +63,12 @@ def centre_crops(tiles: Sequence[Tile], *, scale: float) -> list[Tile]:
 
 
 def sheet(
-    rows: Sequence[Sequence[Tile]],
-    overview: np.ndarray | None = None,
-    boxes: Sequence[Box] = (),
+    rows: Sequence[Sequence[Tile]], overview: np.ndarray | None = None, boxes: Sequence[Box] = ()
 ) -> np.ndarray:
-    """Draw rows of tiles on white, each below its label.
+    """Return a sheet, uint8 (H, W, 3), with rows of tiles on white, each below its label.
 
     An overview, uint8 (h, w, 3), is drawn above the rows. It shows one box for each row, and a row
     is framed in the colour of its box.
-
-    Returns:
-        The sheet, uint8 (H, W, 3).
     """
     width = max(sum(tile.image.shape[1] + MARGIN_PX for tile in row) for row in rows) - MARGIN_PX
     heights = [max(tile.image.shape[0] for tile in row) + LABEL_PX + MARGIN_PX for row in rows]

@@ -8,6 +8,7 @@ import io
 import math
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
+from itertools import cycle
 from typing import TYPE_CHECKING, Any, cast
 
 from liif.core.errors import UserError
@@ -15,7 +16,6 @@ from liif.core.errors import UserError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
 
 SUFFIXES = (".png", ".pdf")
 DPI = 300
@@ -57,12 +57,10 @@ def plot_style() -> Generator[None, None, None]:
 
 @plot_style()
 def encode_figure(figure: "Figure", suffix: str) -> bytes:
-    """Return the content of a file with one of SUFFIXES. It depends on the figure only, not on the
-    time."""
-    buffer = io.BytesIO()
-    file_format = suffix.lower().removeprefix(".")
-    metadata = {"CreationDate": None} if file_format == "pdf" else None
-    figure.savefig(buffer, format=file_format, metadata=metadata)
+    """Return the content of a file with one of SUFFIXES, which does not depend on the time."""
+    buffer, kind = io.BytesIO(), suffix.lower().removeprefix(".")
+    metadata = {"CreationDate": None} if kind == "pdf" else None
+    figure.savefig(buffer, format=kind, metadata=metadata)
     return buffer.getvalue()
 
 
@@ -72,26 +70,14 @@ def printable(text: str) -> str:
 
 
 def line_styles(names: Iterable[str]) -> dict[str, Style]:
-    """Return the colour, marker and line style of every name; bicubic, the reference, is gray and
-    comes last."""
+    """Return the style of the line of every name; bicubic, the reference, is gray and last."""
     gray: Style = {"color": GRAY, "marker": ".", "linestyle": "--", "zorder": 1.5}
-    styles: dict[str, Style] = {}
-    for i, name in enumerate(sorted(dict.fromkeys(names), key=_is_reference)):
-        # Seven colours and eight markers give 56 different lines.
-        style = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
-        styles[name] = gray if _is_reference(name) else style
-    return styles
-
-
-def _is_reference(name: str) -> bool:
-    return name.lower().startswith("bicubic")
-
-
-def legend_line(**style: Any) -> "Line2D":  # noqa: ANN401
-    """Return a line for the legend."""
-    from matplotlib.lines import Line2D
-
-    return Line2D([], [], **style)
+    names = dict.fromkeys(names)
+    references = [name for name in names if name.lower().startswith("bicubic")]
+    # Seven colours and eight markers give 56 different lines.
+    looks = zip((name for name in names if name not in references), cycle(COLOURS), cycle(MARKERS))
+    styles: dict[str, Style] = {n: {"color": colour, "marker": mark} for n, colour, mark in looks}
+    return styles | dict.fromkeys(references, gray)
 
 
 def tint(colour: str) -> tuple[float, ...]:
@@ -114,11 +100,14 @@ def panels(count: int, *, width: float, height: float) -> "tuple[Figure, list[Ax
     return figure, axes[:count]
 
 
-def legend(figure: "Figure", handles: "Mapping[str, Line2D]") -> None:
-    """Draw one legend for all panels, below them."""
+def legend(figure: "Figure", handles: Mapping[str, Style]) -> None:
+    """Draw one legend for all panels, below them: a line of each style with its name."""
+    from matplotlib.lines import Line2D
+
     # matplotlib omits labels that start with an underscore.
     labels = [printable(f" {name}" if name.startswith("_") else name) for name in handles]
     fitting = int(figure.get_figwidth() * 15 / (max(map(len, labels)) + 8))  # 15 letters an inch
     columns = max(1, min(fitting, len(labels)))
     figure.set_figheight(figure.get_figheight() + 0.18 * math.ceil(len(labels) / columns))
-    figure.legend(list(handles.values()), labels, loc="outside lower center", ncols=columns)
+    lines = [Line2D([], [], **style) for style in handles.values()]
+    figure.legend(lines, labels, loc="outside lower center", ncols=columns)

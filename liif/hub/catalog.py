@@ -13,13 +13,11 @@ SHIPPED = Path(__file__).parent.parent / "weights"
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A trained model with a name."""
-
     name: str
     title: str
     model: ModelConfig
     file: str
-    """Name of its file, in the package or in the folder of downloaded models."""
+    """Name of its file, see `path`."""
     licence: str
     data: str
     """Training data."""
@@ -98,10 +96,9 @@ MODELS = (
 def models_folder() -> Path:
     """Return the folder of downloaded models: $LIIF_MODELS, else liif/models under $XDG_DATA_HOME
     or ~/.local/share."""
-    if own := os.environ.get("LIIF_MODELS"):
-        return Path(os.path.expanduser(own))
     data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    return Path(os.path.expanduser(data), "liif", "models")
+    folder = os.environ.get("LIIF_MODELS") or f"{data}/liif/models"
+    return Path(os.path.expanduser(folder))
 
 
 def find_model(name: str) -> Pretrained | None:

@@ -90,10 +90,7 @@ class Graph(NamedTuple):
 
 def graphs(model: SRModel) -> dict[str, Graph]:
     """Return the graphs "encoder" and "decoder" of a model, with dynamic sizes of image and points.
-
-    Raises:
-        UserError: the decoder is an upsampler for one scale, not a function of coordinates.
-    """
+    Raises UserError if the decoder is an upsampler for one scale."""
     if isinstance(model.decoder, Upsampler):
         raise UserError("a network for one scale has no decoder to export; use LIIF or MetaSR")
     model = model.cpu().eval()
@@ -105,13 +102,11 @@ def graphs(model: SRModel) -> dict[str, Graph]:
     sides = {"image": {2: Dim.DYNAMIC, 3: Dim.DYNAMIC}}
     points = {"codes": {1: Dim.DYNAMIC, 2: Dim.DYNAMIC}, "coord": {0: Dim.DYNAMIC}, "cell": None}
     example = codes, torch.zeros(5, 2), torch.ones(1, 2)
+    first = torch.export.export(encoder, (image,), dynamic_shapes=sides)
+    second = torch.export.export(decoder, example, dynamic_shapes=points)
     return {
-        "encoder": Graph(
-            torch.export.export(encoder, (image,), dynamic_shapes=sides), tuple(sides), "codes"
-        ),
-        "decoder": Graph(
-            torch.export.export(decoder, example, dynamic_shapes=points), tuple(points), "rgb"
-        ),
+        "encoder": Graph(first, tuple(sides), "codes"),
+        "decoder": Graph(second, tuple(points), "rgb"),
     }
 
 
@@ -159,22 +154,16 @@ def export(checkpoint: Checkpoint, folder: Path, kind: str) -> list[Path]:
         kind: one of FORMATS.
 
     Raises:
-        UserError: the decoder is an upsampler for one scale; the package onnx is missing; or a file
-            cannot be written.
+        UserError: as `graphs`; the package onnx is missing; or a file cannot be written.
     """
     suffix, content = FORMATS[kind]
     model = checkpoint.build()
-    halo = model.halo
-    files = {folder / f"{name}{suffix}": content(g) for name, g in graphs(model).items()}
-    encoder, decoder = (file.name for file in files)
-    about = {
-        "format": FORMAT,
-        "encoder": encoder,
-        "decoder": decoder,
-        "halo": halo,
-        "model": checkpoint.model.model_dump(mode="json"),
-    }
-    files[folder / "model.json"] = (json.dumps(about, indent=1) + "\n").encode()
-    for file, data in files.items():
-        write_atomically(file, data)
-    return list(files)
+    found = graphs(model)
+    files = {f"{name}{suffix}": content(graph) for name, graph in found.items()}
+    names = dict(zip(found, files, strict=True))
+    about = {"format": FORMAT, **names, "halo": model.halo}
+    about |= {"model": checkpoint.model.model_dump(mode="json")}
+    files["model.json"] = (json.dumps(about, indent=1) + "\n").encode()
+    for name, data in files.items():
+        write_atomically(folder / name, data)
+    return [folder / name for name in files]

@@ -53,15 +53,11 @@ class HubModel(SRModel, PyTorchModelHubMixin):
     """An SRModel with `save_pretrained`, `from_pretrained` and `push_to_hub`."""
 
     def __init__(
-        self,
-        encoder: dict[str, Any],
-        decoder: dict[str, Any],
-        about: dict[str, Any] | None = None,
+        self, encoder: dict[str, Any], decoder: dict[str, Any], about: dict[str, Any] | None = None
     ) -> None:
         """Build an untrained model from the content of config.json."""
-        config = _HubConfig.model_validate(
-            {"encoder": encoder, "decoder": decoder, "about": about or {}}
-        )
+        content = {"encoder": encoder, "decoder": decoder, "about": about or {}}
+        config = _HubConfig.model_validate(content)
         trunk = config.encoder.build()
         super().__init__(trunk, config.decoder.build(trunk.width))
         self.config = ModelConfig(encoder=config.encoder, decoder=config.decoder)
@@ -85,16 +81,14 @@ class HubModel(SRModel, PyTorchModelHubMixin):
                 huggingface_hub, which raises its own errors for failed downloads; and
                 `map_location`, a device.
 
-        Raises:
-            UserError: it does not hold a model of this package.
+        Raises UserError if it does not hold a model of this package.
         """
         try:
             return super().from_pretrained(pretrained_model_name_or_path, **options)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())[:300]
-            raise UserError(
-                f"{pretrained_model_name_or_path}: not a model of this package on the Hub: {reason}"
-            ) from None
+            text = f"not a model of this package on the Hub: {reason}"
+            raise UserError(f"{pretrained_model_name_or_path}: {text}") from None
 
     @classmethod
     def _from_pretrained(
@@ -133,10 +127,9 @@ class HubModel(SRModel, PyTorchModelHubMixin):
             tags=["super-resolution", "implicit-neural-representation", "pytorch_model_hub_mixin"],
         )
         parts = [f"- {part}: `{getattr(self.config, part)}`" for part in ("encoder", "decoder")]
+        values = {"facts": facts.to_yaml(), "parts": "\n".join(parts)}
         count = sum(p.numel() for p in self.parameters())
-        return ModelCard(
-            CARD.format(facts=facts.to_yaml(), parts="\n".join(parts), count=count, about=about)
-        )
+        return ModelCard(CARD.format(**values, count=count, about=about))
 
 
 CARD = """---
@@ -179,20 +172,14 @@ detailed.
 def hub_model(name_or_path: str | Path | None = None, **about: str) -> HubModel:
     """Return the model of a checkpoint, or of a name, with the methods of the Hub.
 
-    Args:
-        name_or_path: as for `liif.load`.
-        about: `title`, `data`, `scores` and `licence` for the model card; models of the catalog
-            have their own.
-
-    Raises:
-        UserError: no such model or file, as `liif.load`.
+    `name_or_path` and the errors are those of `liif.load`. The model card takes `title`, `data`,
+    `scores` and `licence` from `about`; models of the catalog have their own.
     """
     path = resolve_checkpoint(name_or_path)
     checkpoint = read_checkpoint(path)
     named = find_model(DEFAULT if name_or_path is None else str(name_or_path))
     if named is not None and named.path == path:
-        known = {key: getattr(named, key) for key in About.model_fields}
-        about = {**known, **about}
+        about = {key: getattr(named, key) for key in About.model_fields} | about
     model = HubModel(**checkpoint.model.model_dump(mode="json"), about=about)
     model.load_state_dict(checkpoint.weights)
     return model.eval()

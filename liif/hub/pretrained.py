@@ -9,7 +9,7 @@ import torch
 from liif.core.download import fetch
 from liif.core.environment import rank_of_environment
 from liif.core.errors import UserError
-from liif.hub.catalog import DEFAULT, Pretrained, find_model, model_names
+from liif.hub.catalog import DEFAULT, find_model, model_names
 from liif.models.checkpoint import read_checkpoint
 from liif.models.model import SRModel
 
@@ -20,11 +20,8 @@ PAUSES = (1.0, 4.0)
 
 
 def fetch_model(name: str, url: str | None = None) -> Path:
-    """Return the file of a model; download it if it does not exist.
-
-    Args:
-        name: a name or alias of the catalog.
-        url: download from here instead of the known mirrors.
+    """Return the file of a model by its name or alias; download it if it does not exist, from `url`
+    instead of the known mirrors if it is given.
 
     Raises:
         UserError: no such model; the download failed, is damaged or holds another model (nothing
@@ -34,56 +31,40 @@ def fetch_model(name: str, url: str | None = None) -> Path:
     if model is None:
         raise UserError(f"{name}: no such model; choose from {model_names()}")
     path, urls = model.path, model.urls if url is None else (url,)
+    if model.is_shipped and not path.is_file():
+        text = f"{path}: this file of the package is missing; reinstall the package, or name "
+        text += "another model: --checkpoint FILE, or a name that `liif models` lists"
+        raise UserError(text)
     if model.is_shipped:
-        if not path.is_file():
-            raise UserError(
-                f"{path}: this file of the package is missing; reinstall the package, or name "
-                "another model: --checkpoint FILE, or a name that `liif models` lists"
-            )
         return path
-    exists = path.exists()
-    if not exists and not urls:
-        raise UserError(f"{model.name}: {_instructions(model)}")
-    if not exists and int(os.environ.get("WORLD_SIZE", 1)) > 1:
+    if path.exists():  # compares its size and checksum only
+        fetch(urls, path, size=model.size, checksum=model.checksum, pauses=PAUSES)
+        return path
+    instructions = f"{model.by_hand}\ndownload it with a browser to {path}, "
+    instructions += f"or run: liif models get {model.name} --url URL"
+    if not urls:
+        raise UserError(f"{model.name}: {instructions}")
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         if rank_of_environment():  # one process reports the error
             raise SystemExit(1)
         raise UserError(f"{name}: not downloaded yet; run `liif models get {name}` first")
-    if not exists:
-        log.info("%s: downloading to %s", model.name, path)
+    log.info("%s: downloading to %s", model.name, path)
     try:
-        # For an existing file, this compares its size and checksum only.
         fetch(urls, path, size=model.size, checksum=model.checksum, pauses=PAUSES)
     except UserError as error:
-        hint = "" if exists else f"\n{_instructions(model)}"
-        raise UserError(f"{error}{hint}") from None
-    if not exists:
-        try:
-            _check(model, path)
-        except UserError as error:
-            path.unlink()
-            raise UserError(f"{error}; the file was deleted") from None
+        raise UserError(f"{error}\n{instructions}") from None
+    try:  # raises for a file that is no checkpoint or could run code
+        if read_checkpoint(path).model != model.model:
+            raise UserError(f"{path.name}: the downloaded file is not the model {model.name}")
+    except UserError as error:
+        path.unlink()
+        raise UserError(f"{error}; the file was deleted") from None
     return path
-
-
-def _instructions(model: Pretrained) -> str:
-    return (
-        f"{model.by_hand}\ndownload it with a browser to {model.path}, "
-        f"or run: liif models get {model.name} --url URL"
-    )
-
-
-def _check(model: Pretrained, path: Path) -> None:
-    """Raise UserError for a file that is no checkpoint, could run code, or holds another model."""
-    if read_checkpoint(path).model != model.model:
-        raise UserError(f"{path.name}: the downloaded file is not the model {model.name}")
 
 
 def resolve_checkpoint(name_or_path: str | Path | None) -> Path:
     """Return the checkpoint file of a path or a model's name, which is downloaded if necessary;
-    for None, that of the package's default model.
-
-    Raises:
-        UserError: neither a file nor a model's name, or as `fetch_model`.
+    for None, that of the default model. Raises UserError if there is neither, or as `fetch_model`.
     """
     if name_or_path is None:
         return fetch_model(DEFAULT)

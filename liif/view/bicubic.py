@@ -10,13 +10,10 @@ from liif.images.rgb8 import Pixels
 
 
 def bicubic(image: Pixels, window: Window, size: Size, rows: Size) -> Pixels:
-    """Return rows [first, last) of the window of an image (h, w, 3), resized to `size` (H, W).
+    """Return rows [first, last) of the window of an image (h, w, 3), resized to `size` (H, W), as
+    uint8 (last - first, W, 3).
 
-    The kernel is Pillow's (a = -0.5), which is widened for reduction, so that the result is
-    antialiased.
-
-    Returns:
-        uint8 (rows, W, 3).
+    The kernel is Pillow's (a = -0.5), which is widened for reduction: it antialiases.
     """
     step = window.height / size[0], window.width / size[1]
     starts = window.top + rows[0] * step[0], window.left
@@ -28,11 +25,7 @@ def bicubic(image: Pixels, window: Window, size: Size, rows: Size) -> Pixels:
         margin = math.ceil(2 * max(1, pixel)) + 1
         spans.append((max(math.floor(start) - margin, 0), min(math.ceil(end) + margin, n)))
     (top, bottom), (left, right) = spans
-    box = (
-        max(starts[1] - left, 0),
-        max(starts[0] - top, 0),
-        min(ends[1] - left, right - left),
-        min(ends[0] - top, bottom - top),
-    )
+    first = max(starts[1] - left, 0), max(starts[0] - top, 0)
+    box = (*first, min(ends[1], right) - left, min(ends[0], bottom) - top)
     part = Image.fromarray(np.ascontiguousarray(image[top:bottom, left:right]))
     return np.asarray(part.resize((size[1], rows[1] - rows[0]), Image.Resampling.BICUBIC, box))

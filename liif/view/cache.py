@@ -10,10 +10,9 @@ V = TypeVar("V")
 
 
 class Cache(Generic[K, V]):
-    """Values by key. The least recently used ones are dropped first. Safe to use from threads."""
+    """Values by key, safe to use from threads. Values larger than the capacity are not kept."""
 
     def __init__(self, capacity: int) -> None:
-        """Set the capacity in bytes. Values larger than that are not kept."""
         self._capacity = capacity
         self._held: OrderedDict[K, tuple[V, int]] = OrderedDict()
         self._lock = Lock()

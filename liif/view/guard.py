@@ -25,9 +25,8 @@ class Guard:
 
     def __init__(self, app: ASGIApp, port: int) -> None:
         self._app = app
-        self._hosts = [f"{name}:{port}" for name in ("127.0.0.1", "localhost")]
-        if port == 80:
-            self._hosts += ["127.0.0.1", "localhost"]
+        names = "127.0.0.1", "localhost"
+        self._hosts = {f"{name}:{port}" for name in names} | {*(names if port == 80 else ())}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -45,10 +44,9 @@ class Guard:
         await app(scope, receive, send_with_headers)
 
     def _is_foreign(self, headers: Headers, path: str) -> bool:
-        hosts, origins = headers.getlist("host"), headers.getlist("origin")
-        if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
-            return True
-        if any(origin.removeprefix("http://") not in self._hosts for origin in origins):
+        hosts = [host.lower() for host in headers.getlist("host")]
+        origins = [origin.removeprefix("http://") for origin in headers.getlist("origin")]
+        if len(hosts) != 1 or not {*hosts, *origins} <= self._hosts:
             return True
         # Following a link to the viewer, e.g. in a mail, is allowed: the linking page sees nothing.
         if path == "/" and headers.get("sec-fetch-dest") == "document":

@@ -13,8 +13,6 @@ CAPACITY = 2**29
 
 
 class Picture(NamedTuple):
-    """An open image."""
-
     id: str
     """Hash of the pixels, so that a bookmarked address stays valid."""
     name: str
@@ -35,13 +33,8 @@ class Picture(NamedTuple):
     def describe(self) -> dict[str, str | float]:
         """Return what the page needs to know, as JSON values."""
         h, w = self.size
-        return {
-            "id": self.id,
-            "name": self.name,
-            "width": w,
-            "height": h,
-            "largest": self.largest,
-        }
+        largest = self.largest
+        return {"id": self.id, "name": self.name, "width": w, "height": h, "largest": largest}
 
 
 def read_picture(path: Path, name: str) -> Picture:
@@ -65,5 +58,4 @@ class Pictures:
         return self.first if id == self.first.id else self._others.get(id)
 
     def describe(self) -> list[dict[str, str | float]]:
-        others = self._others.values()
-        return [picture.describe() for picture in (self.first, *others)]
+        return [picture.describe() for picture in (self.first, *self._others.values())]

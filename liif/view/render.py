@@ -74,8 +74,8 @@ class Renderer:
     def prepare(self, picture: Picture) -> Iterator[None]:
         """Encode a small image in advance, model by model."""
         h, w = picture.size
+        whole = (0, h), (0, w)
         for name in self.models if h * w <= WHOLE else ():
-            whole = (0, h), (0, w)
             self._field(picture, name, whole, whole)
             yield
 
@@ -88,16 +88,15 @@ class Renderer:
         model, W = self.models[view.method], view.size[1]
         grid = Grid(view.size, picture.size, view.window)
         is_first = True
-        for band, start, region in _bands(grid, model.halo):
-            for rows in outward(band, start, lambda: self._rows(view)):
+        for band, middle, region in _bands(grid, model.halo):
+            for rows in outward(band, middle, lambda: self._rows(view)):
                 seen = grid.spans(rows, (0, W))
                 field = self._field(picture, view.method, seen, region, is_first)
                 is_first = False
-                start_time = time.perf_counter()
-                pixels = to_image(
-                    model.rendered(field, view.size, window=view.window, rows=rows)[0]
-                )
-                pace = (rows[1] - rows[0]) * W / (time.perf_counter() - start_time)
+                start = time.perf_counter()
+                strip = model.rendered(field, view.size, window=view.window, rows=rows)[0]
+                pixels = to_image(strip)
+                pace = (rows[1] - rows[0]) * W / (time.perf_counter() - start)
                 self._pace[view.method] = (self._pace[view.method] + pace) / 2
                 yield rows[0], pixels
 
@@ -108,18 +107,17 @@ class Renderer:
     def _field(
         self, picture: Picture, name: str, seen: Region, region: Region, is_first: bool = False
     ) -> Field:
-        """Return features that cover all of `seen`.
+        """Return features that cover all of `seen`, from the cache or by encoding `region`.
 
-        They come from the cache, or from encoding `region`, which is then cached. The first strip
-        of a view must not wait for long: if `seen` needs less than half the work, only that is
-        encoded, and not cached.
+        The first strip of a view must not wait for long: if `seen` needs less than half the work,
+        only that is encoded, and not cached.
         """
+        (top, bottom), (left, right) = seen
 
         def fits(key: tuple[str, str, Region]) -> bool:
-            inside = zip(key[2], seen, strict=True)
-            return key[:2] == (picture.id, name) and all(
-                have[0] <= want[0] and want[1] <= have[1] for have, want in inside
-            )
+            y, x = key[2]
+            covers = y[0] <= top and bottom <= y[1] and x[0] <= left and right <= x[1]
+            return covers and key[:2] == (picture.id, name)
 
         if (field := self._features.find(fits)) is not None:
             return field

@@ -11,7 +11,7 @@ import contextlib
 import math
 import struct
 import tempfile
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -31,19 +31,10 @@ from liif.view.pictures import Picture, Pictures, read_picture
 from liif.view.render import BICUBIC, Renderer, View
 from liif.view.worker import Worker
 
-Endpoint = Callable[[Request], Awaitable[Response]]
-
 PAGE = Path(__file__).parent / "page"
-TYPES = {
-    ".html": "text/html",
-    ".css": "text/css",
-    ".js": "text/javascript",
-    ".svg": "image/svg+xml",
-}
-MAX_VIEW = 2**26
-"""Largest number of pixels of a window."""
-MAX_SIDE = 2**15
-"""Largest side of a window in pixels."""
+TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+MAX_VIEW, MAX_SIDE = 2**26, 2**15
+"""Largest number of pixels, and largest side, of a window."""
 MAX_UPLOAD = 2**28
 """Largest file of an image, in bytes."""
 
@@ -60,10 +51,8 @@ class Viewer:
 
     def app(self, port: int) -> Starlette:
         """Return an application that answers requests to 127.0.0.1 on this port."""
-        files = {f"/{path.name}": path for path in PAGE.iterdir() if path.suffix in TYPES}
-        files["/"] = files.pop("/index.html")
         routes = [
-            *(Route(path, _file(file)) for path, file in files.items()),
+            *(_file_route(file) for file in PAGE.iterdir() if file.suffix[1:] in TYPES),
             Route("/state", self.state),
             Route("/render", self.render),
             Route("/pictures", self.add, methods=["POST"]),
@@ -84,10 +73,8 @@ class Viewer:
             pass
 
     async def state(self, request: Request) -> Response:
-        models = [
-            {"name": name, "kind": type(model.decoder).__name__}
-            for name, model in self.renderer.models.items()
-        ]
+        kinds = {name: type(m.decoder).__name__ for name, m in self.renderer.models.items()}
+        models = [{"name": name, "kind": kind} for name, kind in kinds.items()]
         return JSONResponse({"pictures": self.pictures.describe(), "models": models})
 
     async def render(self, request: Request) -> Response:
@@ -112,11 +99,10 @@ class Viewer:
                 path, size = Path(folder) / "picture", 0
                 with path.open("wb") as file:
                     async for part in request.stream():
-                        size += len(part)
+                        size += file.write(part)
                         if size > MAX_UPLOAD:
                             limit = MAX_UPLOAD >> 20
                             return _refusal(413, f"{name}: larger than the limit of {limit} MB")
-                        file.write(part)
                 try:
                     picture = await asyncio.to_thread(read_picture, path, name)
                 except UserError as error:
@@ -137,11 +123,11 @@ class _Stream(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-def _file(path: Path) -> Endpoint:
+def _file_route(file: Path) -> Route:
     async def answer(request: Request) -> Response:
-        return Response(path.read_bytes(), media_type=TYPES[path.suffix])
+        return Response(file.read_bytes(), media_type=TYPES[file.suffix[1:]])
 
-    return answer
+    return Route("/" if file.name == "index.html" else f"/{file.name}", answer)
 
 
 def _refusal(status: int, reason: str) -> Response:
@@ -164,8 +150,8 @@ def _view(query: Mapping[str, str], picture: Picture, methods: set[str]) -> View
     if min(size) < 1 or size[0] * size[1] > MAX_VIEW:
         raise ValueError(f"{size[1]}×{size[0]} px: the total must be from 1 to {MAX_VIEW} px")
     spans: list[tuple[float, float]] = []
-    axes = zip(("top", "left"), ("height", "width"), size, picture.size, strict=True)
-    for first, length, N, n in axes:
+    keys = ("top", "height"), ("left", "width")
+    for (first, length), N, n in zip(keys, size, picture.size, strict=True):
         start, extent = _number(query, first, n), _number(query, length, n)
         if extent <= 0 or start + extent > n + 1e-6:
             raise ValueError(f"{first}={start}, {length}={extent}: not inside the image")
@@ -189,14 +175,13 @@ def _number(query: Mapping[str, str], key: str, largest: float) -> float:
 
 def make_server(app: Starlette) -> uvicorn.Server:
     """Return a server; its `run(sockets=[…])` serves until it is interrupted."""
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,
-            log_level="critical",
-            ws="none",
-            server_header=False,
-            proxy_headers=False,
-            limit_concurrency=100,
-            timeout_graceful_shutdown=1,
-        )
+    config = uvicorn.Config(
+        app,
+        log_level="critical",
+        ws="none",
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=100,
+        timeout_graceful_shutdown=1,
     )
+    return uvicorn.Server(config)

@@ -93,7 +93,7 @@ def test_what_is_not_known_is_said(tiny_checkpoint, tmp_path):
 
 
 def test_named_models_bring_their_facts(monkeypatch, tmp_path):
-    named = pretrained.Pretrained(
+    named = catalog.Pretrained(
         name="edsr-light", title="tiny", model=CONFIG, file="tiny.safetensors", is_shipped=True,
         licence="BSD-3-Clause", data="mountains", scores="good",
     )  # fmt: skip

@@ -21,7 +21,7 @@ from liif.models.checkpoint import save_weights
 from liif.training.config import TrainConfig
 
 CONFIG = ModelConfig.model_validate(TINY)
-KNOWN = pretrained.Pretrained(
+KNOWN = catalog.Pretrained(
     name="tiny", title="", model=CONFIG, file="tiny.safetensors", licence="", data="", by_hand="ask"
 )
 
