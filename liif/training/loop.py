@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Protocol
 
 import torch
 
@@ -23,16 +22,10 @@ from liif.training.validation import Validation
 log = logging.getLogger("liif")
 
 
-class TakeStep(Protocol):
-    """`train_step` with all that stays the same from step to step."""
-
-    def __call__(self, *, batch: Batch, learning_rate: float, stop: bool) -> StepResult: ...
-
-
 def run_loop(
     state: TrainingState,
     batches: Iterator[Batch],
-    take_step: TakeStep,
+    take_step: Callable[..., StepResult],
     *,
     schedule: Schedule,
     validation: Validation | None,
@@ -44,6 +37,8 @@ def run_loop(
     team: Team,
 ) -> bool:
     """Train until the last step (return True) or until a process is told to stop (False).
+
+    `take_step` is `train_step` with all that stays the same from step to step.
 
     Raises:
         UserError: a batch or an image cannot be read, a file cannot be written.

@@ -1,7 +1,7 @@
 """Validation during training, and the test of the finished model."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,11 +72,11 @@ class Validation:
         Returns:
             The mean PSNR over scales in dB; None if told to stop on the way.
         """
-        found = _scores_at_scales(model, self.sets, self.protocol, team, stopping)
-        if found is None:
+        found = list(_scores_at_scales(model, self.sets, self.protocol, team, stopping))
+        if len(found) < len(self.sets):
             return None
         by_scale = {f"x{each.scale:g}": each for each in found}
-        average = sum(each.psnr for each in found) / len(found)
+        average = mean([each.psnr for each in found])
         scalars = {
             name: {key: getattr(each, name) for key, each in by_scale.items()}
             for name in ("psnr", "ssim", "bicubic")
@@ -104,13 +104,13 @@ class FinalTest:
     def run(self, model: SRModel, folder: Path, team: Team = ALONE) -> None:
         """Write test.json and comparison.png (of the first image) to a folder."""
         log.info("test on %s, PSNR in dB (protocol %s):", self.images, self.protocol)
-        found = _scores_at_scales(model, self.sets, self.protocol, team, lambda: False)
-        assert found is not None
+        found: list[ScaleScores] = []
+        for each in _scores_at_scales(model, self.sets, self.protocol, team):
+            numbers = each.scale, each.psnr, each.bicubic, each.psnr - each.bicubic
+            log.info("  x%-4g ours %.2f  bicubic %.2f  gain %+.2f", *numbers)
+            found.append(each)
         if not team.leads:
             return
-        for scale, ours, _, bicubic, _ in found:
-            gain = ours - bicubic
-            log.info("  x%-4g ours %.2f  bicubic %.2f  gain %+.2f", scale, ours, bicubic, gain)
         table = [{"scale": s.scale, "psnr": s.psnr, "bicubic": s.bicubic} for s in found]
         write_atomically(folder / "test.json", to_json(table, indent=1).encode())
         write_image(folder / "comparison.png", sheet([each.tiles for each in found]))
@@ -135,21 +135,20 @@ def _open_checked(
 
 def _scores_at_scales(
     model: SRModel,
-    sets: dict[float, PairSet | list[Pair]] | dict[float, PairSet],
+    sets: Mapping[float, PairSet | list[Pair]],
     protocol: ProtocolName,
     team: Team,
-    stopping: Callable[[], bool],
-) -> list[ScaleScores] | None:
-    """Return the mean scores at each scale; None if told to stop."""
+    stopping: Callable[[], bool] = lambda: False,
+) -> Iterator[ScaleScores]:
+    """Yield the mean scores at each scale, in order; end early if told to stop."""
     model.eval()
-    result: list[ScaleScores] = []
     for scale, pairs in sets.items():
         scores: list[Score] = []
         tiles: list[Tile] = []
         rule = get_protocol(protocol, (scale, scale))
         for score in evaluate_distributed(team, model, pairs, rule):
             if team.any(stopping()):
-                return None
+                return
             if not scores and team.leads:
                 tiles = _comparison(score, scale)
             # Images are dropped at once: those of a whole set would fill the memory.
@@ -157,8 +156,7 @@ def _scores_at_scales(
         psnr, ssim, bicubic = (
             mean([getattr(score, name) for score in scores]) for name in ("psnr", "ssim", "bicubic")
         )
-        result.append(ScaleScores(scale, psnr, ssim, bicubic, tiles))
-    return result
+        yield ScaleScores(scale, psnr, ssim, bicubic, tiles)
 
 
 def _comparison(score: Score, scale: float) -> list[Tile]:
