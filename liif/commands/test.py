@@ -14,7 +14,7 @@ from liif.core.errors import UserError
 from liif.core.files import to_json
 from liif.core.progress import progress_bar
 from liif.evaluation.config import TestConfig
-from liif.evaluation.evaluate import Score, evaluate_distributed, mean
+from liif.evaluation.evaluate import Score, evaluate, mean
 from liif.evaluation.protocols import get_protocol
 from liif.hub.pretrained import load
 from liif.images.convert import to_image
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     with joined(device) as team:
         found: list[Score] = []
         with progress_bar(total=len(pairs), unit="image") as bar:
-            for score in evaluate_distributed(team, model, pairs, protocol, inference):
+            for score in evaluate(model, pairs, protocol, inference, team=team):
                 if options.save_images and score.sr is not None:
                     write_image(options.save_images / f"{score.name}.png", to_image(score.sr))
                 found.append(score._replace(pair=None, sr=None))

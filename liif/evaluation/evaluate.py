@@ -1,6 +1,6 @@
 """Scores of a model on image pairs, one pair at a time."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from liif.core.distributed import Team
+from liif.core.distributed import ALONE, Team
 from liif.core.errors import UserError
 from liif.core.parallel import read_ahead
 from liif.core.sizes import Scale
@@ -48,43 +48,30 @@ class Score(NamedTuple):
 
 def evaluate(
     model: SRModel,
-    pairs: Iterable[Pair],
-    protocol: ScoreProtocol,
-    options: InferenceOptions = DEFAULT_OPTIONS,
-    perceptual: Perceptual | None = None,
-) -> Iterator[Score]:
-    """Yield the scores of each pair, in order.
-
-    Each low-resolution image is enlarged to the size of its high-resolution partner and clamped to
-    [0, 1]. It is not rounded to 8 bits unless `options.round` is set. Raises UserError if an image
-    is too small for the protocol.
-    """
-    for pair in read_ahead(pairs):
-        lr, (H, W, _) = to_tensor(pair.lr).to(model.mean.device), pair.hr.shape
-        sr = predict(model, lr, (H, W), options).clamp(0, 1)
-        if options.round:
-            sr = (sr * 255).round() / 255
-        bicubic = to_tensor(matlab_bicubic(pair.lr, (H, W))).to(sr.device)
-        yield _score(pair, sr, bicubic, protocol, perceptual)
-
-
-def evaluate_distributed(
-    team: Team,
-    model: SRModel,
     pairs: PairSet | list[Pair],
     protocol: ScoreProtocol,
     options: InferenceOptions = DEFAULT_OPTIONS,
     perceptual: Perceptual | None = None,
+    team: Team = ALONE,
 ) -> Iterator[Score]:
     """Yield the scores of each pair, in order, to every process of the team.
 
-    Like `evaluate`, but every process works on its share of the pairs. Scores from other processes
-    come without images.
+    Each low-resolution image is enlarged to the size of its high-resolution partner and clamped to
+    [0, 1]. It is not rounded to 8 bits unless `options.round` is set. Every process works on its
+    share of the pairs; scores from other processes come without images. Raises UserError if an
+    image is too small for the protocol.
     """
-    own = evaluate(model, pairs[team.rank :: team.size], protocol, options, perceptual)
+    own = read_ahead(pairs[team.rank :: team.size])
     for _ in range(0, len(pairs), team.size):
-        score = next(own, None)
-        without_images = None if score is None else score._replace(pair=None, sr=None)
+        score = without_images = None
+        if (pair := next(own, None)) is not None:
+            lr, (H, W, _) = to_tensor(pair.lr).to(model.mean.device), pair.hr.shape
+            sr = predict(model, lr, (H, W), options).clamp(0, 1)
+            if options.round:
+                sr = (sr * 255).round() / 255
+            bicubic = to_tensor(matlab_bicubic(pair.lr, (H, W))).to(sr.device)
+            score = _score(pair, sr, bicubic, protocol, perceptual)
+            without_images = score._replace(pair=None, sr=None)
         for rank, other in enumerate(team.gather(without_images)):
             if (found := score if rank == team.rank else other) is not None:
                 yield found

@@ -14,7 +14,7 @@ from liif.core.distributed import ALONE, Team
 from liif.core.errors import UserError
 from liif.core.parallel import read_ahead
 from liif.data.pairs import PairSet
-from liif.evaluation.evaluate import METRICS, Perceptual, bicubic_score, evaluate_distributed
+from liif.evaluation.evaluate import METRICS, Perceptual, bicubic_score, evaluate
 from liif.evaluation.measurements import ImageKey, Measurement, MeasurementFile
 from liif.evaluation.protocols import get_protocol
 from liif.evaluation.table_config import TableCell
@@ -67,43 +67,38 @@ class TableEvaluator:
                 continue
             lr = map(file_hash, pairs.lr) if pairs.lr else ["pillow-bicubic"] * len(pairs)
             keys = list(zip(map(file_hash, pairs.hr), lr, strict=True))
-            described = describe(cell.checkpoint) if cell.checkpoint else None
-            pending.append(self._add_known(cell, pairs, keys, described))
+            options, checkpoint = self.options, cell.checkpoint and describe(cell.checkpoint)
+            if cell.row.lanczos_from is not None:
+                options = options._replace(lanczos_from=cell.row.lanczos_from)
+            settings = self._settings(cell, options)
+            if checkpoint is None:
+                settings |= {"system": "bicubic", "precision": "8 bit", "options": {}}
+            else:
+                settings["weights"] = checkpoint["weights"]
+            file = MeasurementFile(self.folder, settings)
+            known = file.read()
+            cell.measurements = [known[key] for key in keys if key in known]
+            cell.settings = {
+                **settings,
+                **(checkpoint or {}),
+                "data_sha256": sha256("".join(hr + lr for hr, lr in keys).encode()).hexdigest(),
+                "images": len(pairs),
+                "lr": cell.test.published_lr or "pillow-bicubic",
+            }
+            todo = [i for i, key in enumerate(keys) if key not in known]
+            missing = pairs.subset(todo)
+            pending.append(PendingCell(cell, file, missing, [keys[i] for i in todo], options))
         return pending
 
-    def _add_known(
-        self,
-        cell: TableCell,
-        pairs: PairSet,
-        keys: Sequence[ImageKey],
-        checkpoint: dict[str, Any] | None,
-    ) -> PendingCell:
-        options = self.options
-        if cell.row.lanczos_from is not None:
-            options = options._replace(lanczos_from=cell.row.lanczos_from)
-        settings = {
+    def _settings(self, cell: TableCell, options: InferenceOptions) -> dict[str, Any]:
+        """Return what a cell's scores depend on, apart from the images and the weights."""
+        return {
             "protocol": cell.test.protocol,
             "scale": cell.scale,
             "precision": options.precision,
             "options": options.non_default,
             "metrics": [metric for metric in METRICS if metric != "lpips" or self.perceptual],
         }
-        if checkpoint is None:
-            settings |= {"system": "bicubic", "precision": "8 bit", "options": {}}
-        else:
-            settings["weights"] = checkpoint["weights"]
-        file = MeasurementFile(self.folder, settings)
-        known = file.read()
-        cell.measurements = [known[key] for key in keys if key in known]
-        cell.settings = {
-            **settings,
-            **(checkpoint or {}),
-            "data_sha256": sha256("".join(hr + lr for hr, lr in keys).encode()).hexdigest(),
-            "images": len(pairs),
-            "lr": cell.test.published_lr or "pillow-bicubic",
-        }
-        todo = [i for i, key in enumerate(keys) if key not in known]
-        return PendingCell(cell, file, pairs.subset(todo), [keys[i] for i in todo], options)
 
     def measure(self, pending: PendingCell) -> Iterator[Measurement]:
         """Measure one image after the other; store each measurement, then yield it.
@@ -114,22 +109,15 @@ class TableEvaluator:
         scale, protocol = cell.test.scale, get_protocol(cell.test.protocol, cell.test.scale)
         if cell.checkpoint is not None:
             model = load_checkpoint(cell.checkpoint, self.device)
-            scores = evaluate_distributed(
-                self.team, model, pairs, protocol, pending.options, perceptual
-            )
+            scores = evaluate(model, pairs, protocol, pending.options, perceptual, self.team)
         elif self.team.leads:
             scores = (bicubic_score(p, scale, protocol, perceptual) for p in read_ahead(pairs))
         else:
             return
         for (hr, lr), score in zip(pending.keys, scores, strict=True):
-            measurement: Measurement = {
-                "name": score.name,
-                "hr": hr,
-                "lr": lr,
-                **{metric: getattr(score, metric) for metric in METRICS},
-                "machine": self.machine,
-                "date": time.strftime("%Y-%m-%d"),
-            }
+            measurement: Measurement = {"name": score.name, "hr": hr, "lr": lr}
+            measurement |= {metric: getattr(score, metric) for metric in METRICS}
+            measurement |= {"machine": self.machine, "date": time.strftime("%Y-%m-%d")}
             if self.team.leads:
                 pending.file.append(measurement)
             cell.measurements.append(measurement)
@@ -148,10 +136,6 @@ def _describe(path: Path) -> dict[str, Any]:
     for name, value in sorted(checkpoint.weights.items()):
         weights.update(name.encode() + value.contiguous().numpy().tobytes())
     run = checkpoint.training or {}
-    return {
-        "weights": weights.hexdigest(),
-        "checkpoint": str(path),
-        "checkpoint_sha256": _file_hash(path),
-        "step": run.get("step"),
-        "steps": run.get("config", {}).get("steps"),
-    }
+    step, steps = run.get("step"), run.get("config", {}).get("steps")
+    described = {"weights": weights.hexdigest(), "checkpoint": str(path), "step": step}
+    return described | {"steps": steps, "checkpoint_sha256": _file_hash(path)}

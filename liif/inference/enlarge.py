@@ -23,7 +23,7 @@ from liif.core.sizes import OutputSpec, Size, Window
 from liif.images.formats import Layout
 from liif.images.photo import Photo
 from liif.images.png import ImageArray
-from liif.inference.predict import DEFAULT_OPTIONS, InferenceOptions, predict_strips_distributed
+from liif.inference.predict import DEFAULT_OPTIONS, InferenceOptions, predict_strips
 from liif.models.model import SRModel
 
 _CHUNK = 2**22
@@ -91,7 +91,7 @@ def _strips(
         return
     lr = reduced.expand(3, -1, -1).to(model.mean)
     part = None if window == (0, 0, *reduced.shape[1:]) else window
-    for strip in predict_strips_distributed(team, model, lr, size, options, part):
+    for strip in predict_strips(model, lr, size, options, part, team):
         yield strip.cpu() if len(image) == 3 else strip.mean(0, keepdim=True).cpu()
 
 

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from liif.core.distributed import Team
+from liif.core.distributed import ALONE, Team
 from liif.core.errors import UserError
 from liif.core.sizes import Size, Window, borders, target_size
 from liif.images.resize import pillow_lanczos
@@ -61,56 +61,41 @@ def predict_strips(
     lr: Tensor,
     size: Size,
     options: InferenceOptions = DEFAULT_OPTIONS,
-    rows: Size | None = None,
     window: Window | None = None,
+    team: Team = ALONE,
 ) -> Iterator[Tensor]:
     """Yield the enlarged image of lr, not clamped, as strips (3, R, W) from top to bottom.
 
-    lr is (3, h, w) in [0, 1], and `size` is (H, W) of the result. `rows` and `window`, as in
-    `SRModel.strips`, are only for options that support strips. Raises UserError for a window with
-    other options.
+    lr is (3, h, w) in [0, 1], `size` is (H, W) of the result, and `window` is as in
+    `SRModel.upscale`. All processes of the team compute strips in turn, if the options support it;
+    only the leading one receives them. Raises UserError for a window with options that do not
+    support strips.
     """
-    if window is not None and not options.supports_strips:
-        raise UserError(
-            "a part of an image cannot be enlarged with --self-ensemble, --lanczos-from or "
-            "--engine reference; enlarge the whole image, or remove the option"
-        )
-    if options.self_ensemble:
-        yield _self_ensemble(model, lr, size, options._replace(self_ensemble=False))
-    elif options.lanczos_from is not None:
-        first = target_size((lr.shape[1], lr.shape[2]), scale=options.lanczos_from)
-        enlarged = predict(model, lr, first, options._replace(lanczos_from=None)).permute(1, 2, 0)
-        resized = torch.from_numpy(pillow_lanczos(enlarged.cpu().numpy(), size))
-        yield resized.permute(2, 0, 1).to(lr.device)
-    elif options.engine == "reference":
-        yield reference_upscale(model, lr, size, options.clip_cell)
-    else:
-        strips = model.strips(
+    if not options.supports_strips:
+        if window is not None:
+            raise UserError(
+                "a part of an image cannot be enlarged with --self-ensemble, --lanczos-from or "
+                "--engine reference; enlarge the whole image, or remove the option"
+            )
+        if team.leads:
+            yield _predict_whole(model, lr, size, options)
+        return
+
+    def strips(rows: Size | None) -> Iterator[Tensor]:
+        found = model.strips(
             lr[None], size, rows=rows, window=window,
             precision=options.precision, memory=options.memory, clip_cell=options.clip_cell,
         )  # fmt: skip
-        yield from (strip[0] for _, strip in strips)
+        return (strip[0] for _, strip in found)
 
-
-def predict_strips_distributed(
-    team: Team,
-    model: SRModel,
-    lr: Tensor,
-    size: Size,
-    options: InferenceOptions = DEFAULT_OPTIONS,
-    window: Window | None = None,
-) -> Iterator[Tensor]:
-    """As `predict_strips`, computed by all processes of the team in turn; only the leading process
-    receives strips."""
-    if team.size == 1 or not options.supports_strips:
-        if team.leads:
-            yield from predict_strips(model, lr, size, options, window=window)
+    if team.size == 1:
+        yield from strips(None)
         return
     turns = math.ceil(strip_count(size) / team.size)
     for i, rows in enumerate(pairwise(borders(size[0], team.size * turns))):
         rank = i % team.size
         if rank == team.rank:
-            strip = torch.cat(list(predict_strips(model, lr, size, options, rows, window)), dim=1)
+            strip = torch.cat(list(strips(rows)), dim=1)
             if team.leads:
                 yield strip
             else:
@@ -124,12 +109,20 @@ def predict(model: SRModel, lr: Tensor, size: Size, options: InferenceOptions) -
     return torch.cat(list(predict_strips(model, lr, size, options)), dim=1)
 
 
-def _self_ensemble(model: SRModel, lr: Tensor, size: Size, options: InferenceOptions) -> Tensor:
-    total = lr.new_zeros(3, *size)
-    for flips, transposed in product(((), (1,), (2,), (1, 2)), (False, True)):
-        turned, turned_size = lr.flip(flips), size
-        if transposed:
-            turned, turned_size = turned.transpose(1, 2).contiguous(), (size[1], size[0])
-        sr = predict(model, turned, turned_size, options)
-        total += (sr.transpose(1, 2) if transposed else sr).flip(flips)
-    return total / 8
+def _predict_whole(model: SRModel, lr: Tensor, size: Size, options: InferenceOptions) -> Tensor:
+    """As `predict`, for options that do not support strips."""
+    if options.self_ensemble:
+        total = lr.new_zeros(3, *size)
+        for flips, transposed in product(((), (1,), (2,), (1, 2)), (False, True)):
+            turned, turned_size = lr.flip(flips), size
+            if transposed:
+                turned, turned_size = turned.transpose(1, 2).contiguous(), (size[1], size[0])
+            sr = predict(model, turned, turned_size, options._replace(self_ensemble=False))
+            total += (sr.transpose(1, 2) if transposed else sr).flip(flips)
+        return total / 8
+    if options.lanczos_from is not None:
+        first = target_size((lr.shape[1], lr.shape[2]), scale=options.lanczos_from)
+        enlarged = predict(model, lr, first, options._replace(lanczos_from=None)).permute(1, 2, 0)
+        resized = torch.from_numpy(pillow_lanczos(enlarged.cpu().numpy(), size))
+        return resized.permute(2, 0, 1).to(lr.device)
+    return reference_upscale(model, lr, size, options.clip_cell)

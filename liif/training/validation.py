@@ -10,7 +10,7 @@ from liif.core.errors import UserError
 from liif.core.files import to_json, write_atomically
 from liif.data.pairs import Pair, PairSet, check_pairs, open_pairs
 from liif.data.paths import data_path
-from liif.evaluation.evaluate import Score, evaluate_distributed, mean
+from liif.evaluation.evaluate import Score, evaluate, mean
 from liif.evaluation.protocols import ProtocolName, get_protocol
 from liif.figures.sheets import Tile, centre_crops, method_tiles, sheet
 from liif.images.convert import to_image
@@ -146,7 +146,7 @@ def _scores_at_scales(
         scores: list[Score] = []
         tiles: list[Tile] = []
         rule = get_protocol(protocol, (scale, scale))
-        for score in evaluate_distributed(team, model, pairs, rule):
+        for score in evaluate(model, pairs, rule, team=team):
             if team.any(stopping()):
                 return
             if not scores and team.leads:
