@@ -16,7 +16,6 @@ import yaml
 from fuzz.cases import confine, within_limits
 from helpers.models import TINY
 from helpers.pictures import texture
-from helpers.training import state_of
 
 from liif.core.config_file import load_config
 from liif.core.errors import UserError
@@ -24,6 +23,7 @@ from liif.images.rgb8 import read_image, write_image
 from liif.models.build import ModelConfig, build_model
 from liif.models.checkpoint import FORMAT, load_checkpoint, read_checkpoint, save_checkpoint
 from liif.training.config import TrainConfig
+from liif.training.resume import read_resumable
 
 pytestmark = pytest.mark.timeout(0)  # `within_limits` has a shorter one
 
@@ -77,8 +77,7 @@ def test_code_in_a_checkpoint(name, save):
 def test_code_in_the_state_of_a_run(cli):
     training = {"config": CONFIG.model_dump(mode="json"), "optimizer": Command()}
     save_checkpoint(Path("x.pt"), MODEL, WEIGHTS, training)
-    state = state_of(CONFIG, torch.device("cpu"))
-    assert "could run code" in refusal(state.restore, Path("x.pt"))
+    assert "could run code" in refusal(read_resumable, Path("x.pt"))
     data = {"model": TINY, "train_data": DATA}
     Path("c.yaml").write_text(yaml.safe_dump(data))
     assert cli("train", "--config", "c.yaml", "--resume", "x.pt")[0] == 1
@@ -156,8 +155,7 @@ def test_hostile_contents(content):
 
 def test_a_laughing_state_of_a_run():
     save_checkpoint(Path("x.pt"), MODEL, WEIGHTS, {"config": {"steps": laughing()}})
-    state = state_of(CONFIG, torch.device("cpu"))
-    refusal(state.restore, Path("x.pt"))
+    refusal(read_resumable, Path("x.pt"))
 
 
 def test_an_archive_that_unpacks_to_a_thousand_times_its_size():

@@ -2,6 +2,7 @@
 
 import faulthandler
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -155,6 +156,7 @@ def deterministic_algorithms(wanted: bool) -> Generator[None, None, None]:
     """Use algorithms that add in one order only, where PyTorch has a choice."""
     before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
     if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it at its start
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False
     try:

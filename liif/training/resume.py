@@ -3,13 +3,13 @@
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from liif.core.errors import UserError
-from liif.models.checkpoint import read_checkpoint
+from liif.models.checkpoint import Checkpoint, read_checkpoint
 from liif.training.checkpoints import every_nth
 from liif.training.config import TrainConfig
 from liif.training.record import Entry, read_record
@@ -32,17 +32,28 @@ FIXED = ("model", "optimizer")
 log = logging.getLogger("liif")
 
 
-def starting_point(folder: Path, resume: Literal["auto", "never"] | Path) -> Path | None:
+class Resumable(NamedTuple):
+    """A checkpoint that a run can continue from."""
+
+    path: Path
+    checkpoint: Checkpoint
+    config: Mapping[str, Any]
+    """Configuration of the run that wrote it, as JSON values."""
+    step: int
+    """Finished steps."""
+
+
+def starting_checkpoint(folder: Path, resume: Literal["auto", "never"] | Path) -> Resumable | None:
     """Return the checkpoint to continue from; None if the run folder has none yet.
 
     "auto" takes last.pt, or, with a warning, the newest good checkpoint if that is missing or
-    damaged. A path is returned as it is.
+    damaged. A path is taken as it is.
 
     Raises:
         UserError: there are checkpoints but none is good; there are some, and `resume` is "never".
     """
     if isinstance(resume, Path):
-        return resume
+        return read_resumable(resume)
     if not has_checkpoints(folder):
         return None
     if resume == "never":
@@ -51,8 +62,7 @@ def starting_point(folder: Path, resume: Literal["auto", "never"] | Path) -> Pat
             "or omit --resume never to resume it"
         )
     try:
-        finished_steps(folder / "last.pt")
-        return folder / "last.pt"
+        return read_resumable(folder / "last.pt")
     except UserError as error:
         newest = _newest_good(_older(folder))
         if newest is None:
@@ -60,7 +70,7 @@ def starting_point(folder: Path, resume: Literal["auto", "never"] | Path) -> Pat
                 f"{error}; and no other checkpoint of the run is good. Move {folder} away, or "
                 "choose another --name, to start again"
             ) from None
-        log.warning("%s; resuming from %s", error, newest)
+        log.warning("%s; resuming from %s", error, newest.path)
         return newest
 
 
@@ -69,48 +79,38 @@ def has_checkpoints(folder: Path) -> bool:
     return any(path.exists() for path in (folder / "last.pt", *_older(folder)))
 
 
-def finished_steps(path: Path) -> int:
-    """Return the steps behind a checkpoint. Raises UserError if no run can continue from it."""
-    return cast(int, training_state(path)["step"])
-
-
-def training_state(path: Path) -> Mapping[str, Any]:
-    """Return the state of the run in a checkpoint. Raises UserError if it has none."""
-    training = read_checkpoint(path).training
+def read_resumable(path: Path) -> Resumable:
+    """Read a checkpoint. Raises UserError if no run can continue from it."""
+    checkpoint = read_checkpoint(path)
+    training = checkpoint.training
     if training is None:
         raise UserError(f"{path}: holds weights only; start from them with --set init={path}")
     if missing := COMPLETE - training.keys():
         raise UserError(f"{path}: the state of its run lacks {', '.join(sorted(missing))}")
-    step = training["step"]
-    if type(step) is not int or step < 0 or not isinstance(training["config"], Mapping):
+    step, config = training["step"], training["config"]
+    if type(step) is not int or step < 0 or not isinstance(config, Mapping):
         raise UserError(f"{path}: the state of its run is damaged (step {step!r:.50})")
-    return training
+    return Resumable(path, checkpoint, cast(Mapping[str, Any], config), step)
 
 
 def check_continues(
-    path: Path,
-    saved: Mapping[str, Any],
-    config: TrainConfig,
-    data: Mapping[str, Entry],
-    *,
-    is_branch: bool,
+    start: Resumable, config: TrainConfig, data: Mapping[str, Entry], *, is_branch: bool
 ) -> None:
     """Check that a run may continue from a checkpoint with this configuration.
 
     The same run keeps all keys but FREE_TO_CHANGE; image folders may move if their files are the
     same. A branch, which starts a run folder of its own, may change everything but FIXED.
 
-    Args:
-        path: the checkpoint.
-        saved: the configuration that it was trained with.
-        data: fingerprints of today's data, by dotted key.
-
-    Raises:
-        UserError: a key differs that may not.
+    `data` holds fingerprints of today's data by dotted key. Raises UserError if a key differs that
+    may not.
     """
+    path = start.path
     entries = read_record(path.parent)
     recorded: Mapping[str, Entry] = (entries[-1].get("data") or {}) if entries else {}
-    changed = dict(changed_keys(saved, config))
+    try:
+        changed = dict(changed_keys(start.config, config))
+    except RecursionError:
+        raise UserError(f"{path}: the state of its run is damaged (configuration)") from None
     for key, now in data.items():
         before = recorded.get(key, {}).get("digest")
         is_same = before is not None and before == now.get("digest")
@@ -183,15 +183,17 @@ def _older(folder: Path) -> list[Path]:
     return [folder / "previous.pt", folder / "best.pt", *every_nth(folder)]
 
 
-def _newest_good(paths: list[Path]) -> Path | None:
+def _newest_good(paths: list[Path]) -> Resumable | None:
     """Return the checkpoint with the most steps. The step-N.pt come last and newest first: after
     the first good one the others need not be read."""
-    good: dict[Path, int] = {}
+    newest: Resumable | None = None
     for path in paths:
         try:
-            good[path] = finished_steps(path)
+            found = read_resumable(path)
         except UserError:
             continue
+        if newest is None or found.step > newest.step:
+            newest = found
         if path.name.startswith("step-"):
             break
-    return max(good, key=lambda path: good[path], default=None)
+    return newest

@@ -11,7 +11,7 @@ from torch import Tensor
 from liif.core.errors import UserError
 from liif.hub.pretrained import load
 from liif.models.build import ModelConfig, build_model
-from liif.models.checkpoint import read_checkpoint, save_checkpoint
+from liif.models.checkpoint import Checkpoint, save_checkpoint
 from liif.models.model import SRModel
 from liif.training.optimizers import HIDDEN, Muon, make_optimizer
 
@@ -91,16 +91,12 @@ class TrainingState:
             training["averaged"] = self.ema_updates
         save_checkpoint(path, model, self.eval_model.state_dict(), training, previous)
 
-    def restore(self, path: Path) -> None:
-        """Take over a checkpoint that `save` wrote; with or without an average of the weights.
+    def restore(self, checkpoint: Checkpoint, path: Path) -> None:
+        """Take over a checkpoint that `save` wrote to a path, with or without an average.
 
-        Raises:
-            UserError: weights only; damaged; of another model or optimizer.
+        Raises UserError if it is damaged, or of another model or optimizer.
         """
-        checkpoint = read_checkpoint(path)
-        saved = checkpoint.training
-        if saved is None:
-            raise UserError(f"{path}: holds weights only; start from them with --set init={path}")
+        saved = checkpoint.training or {}
         try:
             weights = saved.get("weights", checkpoint.weights)
             self.model.load_state_dict(weights)

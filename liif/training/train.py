@@ -2,7 +2,6 @@
 
 import functools
 import logging
-import os
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -24,11 +23,11 @@ from liif.training.log import NullLog, RunLog
 from liif.training.loop import Meter, deterministic_algorithms, run_loop
 from liif.training.record import fingerprint, write_record
 from liif.training.resume import (
+    Resumable,
     changed_keys,
     check_continues,
     has_checkpoints,
-    starting_point,
-    training_state,
+    starting_checkpoint,
 )
 from liif.training.schedule import Schedule
 from liif.training.state import TrainingState, new_state
@@ -76,11 +75,10 @@ def train(
         config.learning_rate, config.schedule, config.steps, config.warm_up, config.milestones,
         config.decay,
     )  # fmt: skip
-    start = starting_point(folder, resume)
+    start = starting_checkpoint(folder, resume)
     is_branch = start is not None and not has_checkpoints(folder)
     if start is not None:
-        saved = training_state(start)["config"]
-        check_continues(start, saved, config, data, is_branch=is_branch)
+        check_continues(start, config, data, is_branch=is_branch)
     state = new_state(
         config.model,
         seed=config.seed,
@@ -99,10 +97,6 @@ def train(
             "that all machines share"
         )
 
-    if config.deterministic:
-        os.environ.setdefault(
-            "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
-        )  # cuBLAS reads it when it starts
     on_device = config.train_data.cache == "device"
     supply = batches(
         source,
@@ -146,7 +140,7 @@ def train(
         folder, config.model, config.model_dump(mode="json"), config.steps, config.save_every,
         config.keep_every, config.keep, before_save=record.flush, is_writer=team.leads,
     )  # fmt: skip
-    if start == folder / "last.pt":
+    if start is not None and start.path == folder / "last.pt":
         checkpoints.saved = state.step, state.validated
     meter = Meter(
         record, batch_size=config.batch_size, log_every=config.log_every, steps=config.steps
@@ -189,18 +183,22 @@ def train(
 
 
 def _restore(
-    state: TrainingState, start: Path, config: TrainConfig, schedule: Schedule, *, is_branch: bool
+    state: TrainingState,
+    start: Resumable,
+    config: TrainConfig,
+    schedule: Schedule,
+    *,
+    is_branch: bool,
 ) -> None:
     """Take over a checkpoint, and warn of what the configuration changes in the continued run."""
-    saved = training_state(start)["config"]
-    state.restore(start)
-    changed = dict(changed_keys(saved, config))
+    state.restore(start.checkpoint, start.path)
+    changed = dict(changed_keys(start.config, config))
     valid_changed = {key for key in changed if key.startswith("valid")} - {"valid.every"}
     if is_branch or valid_changed:  # scores of another set cannot be compared
         state.best = float("-inf")
     if is_branch:
         state.validated = 0
-    before = schedule._replace(steps=saved.get("steps", schedule.steps))
+    before = schedule._replace(steps=start.config.get("steps", schedule.steps))
     if "steps" in changed and schedule.kind == "cosine" and not is_branch:
         log.warning(
             "steps: %d -> %d: under schedule: cosine this moves the learning rate at step %d from "

@@ -20,6 +20,7 @@ from liif.core.errors import UserError
 from liif.models.build import ModelConfig, build_model
 from liif.models.checkpoint import FORMAT, read_checkpoint
 from liif.training.config import TrainConfig
+from liif.training.resume import check_continues, read_resumable
 
 pytestmark = [
     pytest.mark.timeout(0),  # cases have their own
@@ -230,7 +231,9 @@ def test_invented_states_of_runs(folder, kind, parts, group, weight, memory, for
     state = state_of(kind, torch.device("cpu"))
     with within_limits(folder):
         try:
-            state.restore(path)
+            start = read_resumable(path)
+            check_continues(start, kind, {}, is_branch=True)
+            state.restore(start.checkpoint, path)
         except UserError:
             return
     stepped(state)  # what is taken can be gone on with

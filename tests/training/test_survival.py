@@ -30,7 +30,7 @@ from liif.models.checkpoint import read_checkpoint, save_checkpoint
 from liif.training.checkpoints import prune
 from liif.training.config import TrainConfig
 from liif.training.lock import occupied
-from liif.training.resume import finished_steps, starting_point
+from liif.training.resume import read_resumable, starting_checkpoint
 from liif.training.train import train
 
 KILLS = 100 if os.environ.get("LIIF_LONG") else 8
@@ -169,7 +169,9 @@ def stopped(images, tmp_path_factory):
     """A run that was stopped after 36 steps, one more than its best checkpoint has."""
     folder = tmp_path_factory.mktemp("stopped") / "run"
     last = folder / "last.pt"
-    train(settings(images), folder, stopping=lambda: last.exists() and finished_steps(last) >= 36)
+    train(
+        settings(images), folder, stopping=lambda: last.exists() and read_resumable(last).step >= 36
+    )
     return folder
 
 
@@ -218,9 +220,9 @@ def test_a_damaged_checkpoint_costs_time_only(halfway, images, undisturbed, capl
         file = halfway / name
         file.write_bytes(damage(file.read_bytes()))
         with pytest.raises(UserError):
-            finished_steps(file)
+            read_resumable(file)
     caplog.clear()
-    assert starting_point(halfway, "auto") == halfway / good
+    assert starting_checkpoint(halfway, "auto").path == halfway / good
     (warning,) = caplog.messages
     assert str(halfway / "last.pt") in warning and str(halfway / good) in warning
     assert train(settings(images), halfway)
@@ -228,22 +230,22 @@ def test_a_damaged_checkpoint_costs_time_only(halfway, images, undisturbed, capl
 
 
 def test_the_newest_good_checkpoint_is_taken(halfway, caplog):
-    assert starting_point(halfway, "auto") == halfway / "last.pt" and not caplog.records
+    assert starting_checkpoint(halfway, "auto").path == halfway / "last.pt" and not caplog.records
     (halfway / "last.pt").unlink()
-    assert starting_point(halfway, "auto") == halfway / "previous.pt"  # of step 36
+    assert starting_checkpoint(halfway, "auto").path == halfway / "previous.pt"  # of step 36
     with pytest.raises(UserError, match="not overwritten"):
-        starting_point(halfway, "never")
+        starting_checkpoint(halfway, "never")
     (halfway / "best.pt").unlink()
     (halfway / "previous.pt").unlink()
-    assert starting_point(halfway, "auto") == halfway / "step-00000030.pt"
+    assert starting_checkpoint(halfway, "auto").path == halfway / "step-00000030.pt"
     found = read_checkpoint(halfway / "step-00000030.pt")
     save_checkpoint(halfway / "last.pt", found.model, found.weights)
     for file in halfway.glob("step-*.pt"):
         file.write_bytes(b"")
     with pytest.raises(UserError, match=r"last\.pt: .*no other checkpoint of the run is good"):
-        starting_point(halfway, "auto")
-    assert starting_point(halfway / "none", "auto") is None
-    assert starting_point(halfway / "none", "never") is None
+        starting_checkpoint(halfway, "auto")
+    assert starting_checkpoint(halfway / "none", "auto") is None
+    assert starting_checkpoint(halfway / "none", "never") is None
 
 
 def test_of_every_nth_checkpoint_the_newest_are_kept(halfway):
@@ -325,7 +327,7 @@ def test_a_full_disk_stops_and_loses_nothing(
         assert status == 1 and "Traceback" not in errors
         error = errors.splitlines()[-1]
         assert error.startswith("error: ") and "No space left on device" in error
-        seen.append(finished_steps(run / "last.pt"))
+        seen.append(read_resumable(run / "last.pt").step)
         assert not list(run.glob(".*.tmp"))
         for kept in run.glob("step-*.pt"):
             kept.unlink()
