@@ -38,8 +38,7 @@ def get_protocol(name: ProtocolName, scale: Scale) -> ScoreProtocol:
     The first two are those of EDSR (Lim et al. 2017) and LIIF (Chen et al. 2021). Fractional scales
     are rounded up, per axis.
     """
-    extra = {"div2k": 6, "benchmark": 0}.get(name)
-    if extra is None:
+    if name == "none":
         return ScoreProtocol(luma=False, border=(0, 0))
-    y, x = (math.ceil(s) + extra for s in scale)
+    y, x = (math.ceil(s) + (6 if name == "div2k" else 0) for s in scale)
     return ScoreProtocol(luma=name == "benchmark", border=(y, x))

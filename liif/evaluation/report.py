@@ -14,8 +14,8 @@ from liif.evaluation.table_config import TableCell, TableConfig
 
 CellRecord = dict[str, Any]
 """A cell as in the JSON file."""
-Cells = dict[float, CellRecord]
-"""The cells of a row on one set, by scale."""
+Rows = list[tuple[str, dict[float, CellRecord]]]
+"""The rows of a set: name, and cells by scale."""
 COLUMNS = (
     *("set", "scale", "row", "trained", "psnr", "published", "difference", "psnr_rgb", "psnr_y"),
     *("ssim", "lpips", "images", "measured", "protocol", "lr", "precision", "options", "config"),
@@ -93,7 +93,7 @@ def as_markdown(table: TableConfig, records: Sequence[CellRecord]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _lines(cells: Cells) -> dict[str, Callable[[CellRecord], str]]:
+def _lines(cells: dict[float, CellRecord]) -> dict[str, Callable[[CellRecord], str]]:
     """Return the functions that format the cells of a row's lines, by the lines' labels."""
     has_ours = any(record["measured"] for record in cells.values())
     has_published = any(record["published"] is not None for record in cells.values())
@@ -122,10 +122,8 @@ def _number(value: float | None, form: str = ".2f") -> str:
     return "" if value is None else f"{round(value, 4) + 0.0:{form}}".replace("-0.00", "+0.00")
 
 
-def _by_set(
-    records: Sequence[CellRecord],
-) -> Iterator[tuple[str, list[float], list[tuple[str, Cells]]]]:
-    """Yield (set, its scales, its rows with their cells by scale), in the table's order."""
+def _by_set(records: Sequence[CellRecord]) -> Iterator[tuple[str, list[float], Rows]]:
+    """Yield (set, its scales, its rows), in the table's order."""
     for name in dict.fromkeys(record["set"] for record in records):
         own = [record for record in records if record["set"] == name]
         rows = groupby(own, key=lambda record: record["row"])

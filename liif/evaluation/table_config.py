@@ -126,32 +126,29 @@ def table_cells(
     configurations of the sets. Raises UserError if the table has no such set, scale or row.
     """
     scales_by_set = {name: each.scales or table.scales for name, each in table.sets.items()}
-    known = sorted(set(chain(*scales_by_set.values())))
+    every = sorted(set(chain(*scales_by_set.values())))
     _check_known("--sets", sets, table.sets)
-    _check_known("--scales", [f"{s:g}" for s in scales], [f"{s:g}" for s in known])
-    selected = [row for row in table.rows if _is_selected(row, rows)]
+    _check_known("--scales", [f"{s:g}" for s in scales], [f"{s:g}" for s in every])
+    parts = [part.strip() for part in rows.lower().split(",")]
+    names = [f"{row.name}\n{row.config or 'bicubic'}".lower() for row in table.rows]
+    pairs = zip(table.rows, names, strict=True)
+    selected = [row for row, name in pairs if any(part in name for part in parts)]
     if not selected:
-        names = "; ".join(row.name for row in table.rows)
-        raise UserError(f"--rows {rows}: not in this table, which has {names}")
+        known = "; ".join(row.name for row in table.rows)
+        raise UserError(f"--rows {rows}: not in this table, which has {known}")
     cells: list[TableCell] = []
     for row, (name, each) in product(selected, table.sets.items()):
         for scale, number in zip_longest(scales_by_set[name], row.published.get(name, ())):
             if (sets and name not in sets) or (scales and scale not in scales):
                 continue
-            config = row.config
-            if config is not None:
-                config = config.replace("{set}", name).replace("{scale}", f"{scale:g}")
+            config = row.config and row.config.replace("{set}", name)
+            config = config and config.replace("{scale}", f"{scale:g}")
             if config and not (file.parent.parent / f"{config}.yaml").exists():
                 continue  # a model for a single scale has no cell at another scale
             overridden = [f"scale={scale}", *overrides]
             test = load_config(TestConfig, file.parent / each.config, overridden)
             cells.append(TableCell(row, test, config, number))
     return cells
-
-
-def _is_selected(row: RowConfig, names: str) -> bool:
-    own = (row.name.lower(), (row.config or "bicubic").lower())
-    return not names or any(n.strip().lower() in text for n in names.split(",") for text in own)
 
 
 def _check_known(option: str, names: Sequence[str], known: Collection[str]) -> None:

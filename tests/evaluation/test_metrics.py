@@ -1,6 +1,8 @@
 """PSNR and SSIM against written-out rules and scikit-image."""
 
 import math
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage.metrics import structural_similarity
 
+from liif.evaluation import perceptual
 from liif.evaluation.metrics import luma, psnr, ssim
 from liif.evaluation.protocols import get_protocol
 
@@ -99,3 +102,27 @@ def test_ssim_needs_a_whole_window():
     assert math.isnan(ssim(sr, hr, get_protocol("none", (2, 2))))
     sr, hr = images((11, 30))
     assert 0 < ssim(sr, hr, get_protocol("none", (2, 2))) < 1
+
+
+def test_lpips_runs_in_float32_without_tf32(monkeypatch):
+    within = []
+
+    @contextmanager
+    def precision_context(device, precision):
+        within.append((device.type, precision))
+        yield
+        within.clear()
+
+    class Network(torch.nn.Module):
+        def forward(self, a, b):
+            assert within == [("cpu", "float32")] and a.shape == (1, 3, 36, 46)
+            return (a - b).abs().mean()
+
+    package = SimpleNamespace(LPIPS=lambda net, verbose: Network())
+    monkeypatch.setitem(__import__("sys").modules, "lpips", package)
+    monkeypatch.setattr(perceptual, "precision_context", precision_context)
+    score = perceptual.lpips_score(torch.device("cpu"))
+    sr, hr = images()
+    difference = (sr - hr).abs()[:, 2:-2, 2:-2].mean().item()
+    assert score(sr, hr, get_protocol("benchmark", (2, 2))) == pytest.approx(2 * difference)
+    assert within == []
