@@ -8,10 +8,8 @@ import hashlib
 import logging
 import os
 import re
-import sys
 import time
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
@@ -21,11 +19,8 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from liif.core.errors import UserError
-from liif.core.files import check_room
+from liif.core.files import check_room, lock_file
 from liif.core.progress import progress_bar
-
-if sys.platform != "win32":
-    import fcntl
 
 log = logging.getLogger("liif")
 
@@ -98,7 +93,9 @@ def fetch(
                     raise UserError(f"{target}: exists already, but {problem}; move it away")
             return
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(part) as file:
+        with part.open("a+b") as file:
+            if lock_file(file) is False:
+                raise UserError(f"{part}: another process is downloading it")
             for url in urls:
                 try:
                     _from_mirror(url, file, download, pauses, timeout)
@@ -121,20 +118,6 @@ def fetch(
     if len(failures) == len(urls):
         summary = f"{target.name}: cannot be downloaded from any mirror"
         raise UserError("\n  ".join([summary, *failures]))
-
-
-@contextmanager
-def _locked(part: Path) -> Generator[IO[bytes], None, None]:
-    """Open the file to read and append, for one process at a time."""
-    with part.open("a+b") as file:
-        try:
-            if sys.platform != "win32":
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{part}: another process is downloading it") from None
-        except OSError:
-            pass  # a network disk without locks
-        yield file
 
 
 def _from_mirror(

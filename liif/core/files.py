@@ -13,6 +13,9 @@ from typing import IO, Any
 
 from liif.core.errors import UserError
 
+if sys.platform != "win32":
+    import fcntl
+
 
 def write_atomically(path: Path, data: bytes | memoryview, keep: Path | None = None) -> None:
     """Write a file completely or not at all: to a temporary file in the same folder, which is
@@ -32,9 +35,7 @@ def write_atomically(path: Path, data: bytes | memoryview, keep: Path | None = N
         if keep is not None:
             _link(path, keep)
         temporary.replace(path)
-        with suppress(
-            OSError
-        ):  # so that the rename survives a power cut
+        with suppress(OSError):  # so that the rename survives a power cut
             descriptor = os.open(path.parent, os.O_RDONLY)
             with suppress(OSError):
                 os.fsync(descriptor)
@@ -88,6 +89,20 @@ def _is_alive(process: int) -> bool:
         return False
     except OSError:  # such as another user's process
         return True
+    return True
+
+
+def lock_file(file: IO[bytes], *, wait: bool = False) -> bool | None:
+    """Lock a file until it is closed. Return True; False if another process holds it and `wait` is
+    false; None where the system or the disk has no locks."""
+    try:
+        if sys.platform == "win32":
+            return None
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError:  # some network disks have no locks
+        return None
     return True
 
 

@@ -8,6 +8,7 @@ that all workers share it and a crop reads only its own pages (mapped.py).
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -17,41 +18,35 @@ from liif.core.errors import UserError
 from liif.core.section import Section
 from liif.core.sizes import Size
 from liif.data.mapped import (
-    ImageFiles,
     SkippedFiles,
     broken_error,
     find_image_files,
     num_bytes,
     open_cache,
     read_each,
-)
+)  # fmt: skip
 from liif.images.rgb8 import Pixels, image_size, read_image
 
 logger = logging.getLogger("liif")
 
 
+@dataclass(frozen=True)
 class ImageStore:
     """An immutable sequence of images: `store[i]` is uint8 (H, W, 3), read-only if it is shared.
+    Pickling copies the pixels of a "memory" store only."""
 
-    `names`: paths relative to the folder, POSIX; `sizes`: (H, W) of each; `skipped`: (name, reason)
-    of each broken file left out. Pickling copies the pixels of a "memory" store only.
-    """
-
-    def __init__(
-        self,
-        names: list[str],
-        sizes: list[Size],
-        skipped: SkippedFiles,
-        pixels: "Sequence[Pixels] | _FilePixels | _MappedPixels",
-    ) -> None:
-        self.names, self.sizes, self.skipped = names, sizes, skipped
-        self._pixels = pixels
+    names: list[str]
+    """Paths relative to the folder, POSIX."""
+    sizes: list[Size]
+    """(H, W) of each image."""
+    skipped: SkippedFiles
+    pixels: "Sequence[Pixels] | _FilePixels | _MappedPixels"
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Pixels:
-        return self._pixels[index]
+        return self.pixels[index]
 
 
 class CacheConfig(Section):
@@ -67,23 +62,20 @@ class CacheConfig(Section):
 
     def open(self, path: Path) -> ImageStore:
         """Open every image under a folder; see `open_images`."""
-        return open_images(
-            path,
-            cache="mmap" if self.cache == "device" else self.cache,
-            cache_dir=None if self.cache_dir is None else Path(self.cache_dir).expanduser(),
-            skip_broken=self.skip_broken,
-        )
+        cache = "mmap" if self.cache == "device" else self.cache
+        folder = None if self.cache_dir is None else Path(self.cache_dir).expanduser()
+        return open_images(path, cache=cache, cache_dir=folder, skip_broken=self.skip_broken)
 
 
+@dataclass(frozen=True)
 class _FilePixels:
     """Images that are decoded at every access."""
 
-    def __init__(self, paths: list[Path]) -> None:
-        self._paths = paths
+    paths: list[Path]
 
     def __getitem__(self, index: int) -> Pixels:
         try:
-            return read_image(self._paths[index])
+            return read_image(self.paths[index])
         except UserError as error:
             raise broken_error([str(error)]) from error
 
@@ -118,24 +110,32 @@ def open_images(
 
     Args:
         path: a folder or an image file.
-        cache: where decoded images are kept; see the top of this file.
+        cache: where decoded images are stored; see the top of this file.
         cache_dir: folder of the "mmap" caches; by default `$LIIF_CACHE`, else
             `$XDG_CACHE_HOME/liif`, else `~/.cache/liif`.
         skip_broken: leave out and log files that cannot be decoded, which decodes every file
             first. Without it a broken file is an error here or when it is read.
 
-    Raises:
-        UserError: the folder is missing or empty, a file is broken, or the cache cannot be written.
+    Raises UserError if the folder is missing or empty, a file is broken, or the cache cannot be
+    written.
     """
     files = find_image_files(path)
+    skipped: SkippedFiles = []
     if cache == "mmap":
         file, index = open_cache(files, cache_dir, skip_broken=skip_broken)
-        store = ImageStore(*index, _MappedPixels(file, index.sizes))
+        store, skipped = ImageStore(*index, _MappedPixels(file, index.sizes)), index.skipped
     elif cache == "memory":
-        store = _open_in_memory(files, skip_broken)
+        images = dict(read_each(read_image, files, skipped, skip_broken))
+        for image in images.values():
+            image.flags.writeable = False
+        names, sizes = [files.names[i] for i in images], [_size(images[i]) for i in images]
+        store = ImageStore(names, sizes, skipped, list(images.values()))
     else:
-        store = _open_files(files, skip_broken)
-    if skipped := store.skipped:
+        read = _decoded_size if skip_broken else image_size
+        found = dict(read_each(read, files, skipped, skip_broken))
+        pixels = _FilePixels([files.paths[i] for i in found])
+        store = ImageStore([files.names[i] for i in found], list(found.values()), skipped, pixels)
+    if skipped:
         first = ", ".join(name for name, _ in skipped[:3]) + (", …" if len(skipped) > 3 else "")
         logger.warning(
             "%s: %d of %d images are broken and left out: %s",
@@ -144,24 +144,8 @@ def open_images(
     return store
 
 
-def _open_in_memory(files: ImageFiles, skip_broken: bool) -> ImageStore:
-    skipped: SkippedFiles = []
-    images = dict(read_each(read_image, files, skipped, skip_broken))
-    for image in images.values():
-        image.flags.writeable = False
-    sizes = [_size(image) for image in images.values()]
-    return ImageStore([files.names[i] for i in images], sizes, skipped, list(images.values()))
-
-
-def _open_files(files: ImageFiles, skip_broken: bool) -> ImageStore:
-    def decoded_size(path: Path) -> Size:
-        return _size(read_image(path))
-
-    skipped: SkippedFiles = []
-    read = decoded_size if skip_broken else image_size
-    sizes = dict(read_each(read, files, skipped, skip_broken))
-    pixels = _FilePixels([files.paths[i] for i in sizes])
-    return ImageStore([files.names[i] for i in sizes], list(sizes.values()), skipped, pixels)
+def _decoded_size(path: Path) -> Size:
+    return _size(read_image(path))
 
 
 def _size(image: Pixels) -> Size:

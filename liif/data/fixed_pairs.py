@@ -52,15 +52,10 @@ class FixedPairsSource(PairedSource):
 
     def draw(self, index: int, rng: np.random.Generator) -> CropSpec:
         """Draw the random numbers of one sample."""
-        size, patch = self.lr.sizes[self.order[index][0]], self.config.patch
+        config, size = self.config, self.lr.sizes[self.order[index][0]]
+        side = config.patch * self.scale
         return draw_crop(
-            index,
-            size,
-            patch,
-            patch * self.scale,
-            queries=self.config.queries,
-            augment=self.config.augment,
-            rng=rng,
+            index, size, config.patch, side, queries=config.queries, augment=config.augment, rng=rng
         )
 
     def sample(self, index: int, rng: np.random.Generator) -> Sample:

@@ -51,11 +51,8 @@ class DeviceImages:
 
 
 class DeviceSampler:
-    """Makes batches of a source's samples on a device.
-
-    Raises:
-        UserError: the kind of samples cannot be made there; the images do not fit.
-    """
+    """Makes batches of a source's samples on a device; raises UserError if it does not support the
+    kind of samples, or the images do not fit."""
 
     def __init__(self, source: SampleSource, device: torch.device) -> None:
         if isinstance(source, SizeVariedSource):

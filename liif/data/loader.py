@@ -92,28 +92,19 @@ class _Arrays:
     """The arrays of a batch, or of its random numbers, on their way from a worker.
 
     They travel through a pipe. PyTorch would put tensors into shared memory, of which a container
-    has 64 MB unless told otherwise, and a worker that finds it full leaves the training waiting.
+    has 64 MB by default, and a worker that finds it full leaves the training waiting. DataLoader
+    does not look into this class.
     """
 
-    def __init__(self, *arrays: np.ndarray) -> None:
+    def __init__(self, *arrays: np.ndarray | Tensor) -> None:
         self.arrays = arrays
 
     def tensors(self) -> tuple[Tensor, ...]:
-        return tuple(map(torch.from_numpy, self.arrays))
+        return tuple(map(torch.as_tensor, self.arrays))
 
-    def pin_memory(self) -> "_Pinned":
-        """Called by DataLoader in a thread of its own."""
-        return _Pinned(*(tensor.pin_memory() for tensor in self.tensors()))
-
-
-class _Pinned:
-    """As `_Arrays`, in page-locked memory."""
-
-    def __init__(self, *tensors: Tensor) -> None:
-        self._tensors = tensors
-
-    def tensors(self) -> tuple[Tensor, ...]:
-        return self._tensors
+    def pin_memory(self) -> "_Arrays":
+        """Return a page-locked copy; DataLoader calls this after the pipe, in its own thread."""
+        return _Arrays(*(tensor.pin_memory() for tensor in self.tensors()))
 
 
 class Batches(Dataset["_Arrays | UserError"]):
@@ -121,15 +112,9 @@ class Batches(Dataset["_Arrays | UserError"]):
     are in `share`; with `draws`, only the random numbers that they are made from."""
 
     def __init__(
-        self,
-        source: SampleSource,
-        *,
-        seed: int,
-        batch_size: int,
-        share: range,
-        workers: int,
-        draws: bool = False,
-    ) -> None:
+        self, source: SampleSource, seed: int, batch_size: int, share: range, *, workers: int,
+        draws: bool,
+    ) -> None:  # fmt: skip
         self.source, self.seed, self.batch_size, self.share = source, seed, batch_size, share
         self.draws = draws
         # Sample number + 1 that each worker reads, in memory that outlives the worker.
@@ -176,23 +161,15 @@ def batches(
     Args:
         source: the images.
         share: the samples of each batch that this process gets; all by default.
-        workers: processes that load ahead of time; 0 loads when a batch is asked for.
+        workers: processes that load ahead of time; 0 loads when a batch is requested.
         pin_memory: load into page-locked memory, for copies to a GPU that do not wait.
         device_sampler: makes the samples on a device; the workers only draw random numbers.
-        stopping: asked every second while waiting for data; if true, there are no more batches.
+        stopping: called every second while waiting for data; if true, there are no more batches.
 
-    Raises:
-        UserError: a file cannot be read, a worker died, or there is no shared memory left.
+    Raises UserError if a file cannot be read, a worker died, or shared memory is full.
     """
-    share = share or range(batch_size)
-    dataset = Batches(
-        source,
-        seed=seed,
-        batch_size=batch_size,
-        share=share,
-        workers=workers,
-        draws=device_sampler is not None,
-    )
+    share, draws = share or range(batch_size), device_sampler is not None
+    dataset = Batches(source, seed, batch_size, share, workers=workers, draws=draws)
     loader = DataLoader(
         dataset,
         batch_size=None,
@@ -200,7 +177,6 @@ def batches(
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         pin_memory=pin_memory,
-        collate_fn=_unchanged,
         timeout=POLL_SECONDS if workers else 0,
         worker_init_fn=_ignore_signals,
         generator=torch.Generator(),
@@ -236,12 +212,11 @@ def _until_stopped(items: Iterator[Any], stopping: Callable[[], bool]) -> Iterat
 
 def _explained(error: BaseException, dataset: Batches) -> BaseException:
     """Return the error, or a UserError in place of one that speaks of DataLoader's insides."""
-    text = str(error)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.ENOMEM):
+    text = str(error) if isinstance(error, RuntimeError) else ""
+    is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.ENOMEM)
+    if is_full or "shared memory" in text or "Bus error" in text:
         return UserError(SHARED_MEMORY_FULL)
-    if isinstance(error, RuntimeError) and ("shared memory" in text or "Bus error" in text):
-        return UserError(SHARED_MEMORY_FULL)
-    if isinstance(error, RuntimeError) and text.startswith("DataLoader worker (pid"):
+    if text.startswith("DataLoader worker (pid"):
         reason = text.splitlines()[0].rstrip(".")
         files = ", ".join(dict.fromkeys(dataset.files()))
         return UserError(
@@ -251,13 +226,7 @@ def _explained(error: BaseException, dataset: Batches) -> BaseException:
     return error
 
 
-def _unchanged(item: object) -> object:
-    """Collate nothing: a dataset's item is a batch already."""
-    return item
-
-
 def _ignore_signals(worker: int) -> None:
-    """Leave Ctrl-C and a scheduler's signals, which reach every process, to the training loop:
-    workers end with it."""
+    """Leave signals that reach every process to the training loop; workers end with it."""
     for number in STOPS:
         signal.signal(number, signal.SIG_IGN)

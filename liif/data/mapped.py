@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import shutil
-import sys
 import uuid
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -21,12 +20,10 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from liif.core.errors import UserError
+from liif.core.files import lock_file
 from liif.core.progress import progress_bar
 from liif.core.sizes import Size
 from liif.images.rgb8 import image_size, list_images, read_image
-
-if sys.platform != "win32":
-    import fcntl
 
 logger = logging.getLogger("liif")
 T = TypeVar("T")
@@ -54,7 +51,7 @@ class CacheIndex(NamedTuple):
 
 
 def find_image_files(path: Path) -> ImageFiles:
-    """List the images under a folder, or a single one; raises UserError as `list_images` does."""
+    """List the images under a folder, or a single one; see `list_images`."""
     paths = list_images(path)
     base = path if path.is_dir() else path.parent
     return ImageFiles(path, paths, [file.relative_to(base).as_posix() for file in paths])
@@ -63,16 +60,8 @@ def find_image_files(path: Path) -> ImageFiles:
 def open_cache(
     files: ImageFiles, cache_dir: Path | None, *, skip_broken: bool
 ) -> tuple[Path, CacheIndex]:
-    """Return the pixel file of `files` and its index; build the cache if there is none.
-
-    Args:
-        files: the images.
-        cache_dir: by default `$LIIF_CACHE`, else `$XDG_CACHE_HOME/liif`, else `~/.cache/liif`.
-        skip_broken: leave out files that cannot be decoded.
-
-    Raises:
-        UserError: a file is broken (unless `skip_broken`), the disk is full or not writable.
-    """
+    """Return the pixel file of `files` and its index; build the cache if there is none. Arguments
+    and errors are those of `open_images`."""
     cache_dir = Path(os.path.abspath(cache_dir or _default_cache_dir()))
     folder_key = hashlib.sha256(os.fsencode(os.path.abspath(files.root))).hexdigest()[:16]
     target = cache_dir / f"{folder_key}-{_fingerprint(files)}"
@@ -95,34 +84,22 @@ def open_cache(
 
 
 def read_each(
-    read: Callable[[Path], T],
-    files: ImageFiles,
-    skipped: SkippedFiles,
-    skip_broken: bool,
+    read: Callable[[Path], T], files: ImageFiles, skipped: SkippedFiles, skip_broken: bool
 ) -> Iterator[tuple[int, T]]:
     """Yield (position, result) of every file that `read` accepts; add the others to `skipped`.
-
-    Raises:
-        UserError: a file is broken (unless `skip_broken`), or all are.
-    """
-    results = progress_bar(
-        _read_in_order(read, files.paths),
-        desc=f"reading {files.root}",
-        total=len(files.paths),
-        unit="image",
-    )
-    for i, result in enumerate(results):
+    Raises UserError if a file is broken (unless `skip_broken`), or all are."""
+    results, total = _read_in_order(read, files.paths), len(files.paths)
+    bar = progress_bar(results, desc=f"reading {files.root}", total=total, unit="image")
+    for i, result in enumerate(bar):
         if not isinstance(result, UserError):
             yield i, result
         elif skip_broken:
             skipped.append((files.names[i], str(result)))
         else:
             raise broken_error([str(result)]) from result
-    if len(skipped) == len(files.paths):
-        raise UserError(
-            f"{os.path.abspath(files.root)}: all {len(skipped)} images are broken; the first: "
-            f"{skipped[0][1]}"
-        )
+    if len(skipped) == total:
+        place = os.path.abspath(files.root)
+        raise UserError(f"{place}: all {total} images are broken; the first: {skipped[0][1]}")
 
 
 def num_bytes(size: Size) -> int:
@@ -182,8 +159,7 @@ def _build(folder: Path, files: ImageFiles, skip_broken: bool) -> CacheIndex:
 
 
 def _read_index(folder: Path, files: ImageFiles) -> CacheIndex | None:
-    """Return the index of a cache; None if it is missing, damaged, or skips a file that is readable
-    now."""
+    """Return the index of a cache; None if it is missing, damaged, or skips a readable file."""
     try:
         content = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         file_size = (folder / "pixels.u8").stat().st_size
@@ -226,18 +202,11 @@ def _read_in_order(read: Callable[[Path], T], paths: list[Path]) -> Iterator[T |
 def _lock(path: Path) -> Generator[bool, None, None]:
     """Hold a lock between processes; yield False where the file system has no locks."""
     with path.open("ab") as file:
-        is_locked = False
-        if sys.platform != "win32":
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                is_locked = True
-            except BlockingIOError:
-                logger.info("%s: waiting for the process that builds this image cache", path)
-                fcntl.flock(file, fcntl.LOCK_EX)
-                is_locked = True
-            except OSError:  # some network disks have no locks
-                pass
-        yield is_locked
+        is_locked = lock_file(file)
+        if is_locked is False:
+            logger.info("%s: waiting for the process that builds this image cache", path)
+            is_locked = lock_file(file, wait=True)
+        yield bool(is_locked)
 
 
 def _fingerprint(files: ImageFiles) -> str:

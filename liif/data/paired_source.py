@@ -28,11 +28,8 @@ class PairedSource:
 def open_paired(
     config: CacheConfig, lr: str, hr: str, root: str | None
 ) -> tuple[ImageStore, ImageStore, list[tuple[int, int]]]:
-    """Open two folders under the data root and match their images: return (lr, hr, order).
-
-    Raises:
-        UserError: images are missing or broken, or have no partner (unless `skip_broken`).
-    """
+    """Open two folders under the data root and match their images: return (lr, hr, order). Raises
+    UserError if images are missing or broken, or have no partner (unless `skip_broken`)."""
     lr_folder, hr_folder = data_path(root, lr), data_path(root, hr)
     lr_store, hr_store = config.open(lr_folder), config.open(hr_folder)
     complete = not config.skip_broken

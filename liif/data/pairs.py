@@ -54,7 +54,10 @@ class PairSet:
             hr = read_image(path)
             if self.lr is None:
                 if self.crop is not None:
-                    hr = centre_crop(hr, self.crop, path)
+                    h, w = hr.shape[:2]
+                    _check_crop((h, w), self.crop, path)
+                    top, left = (h - self.crop) // 2, (w - self.crop) // 2
+                    hr = hr[top : top + self.crop, left : left + self.crop]
                 lr, hr = reduce(hr, self.scale, path)
             else:
                 lr = read_image(self.lr[i])
@@ -84,8 +87,7 @@ def open_pairs(
         crop: use only this centre square of each image (without `lr`).
         limit: use only the first `limit` images; 0 for all (without `lr`).
 
-    Raises:
-        UserError: there are no images, or names or sizes do not match; the message names both.
+    Raises UserError if there are no images, or names or sizes do not match.
     """
     hr_paths = list_images(hr)
     base = hr if hr.is_dir() else hr.parent
@@ -101,7 +103,13 @@ def open_pairs(
     lr_names = [path.relative_to(lr if lr.is_dir() else lr.parent).as_posix() for path in lr_paths]
     matched = [lr_paths[i] for i, _ in match_pairs(lr_names, hr_names, lr, base)]
     for lr_path, hr_path in zip(matched, hr_paths, strict=True):
-        _check_published(image_size(lr_path), image_size(hr_path), scale, lr_path, hr_path)
+        (h, w), (H, W) = image_size(lr_path), image_size(hr_path)
+        expected, _ = reduced_size((H, W), scale)
+        if (h, w) != expected:
+            raise UserError(
+                f"{lr_path} is {w}×{h} px, but {hr_path} ({W}×{H} px) at scale "
+                f"{_format_scale(scale)} needs {expected[1]}×{expected[0]} px"
+            )
     return PairSet(keys, hr_paths, matched, scale)
 
 
@@ -111,18 +119,9 @@ def match_pairs(
     """Match low- and high-resolution images by name, without suffix and without a trailing x2, x3,
     … of the low-resolution name.
 
-    Args:
-        lr_names: names relative to the folder `lr`.
-        hr_names: names relative to the folder `hr`.
-        lr: for messages, as `hr`.
-        hr: see `lr`.
-        complete: refuse images without a partner instead of leaving them out.
-
-    Returns:
-        (index in lr_names, index in hr_names) of each pair, in the order of hr_names.
-
-    Raises:
-        UserError: images have no partner, or several.
+    Names are relative to the folders `lr` and `hr`, which messages name. Returns (index in
+    lr_names, index in hr_names) of each pair, in the order of hr_names. Raises UserError if images
+    have several partners, or, unless `complete` is false, none.
     """
     lr, hr = (path.parent if path.is_file() else path for path in (lr, hr))
     hr_keys = [_key(name) for name in hr_names]
@@ -140,14 +139,10 @@ def match_pairs(
     lonely = [str(hr / n) for n, key in zip(hr_names, hr_keys, strict=True) if key not in by_key]
     spare = [str(lr / n) for n, key in zip(lr_names, lr_keys, strict=True) if key not in known]
     if (complete and (lonely or spare)) or len(lonely) == len(hr_names):
-        unmatched = "; ".join(
-            f"{len(names)} without a partner: {_listed(names)}"
-            for names in (lonely, spare)
-            if names
-        )
+        unmatched = [f"{len(n)} without a partner: {_listed(n)}" for n in (lonely, spare) if n]
         raise UserError(
             f"low-resolution images in {lr} and high-resolution images in {hr} do not match: "
-            + unmatched
+            + "; ".join(unmatched)
         )
     return [(by_key[key], j) for j, key in enumerate(hr_keys) if key in by_key]
 
@@ -168,10 +163,7 @@ def _listed(names: list[str]) -> str:
 
 def pair_scale(lr: Size, hr: Size, lr_path: Path, hr_path: Path) -> int:
     """Return the integer scale between two sizes; hr may have a remainder of less than the scale.
-
-    Raises:
-        UserError: there is none.
-    """
+    Raises UserError if there is none."""
     scale = hr[0] // lr[0]
     if scale < 1 or (hr[0] // scale, hr[1] // scale) != lr:
         raise UserError(
@@ -189,11 +181,8 @@ def reduced_size(hr: Size, scale: Scale) -> tuple[Size, Size]:
 
 
 def reduce(hr: Array, scale: Scale, path: Path) -> tuple[Array, Array]:
-    """Downsample an image with Pillow's bicubic: return (lr, the crop of hr that lr covers).
-
-    Raises:
-        UserError: the image, which came from `path`, is too small for the scale.
-    """
+    """Downsample an image with Pillow's bicubic: return (lr, the crop of hr that lr covers). Raises
+    UserError if the image, which came from `path`, is too small for the scale."""
     size = (hr.shape[0], hr.shape[1])
     _check_scale(size, scale, f"{path}: ")
     lr_size, (H, W) = reduced_size(size, scale)
@@ -201,16 +190,9 @@ def reduce(hr: Array, scale: Scale, path: Path) -> tuple[Array, Array]:
 
 
 def check_pairs(pairs: PairSet, *, border: tuple[int, int] = (0, 0)) -> None:
-    """Check from the headers of all images that each is large enough; no pixel is decoded.
-
-    Args:
-        pairs: the set, with its crop and its scale.
-        border: rows dropped at top and bottom and columns dropped at left and right before images
-            are compared, in pixels of the high-resolution image.
-
-    Raises:
-        UserError: an image is smaller than the crop, too small for the scale, or nothing of it is
-            left inside the border; or it cannot be read.
+    """Raise UserError if the header of an image cannot be read, or says that the image is smaller
+    than the crop, too small for the scale, or nothing of it is left inside the border: (rows,
+    columns) of the high-resolution image that are dropped at each side before images are compared.
     """
     for path in pairs.hr:
         size = image_size(path)
@@ -226,14 +208,6 @@ def check_pairs(pairs: PairSet, *, border: tuple[int, int] = (0, 0)) -> None:
                 f"{_format_scale(pairs.scale)}, which drops {border[0]} rows and {border[1]} "
                 f"columns at each side; {remedy}, lower the scale or use protocol: none"
             )
-
-
-def centre_crop(image: Array, side: int, path: Path) -> Array:
-    """Return the middle side × side pixels of an image, which came from `path`."""
-    h, w = image.shape[:2]
-    _check_crop((h, w), side, path)
-    top, left = (h - side) // 2, (w - side) // 2
-    return image[top : top + side, left : left + side]
 
 
 def _check_crop(hr: Size, crop: int, path: Path) -> None:
@@ -254,12 +228,3 @@ def _check_scale(hr: Size, scale: Scale, start: str) -> None:
 
 def _format_scale(scale: Scale) -> str:
     return ", ".join(dict.fromkeys(f"{s:g}" for s in scale))
-
-
-def _check_published(lr: Size, hr: Size, scale: Scale, lr_path: Path, hr_path: Path) -> None:
-    expected, _ = reduced_size(hr, scale)
-    if lr != expected:
-        raise UserError(
-            f"{lr_path} is {lr[1]}×{lr[0]} px, but {hr_path} ({hr[1]}×{hr[0]} px) at scale "
-            f"{_format_scale(scale)} needs {expected[1]}×{expected[0]} px"
-        )

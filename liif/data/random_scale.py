@@ -63,15 +63,10 @@ class RandomScaleSource:
 
     def draw(self, index: int, rng: np.random.Generator) -> CropSpec:
         """Draw the random numbers of one sample."""
-        side = round(self.config.patch * rng.uniform(*self.config.scale))
+        config, size = self.config, self.store.sizes[index]
+        side = round(config.patch * rng.uniform(*config.scale))
         return draw_crop(
-            index,
-            self.store.sizes[index],
-            side,
-            side,
-            queries=self.config.queries,
-            augment=self.config.augment,
-            rng=rng,
+            index, size, side, side, queries=config.queries, augment=config.augment, rng=rng
         )
 
     def sample(self, index: int, rng: np.random.Generator) -> Sample:

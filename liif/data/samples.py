@@ -1,7 +1,6 @@
 """One training sample: a low-resolution patch and queried pixels of its high-resolution crop.
 
-All random numbers come from the generator that the caller passes; `loader.py` makes one for each
-sample. Letters: h w low-resolution size, H W high-resolution size, Q queried pixels.
+Letters: h w low-resolution size, H W high-resolution size, Q queried pixels.
 """
 
 from pathlib import Path
@@ -9,8 +8,10 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 import pydantic
+from numpy.random import Generator
 
 from liif.core.errors import UserError
+from liif.core.sizes import Size
 from liif.data.cache import ImageStore
 
 Array = np.ndarray
@@ -53,14 +54,7 @@ class CropSpec(NamedTuple):
 
 
 def draw_crop(
-    image: int,
-    size: tuple[int, int],
-    crop: int,
-    side: int,
-    *,
-    queries: int,
-    augment: bool,
-    rng: np.random.Generator,
+    image: int, size: Size, crop: int, side: int, *, queries: int, augment: bool, rng: Generator
 ) -> CropSpec:
     """Draw a crop × crop corner in an image of `size` (height, width), and the queried pixels of
     its side × side high-resolution crop."""
@@ -91,19 +85,14 @@ def _augment(image: Array, spec: CropSpec) -> Array:
 
 
 def _centres(n: int) -> Array:
-    """Return the pixel centres of an axis by the same float32 operations as `pixel_centres` in
-    models/geometry.py."""
+    """Return an axis's pixel centres by the float32 operations of models/geometry.py."""
     step, first = np.float32(2 / n), np.float32(-1 + 1 / n)
     return np.arange(n, dtype=np.float32) * step + first
 
 
 def check_range(key: str, bounds: tuple[float, float], queries: int, smallest: int) -> None:
-    """Check the range of scales or sizes at `key`, and that the smallest high-resolution crop, of
-    smallest × smallest pixels, has as many pixels as are queried.
-
-    Raises:
-        ValueError: for a validator of pydantic.
-    """
+    """Raise ValueError, for a validator of pydantic, if the range of scales or sizes at `key` is
+    reversed or the smallest × smallest high-resolution crop has fewer pixels than are queried."""
     if bounds[0] > bounds[1]:
         raise ValueError(f"{key}: must be [low, high] with low <= high, not {list(bounds)}")
     if queries > smallest**2:
@@ -111,16 +100,10 @@ def check_range(key: str, bounds: tuple[float, float], queries: int, smallest: i
 
 
 def check_crop_fits(store: ImageStore, side: int, folder: Path, keys: str) -> None:
-    """Check that every image is at least side × side pixels.
-
-    Raises:
-        UserError: some are not; `keys` are the configuration keys to lower.
-    """
-    small = [
-        f"{name} ({w}×{h} px)"
-        for name, (h, w) in zip(store.names, store.sizes, strict=True)
-        if min(h, w) < side
-    ]
+    """Raise UserError if an image has less than side × side pixels; `keys` are the configuration
+    keys to lower."""
+    named = zip(store.names, store.sizes, strict=True)
+    small = [f"{name} ({w}×{h} px)" for name, (h, w) in named if min(h, w) < side]
     if small:
         listed = ", ".join(small[:5]) + (", …" if len(small) > 5 else "")
         raise UserError(

@@ -16,8 +16,7 @@ from liif.images.resize import pillow_bicubic
 
 class SizeVaried(CacheConfig):
     """Configuration of training samples of whole images: the high-resolution image is resized to a
-    side that grows from the first image to the last (Chen et al. 2021: learning with size-varied
-    ground truths)."""
+    side that grows from the first image to the last."""
 
     sampling: Literal["size-varied"]
     lr: str
@@ -38,8 +37,7 @@ class SizeVaried(CacheConfig):
 
     def open_source(self, root: str | None) -> "SizeVariedSource":
         lr, hr, order = open_paired(self, self.lr, self.hr, root)
-        sizes = set(lr.sizes)
-        if len(sizes) > 1:
+        if len(sizes := set(lr.sizes)) > 1:
             folder = data_path(root, self.lr)
             raise UserError(f"{folder}: its images are of several sizes: {sorted(sizes)}")
         return SizeVariedSource(self, lr, hr, order)

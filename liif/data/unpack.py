@@ -23,10 +23,9 @@ compress, so one that grows more is a decompression bomb."""
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack a zip or tar archive into a temporary folder, then move its files to `folder`.
 
-    Raises:
-        UserError: the archive is damaged, too large, or holds links, devices or paths outside the
-            folder; the folder holds a different file of the same name; or the disk is full. Nothing
-            is unpacked then.
+    Raises UserError, and unpacks nothing, if the archive is damaged, too large, or holds links,
+    devices or paths outside the folder; the folder holds a different file of the same name; or the
+    disk is full.
     """
     work = folder / f".{archive.name}.unpacking"
     try:
@@ -41,19 +40,16 @@ def unpack(archive: Path, folder: Path) -> None:
             if not is_new and not (old.is_file() and filecmp.cmp(file, old, shallow=False)):
                 raise UserError(f"{old}: differs from the one in {archive.name}; move it away")
         _move(work, folder)
-    except OSError as error:
-        raise UserError(f"{archive}: cannot be unpacked: {error}") from None
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, LZMAError, EOFError) as error:
         raise UserError(f"{archive}: damaged: {error}; delete it") from None
-    except (RuntimeError, ValueError) as error:  # a password, an unknown method, an invalid name
+    except (OSError, RuntimeError, ValueError) as error:  # such as a password or an invalid name
         raise UserError(f"{archive}: cannot be unpacked: {error}") from None
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
 def _extract(archive: Path, folder: Path) -> None:
-    largest = GROWTH * archive.stat().st_size + ALLOWANCE
-    total = 0
+    largest, total = GROWTH * archive.stat().st_size + ALLOWANCE, 0
     for name, size, content in _entries(archive):
         path = PureWindowsPath(name)  # splits at / and \\, and knows drives
         if path.anchor or ".." in path.parts:
@@ -91,7 +87,7 @@ def _entries(archive: Path) -> Iterator[tuple[str, int, IO[bytes] | None]]:
 
 
 def _move(source: Path, target: Path) -> None:
-    """Move a file or folder; into a folder that exists, move what it holds one by one."""
+    """Move a file or folder, merging it into a folder that exists."""
     if source.is_dir() and target.is_dir():
         for child in sorted(source.iterdir()):
             _move(child, target / child.name)

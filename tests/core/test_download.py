@@ -1,5 +1,6 @@
 """Downloads from servers with many kinds of failures."""
 
+import fcntl
 import hashlib
 import os
 import resource
@@ -223,5 +224,5 @@ def test_places_that_cannot_be_written(fails, tmp_path):
 def test_one_process_at_a_time(fails, tmp_path):
     (tmp_path / "data").mkdir()
     with (tmp_path / "data" / "file.part").open("wb") as other:
-        download.fcntl.flock(other, download.fcntl.LOCK_EX)
+        fcntl.flock(other, fcntl.LOCK_EX)
         assert "file.part: another process is downloading it" in fails()

@@ -182,7 +182,7 @@ def test_two_processes_at_once_both_get_a_complete_cache(
         def no_locks(*args):
             raise OSError(errno.ENOLCK, "No locks available")
 
-        monkeypatch.setattr(mapped.fcntl, "flock", no_locks)
+        monkeypatch.setattr("fcntl.flock", no_locks)
     start = time.time() + 0.5
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(2, mp_context=context) as pool:
