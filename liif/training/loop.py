@@ -12,6 +12,7 @@ from datetime import timedelta
 import torch
 
 from liif.core.distributed import Team
+from liif.core.errors import UserError
 from liif.data.loader import Batch
 from liif.training.checkpoints import Checkpoints
 from liif.training.log import NullLog
@@ -65,8 +66,10 @@ def run_loop(
                 return True
             asked = time.perf_counter()
             batch = next(batches, None)
-            if batch is None:
-                return False  # told to stop while waiting for data
+            if batch is None:  # told to stop while waiting for data
+                if team.size > 1:  # peers wait in this step: they end when this process does
+                    raise UserError("told to stop while waiting for data")
+                return False
             batch = batch.to(device)
             waited = time.perf_counter() - asked
             rate = schedule.at(state.step)
