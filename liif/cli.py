@@ -54,24 +54,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return options.run(options)
         finally:
             sys.stdout.flush()  # here, so that the handlers below see a broken pipe or a full disk
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # the reader has closed the pipe, as in `liif … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except UserError as error:
+        message = str(error)
     except (MemoryError, RuntimeError) as error:
         is_known = re.search("(allocate|out of) memory", str(error))
         if isinstance(error, RuntimeError) and not is_known:
             raise
-        print(f"error: not enough memory: {error}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:  # the reader has closed the pipe, as in `liif … | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        message = f"not enough memory: {error}"
     except OSError as error:  # e.g. a full disk, where no more specific message is given
-        print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
-        return 1
+        message = f"{error.filename or 'a file'}: {error.strerror or error}"
+    print(f"error: {message}", file=sys.stderr)
+    return 1
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

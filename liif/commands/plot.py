@@ -38,9 +38,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     def kind(name: str, draw: Draw, summary: str) -> argparse.ArgumentParser:
         sub = kinds.add_parser(name, help=summary, description=summary)
         sub.set_defaults(draw=draw)
-        more = {"help": f"figure to write or update, {'|'.join(SUFFIXES)}; repeatable"}
+        text = f"figure to write or update, {'|'.join(SUFFIXES)}; repeatable"
         sub.add_argument(
-            "-o", "--output", type=Path, action="append", required=True, metavar="FILE", **more
+            "-o", "--output", type=Path, action="append", required=True, metavar="FILE", help=text
         )
         return sub
 
@@ -116,8 +116,7 @@ def _crops(options: argparse.Namespace) -> "Figure":
         for path, box in zip(options.image, boxes, strict=True):
             scene = CropScene(path.stem, read_image(path), box, [])
             for scale in options.scales:
-                row = enlarged_crops(scene.image, scale, box, models, path, inference)
-                scene.rows.append(row)
+                scene.rows.append(enlarged_crops(scene.image, scale, box, models, path, inference))
                 bar.update()
             scenes.append(scene)
     return crops_figure(scenes)
@@ -127,10 +126,11 @@ def _boxes(options: argparse.Namespace) -> list[Box]:
     """Return a box for every image, inside the part that every scale preserves."""
     sizes = [image_size(path) for path in options.image]
     boxes = options.box or [_middle(size) for size in sizes]
-    if len(boxes) not in (1, len(sizes)):
+    if len(boxes) == 1:
+        boxes = boxes * len(sizes)
+    if len(boxes) != len(sizes):
         text = f"--box: {len(boxes)} boxes for {len(sizes)} images"
         raise UserError(f"{text}; give one for each, or one for all")
-    boxes = boxes * (len(sizes) if len(boxes) == 1 else 1)
     for path, size, box in zip(options.image, sizes, boxes, strict=True):
         for scale in options.scales:
             H, W = map(min, size, reduced_size(size, (scale, scale))[1])

@@ -6,12 +6,9 @@ import math
 import shlex
 import time
 import zipfile
-from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from liif.core.config_file import load_config
 from liif.core.errors import UserError
@@ -26,33 +23,6 @@ RECENT = 120.0
 COLUMNS = ("run", "state", "step", "best PSNR", "loss", "images/s", "time")
 
 
-@dataclass
-class RunStatus:
-    """The state of one run, a row of the table."""
-
-    folder: Path
-    state: str
-    note: str = ""
-    """What is wrong, or the command that resumes the run."""
-    step: int = 0
-    steps: int = 0
-    best: float = -math.inf
-    """Mean PSNR of the best validation, in dB."""
-    loss: float = math.nan
-    """Of the last logged step, as is `speed`."""
-    speed: float = math.nan
-    """Images per second."""
-    seconds: float = 0.0
-    """Time spent on the logged steps."""
-
-    def cells(self) -> list[str]:
-        steps = f"{self.step}/{self.steps}" if self.steps else "-"
-        spent = str(timedelta(seconds=round(self.seconds))) if self.seconds else "-"
-        values = ((self.best, ".2f"), (self.loss, ".4f"), (self.speed, ".1f"))
-        numbers = [format(value, form) if math.isfinite(value) else "-" for value, form in values]
-        return [self.folder.name, self.state, steps, *numbers, spent]
-
-
 def arguments(parser: argparse.ArgumentParser) -> None:
     text = "run folders, or folders that contain them (default: runs)"
     parser.add_argument("folders", nargs="*", type=Path, metavar="DIR", help=text)
@@ -60,10 +30,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     folders = [each for given in options.folders or [Path("runs")] for each in _runs_in(given)]
-    statuses = [_status(folder) for folder in folders]
-    table = [COLUMNS, *(status.cells() for status in statuses)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for cells, note in zip(table, ["", *(status.note for status in statuses)], strict=True):
+    rows = [(list(COLUMNS), ""), *map(_row, folders)]
+    widths = [max(map(len, column)) for column in zip(*(cells for cells, _ in rows), strict=True)]
+    for cells, note in rows:
         columns = zip(cells, "<<>>>>>", widths, strict=True)
         print("  ".join(f"{text:{side}{width}}" for text, side, width in columns))
         if note:
@@ -90,53 +59,51 @@ def _is_run(folder: Path) -> bool:
     return False
 
 
-def _status(folder: Path) -> RunStatus:
+def _row(folder: Path) -> tuple[list[str], str]:
+    """Return the row of a run and a note: what is wrong, or the command that resumes it."""
     try:
         config = load_config(TrainConfig, folder / "config.yaml")
     except UserError as error:
-        return RunStatus(folder, "damaged", str(error).splitlines()[0])
-    status = RunStatus(folder, "stopped", steps=config.steps)
-    logged = 0
-    for line in _records(folder / "metrics.jsonl"):
-        # A value that was not finite is null, and a line may be cut off.
-        with suppress(KeyError, TypeError, ValueError, ZeroDivisionError):
-            kind, status.step = line["kind"], int(line["step"])
-            if kind == "valid":
-                status.best = max(status.best, float(line["mean_psnr"]))
-            elif kind == "train":
-                status.loss, status.speed = float(line["loss"]), float(line["images_per_s"])
-                status.seconds += (status.step - logged) * config.batch_size / status.speed
-                logged = status.step
-    damaged = _is_damaged(folder / "last.pt")
-    if is_occupied(folder):
-        status.state = "running"
-    elif status.step >= status.steps and (folder / "last.safetensors").exists():
-        status.state = "finished"
-    elif not (folder / ".lock").exists() and _age(folder / "metrics.jsonl") < RECENT:
-        status.state = "running?"
-    elif damaged and not any(map(zipfile.is_zipfile, folder.glob("*.pt"))):
-        status.state = "damaged"
-        status.note = f"{folder}/last.pt: damaged, and no other checkpoint is intact"
-    else:
-        status.note = _command(folder)
-        if damaged:
-            status.note += "  (last.pt is damaged: resumes from an older checkpoint)"
-    return status
-
-
-def _records(file: Path) -> Iterator[dict[str, Any]]:
+        return [folder.name, "damaged", *"-----"], str(error).splitlines()[0]
+    step = logged = 0
+    best, loss, speed, seconds = -math.inf, math.nan, math.nan, 0.0
     with suppress(OSError):
-        for line in file.read_bytes().splitlines():
-            with suppress(ValueError, RecursionError):  # cut off while being written
-                yield json.loads(line)
+        for text in (folder / "metrics.jsonl").read_bytes().splitlines():
+            # A line may be cut off, and a value that was not finite is null.
+            with suppress(KeyError, TypeError, ValueError, ZeroDivisionError, RecursionError):
+                line = json.loads(text)
+                kind, step = line["kind"], int(line["step"])
+                if kind == "valid":
+                    best = max(best, float(line["mean_psnr"]))
+                elif kind == "train":
+                    loss, speed = float(line["loss"]), float(line["images_per_s"])
+                    seconds += (step - logged) * config.batch_size / speed
+                    logged = step
+    state, note = _state(folder, has_all_steps=step >= config.steps)
+    values = ((best, ".2f"), (loss, ".4f"), (speed, ".1f"))
+    numbers = [format(value, form) if math.isfinite(value) else "-" for value, form in values]
+    spent = str(timedelta(seconds=round(seconds))) if seconds else "-"
+    return [folder.name, state, f"{step}/{config.steps}", *numbers, spent], note
 
 
-def _is_damaged(last: Path) -> bool:
-    """Whether last.pt is not a zip archive, judging by its directory at the end."""
+def _state(folder: Path, *, has_all_steps: bool) -> tuple[str, str]:
+    last = folder / "last.pt"
     try:
-        return last.exists() and not zipfile.is_zipfile(last)
+        is_damaged = last.exists() and not zipfile.is_zipfile(last)  # looks at the file's end
     except OSError:
-        return True
+        is_damaged = True
+    if is_occupied(folder):
+        return "running", ""
+    if has_all_steps and (folder / "last.safetensors").exists():
+        return "finished", ""
+    with suppress(OSError):
+        age = time.time() - (folder / "metrics.jsonl").stat().st_mtime
+        if age < RECENT and not (folder / ".lock").exists():
+            return "running?", ""
+    if is_damaged and not any(map(zipfile.is_zipfile, folder.glob("*.pt"))):
+        return "damaged", f"{last}: damaged, and no other checkpoint is intact"
+    hint = "  (last.pt is damaged: resumes from an older checkpoint)" if is_damaged else ""
+    return "stopped", _command(folder) + hint
 
 
 def _command(folder: Path) -> str:
@@ -153,10 +120,3 @@ def _command(folder: Path) -> str:
         start = ["torchrun", "--nproc-per-node", str(processes), "-m", "liif"]
     config = f"runs/{folder.name}/config.yaml"
     return change_folder + shlex.join([*start, "train", "--config", config, "--name", folder.name])
-
-
-def _age(file: Path) -> float:
-    """Return the seconds since a file was written."""
-    with suppress(OSError):
-        return time.time() - file.stat().st_mtime
-    return math.inf

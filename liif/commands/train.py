@@ -39,26 +39,21 @@ def run(options: argparse.Namespace) -> int:
     device = select_device(options.device)
     keep_freed_memory(device)
     with joined(device) as team:
-        return _run(options, team)
-
-
-def _run(options: argparse.Namespace, team: Team) -> int:
-    config = load_config(TrainConfig, options.config, options.set)
-    name = options.name or options.config.stem
-    if name in (".", "..") or Path(name).name != name:
-        raise UserError(f"--name {name}: must be a plain name; the run folder is runs/NAME")
-    folder = Path("runs") / name
-    resume = options.resume if options.resume in ("auto", "never") else Path(options.resume)
-    alone = occupied(folder) if team.leads else nullcontext()
-    with alone, _log_file(folder, team), _stop_on_signals() as received:
-        finished = train(config, folder, team=team, resume=resume, stopping=lambda: bool(received))
-        if finished:
-            log.info("done: %s", folder / "last.pt")
-            return 0
-        again = "the same torchrun command" if team.size > 1 else _same_command(sys.argv)
-        log.warning("stopped and saved in %s; to resume: %s", folder / "last.pt", again)
-        # If no signal was received here, another process was told to stop.
-        return 128 + (received[0] if received else signal.SIGTERM)
+        config = load_config(TrainConfig, options.config, options.set)
+        name = options.name or options.config.stem
+        if name in (".", "..") or Path(name).name != name:
+            raise UserError(f"--name {name}: must be a plain name; the run folder is runs/NAME")
+        folder = Path("runs") / name
+        resume = options.resume if options.resume in ("auto", "never") else Path(options.resume)
+        alone = occupied(folder) if team.leads else nullcontext()
+        with alone, _log_file(folder, team), _stop_on_signals() as received:
+            if train(config, folder, team=team, resume=resume, stopping=lambda: bool(received)):
+                log.info("done: %s", folder / "last.pt")
+                return 0
+            again = "the same torchrun command" if team.size > 1 else _same_command(sys.argv)
+            log.warning("stopped and saved in %s; to resume: %s", folder / "last.pt", again)
+            # If no signal was received here, another process was told to stop.
+            return 128 + (received[0] if received else signal.SIGTERM)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from liif.figures.compare import comparison
 from liif.hub.catalog import DEFAULT
 from liif.hub.pretrained import load
 from liif.images import formats, naming
+from liif.images.formats import Layout, layout_for
 from liif.images.naming import InputPicture, UpscaleJob, UpscalePlan
 from liif.images.photo import Photo, photo_size, read_photo
 from liif.images.png import ImageArray
@@ -32,7 +33,7 @@ from liif.models.model import SRModel
 EXAMPLE = "photo.jpg -o large.png --scale 3.7"
 
 Bar = tqdm  # only the stubs make it generic: tqdm[...] fails at run time
-Enlarge = Callable[[Photo, formats.Layout], Iterator[ImageArray]]
+Enlarge = Callable[[Photo, Layout], Iterator[ImageArray]]
 
 log = logging.getLogger("liif")
 
@@ -89,7 +90,7 @@ def run(options: argparse.Namespace) -> int:
             if options.compare and team.leads:
                 _compare(options, pictures[0].path, model, spec)
 
-            def enlarge(photo: Photo, layout: formats.Layout) -> Iterator[ImageArray]:
+            def enlarge(photo: Photo, layout: Layout) -> Iterator[ImageArray]:
                 return enlarge_photo(model, photo, spec, layout, inference, team)
 
             failures += _enlarge_all(team, jobs, options.bits, enlarge)
@@ -98,24 +99,23 @@ def run(options: argparse.Namespace) -> int:
 
 def _check_second_path(paths: Sequence[Path], place: str | None) -> None:
     """Raise UserError where a path looks like the name of a result given without -o."""
-    if place is None and len(paths) == 2:
-        second = paths[1]
-        if not os.path.lexists(second) and not glob.has_magic(str(second)):
-            raise UserError(f"{second}: no such input; to name the result, use -o {second}")
+    last = paths[-1]
+    is_pair = place is None and len(paths) == 2
+    if is_pair and not os.path.lexists(last) and not glob.has_magic(str(last)):
+        raise UserError(f"{last}: no such input; to name the result, use -o {last}")
 
 
 def _output_spec(options: argparse.Namespace) -> OutputSpec:
     size, width, height = options.size, options.width, options.height
-    given = [options.scale, size, width, height]
-    if sum(each is not None for each in given) != 1 and not (
-        options.compare and options.reference and given == [None] * 4
-    ):
+    given = sum(each is not None for each in (options.scale, size, width, height))
+    is_that_of_reference = options.compare and options.reference and not given
+    if given != 1 and not is_that_of_reference:
         raise UserError("give one of --scale, --size, --width and --height")
     if not options.compare and (options.box or options.reference):
         raise UserError("--box and --reference require --compare")
     if options.compare and options.crop:
         raise UserError("--compare and --crop exclude each other; use --box")
-    if options.reference and given == [None] * 4:
+    if is_that_of_reference:
         size = photo_size(options.reference)
     height, width = size or (height, width)
     return OutputSpec(options.scale, height, width, options.crop)
@@ -165,9 +165,7 @@ def _enlarge(team: Team, job: UpscaleJob, bits: int | None, enlarge: Enlarge, ba
     frames = _read_in_step(team, job.picture.path)
     first = next(frames)
     is_moving = first.frames > 1 and formats.holds_animation(job.target)
-    layout = formats.Layout(4, 8)
-    if not is_moving:
-        layout = formats.layout_for(job.target, job.size, first, bits)
+    layout = Layout(4, 8) if is_moving else layout_for(job.target, job.size, first, bits)
     bar.set_description(job.picture.path.name)
     bar.total += (first.frames - 1) * job.size[0] * job.size[1] if is_moving else 0
 

@@ -44,13 +44,13 @@ class Box(NamedTuple):
 
 
 class CropRow(NamedTuple):
-    """One crop by all methods, at one scale."""
+    """One crop by all methods, from left to right, at one scale."""
 
     scale: float
     crops: dict[str, np.ndarray]
-    """Crops by method, from left to right; uint8 (h, w, 3) of the size of the box."""
+    """uint8 (h, w, 3) of the size of the box."""
     psnr: dict[str, float]
-    """PSNR in dB by method, for those that have one."""
+    """In dB, of the methods that have one."""
 
 
 class CropScene(NamedTuple):
@@ -118,8 +118,8 @@ def crops_figure(scenes: Sequence[CropScene]) -> "Figure":
 
     def write(middle: float, y: float, text: str, room: int, weight: str = "normal") -> None:
         size = min(8, 72 / DPI * room / (0.62 * max(1, len(text))))  # a letter is 0.62 em wide
-        style: Style = {"fontsize": size, "weight": weight, "ha": "center", "va": "center"}
-        figure.text(middle / W, 1 - y / H, printable(text), **style)
+        at = middle / W, 1 - y / H
+        figure.text(*at, printable(text), fontsize=size, weight=weight, ha="center", va="center")
 
     def draw(x: float, y: float, image: np.ndarray, label: str) -> "Axes":
         h, w = image.shape[:2]

@@ -32,10 +32,8 @@ class Tile(NamedTuple):
 def method_tiles(
     lr: np.ndarray, sr: np.ndarray, hr: np.ndarray, *, title: str, psnr: float, bicubic: float
 ) -> list[Tile]:
-    """Return LR (nearest neighbour), bicubic, model output and HR, all of the size of `hr`.
-
-    The labels show `psnr` and `bicubic`, the scores of the whole images in dB.
-    """
+    """Return LR (nearest neighbour), bicubic, model output and HR, all of the size of `hr`. The
+    labels show `psnr` and `bicubic`, the scores of the whole images in dB."""
     H, W = hr.shape[:2]
     nearest = np.asarray(Image.fromarray(lr).resize((W, H), Image.Resampling.NEAREST))
     return [
@@ -47,10 +45,8 @@ def method_tiles(
 
 
 def centre_crops(tiles: Sequence[Tile], *, scale: float) -> list[Tile]:
-    """Return the centre of every tile, at most CENTRE_PX wide and high.
-
-    Below scale 4, where differences are fine, half of that is shown with its pixels doubled.
-    """
+    """Return the centre of every tile, at most CENTRE_PX wide and high. Below scale 4, where
+    differences are fine, half of that is shown with its pixels doubled."""
     zoom = 2 if scale < 4 else 1
     side = CENTRE_PX // zoom
     cropped: list[Tile] = []
@@ -94,10 +90,10 @@ def sheet(
 
 def _overview(image: np.ndarray, boxes: Sequence[Box], width: int) -> Image.Image:
     """Return the image with its boxes drawn in, `width` wide or OVERVIEW_PX high."""
-    picture = Image.fromarray(image)
-    factor = min(width / picture.width, OVERVIEW_PX / picture.height)
-    size = max(1, round(picture.width * factor)), max(1, round(picture.height * factor))
-    picture = picture.resize(size, Image.Resampling.LANCZOS)
+    h, w = image.shape[:2]
+    factor = min(width / w, OVERVIEW_PX / h)
+    size = max(1, round(w * factor)), max(1, round(h * factor))
+    picture = Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)
     draw = ImageDraw.Draw(picture)
     for (x, y, w, h), colour in zip(boxes, cycle(FRAMES), strict=False):
         left, top, right, bottom = (factor * n for n in (x, y, x + w, y + h))

@@ -13,6 +13,8 @@ SHIPPED = Path(__file__).parent.parent / "weights"
 
 @dataclass(frozen=True)
 class Pretrained:
+    """A trained model with a name."""
+
     name: str
     title: str
     model: ModelConfig

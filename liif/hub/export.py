@@ -56,8 +56,7 @@ class ExportedDecoder(nn.Module):
         self.register_buffer("std", model.std.clone())
 
     def forward(self, codes: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
-        field = Field(codes, size=(codes.shape[1], codes.shape[2]))
-        decoder = self.decoder
+        field, decoder = Field(codes, size=(codes.shape[1], codes.shape[2])), self.decoder
         if isinstance(decoder, Liif):
             rgb = _plain_query(decoder, field, coord[None], cell)
         else:
@@ -148,13 +147,8 @@ def export(checkpoint: Checkpoint, folder: Path, kind: str) -> list[Path]:
     model.json names the two files, describes the model, and holds the `halo`: the number of
     low-resolution pixels around a tile that its result depends on.
 
-    Args:
-        checkpoint: a model with a continuous decoder.
-        folder: for the files; existing ones are replaced.
-        kind: one of FORMATS.
-
-    Raises:
-        UserError: as `graphs`; the package onnx is missing; or a file cannot be written.
+    Existing files are replaced. `kind` is one of FORMATS. Raises UserError as `graphs`, or if the
+    package onnx is missing or a file cannot be written.
     """
     suffix, content = FORMATS[kind]
     model = checkpoint.build()

@@ -23,9 +23,8 @@ def fetch_model(name: str, url: str | None = None) -> Path:
     """Return the file of a model by its name or alias; download it if it does not exist, from `url`
     instead of the known mirrors if it is given.
 
-    Raises:
-        UserError: no such model; the download failed, is damaged or holds another model (nothing
-            of it is kept); or a file of the package is missing.
+    Raises UserError if there is no such model; if the download fails, is damaged or holds another
+    model (nothing of it is kept); or if a file of the package is missing.
     """
     model = find_model(name)
     if model is None:

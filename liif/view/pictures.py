@@ -13,6 +13,8 @@ CAPACITY = 2**29
 
 
 class Picture(NamedTuple):
+    """An image that is open in the viewer."""
+
     id: str
     """Hash of the pixels, so that a bookmarked address stays valid."""
     name: str

@@ -25,10 +25,8 @@ WHOLE = 2**19
 """Images of up to this many pixels are encoded whole; of larger ones, only the visible region."""
 REGION = 2**18
 """Pixels of a region that are encoded at a time. Encoding cannot be cancelled."""
-FEATURES = 2**30
-"""Bytes of encoded images that are kept."""
-WINDOWS = 2**28
-"""Bytes of finished windows that are kept."""
+FEATURES, WINDOWS = 2**30, 2**28
+"""Bytes of encoded images, and of finished windows, that are kept."""
 STRIP_S = 0.2
 """Seconds that a strip should take. After each strip the page is updated or a new view begins."""
 
@@ -39,12 +37,11 @@ Region = tuple[Size, Size]
 
 
 class View(NamedTuple):
-    """What is shown: equal views have equal pixels."""
+    """What is shown: the id of the image, the name of a model or "bicubic", and a part of the
+    image, rendered at `size` (H, W)."""
 
     picture: str
-    """Id of the image."""
     method: str
-    """Name of a model, or "bicubic"."""
     window: Window
     size: Size
 
