@@ -86,8 +86,8 @@ class TableEvaluator:
                 "lr": cell.test.published_lr or "pillow-bicubic",
             }
             todo = [i for i, key in enumerate(keys) if key not in known]
-            missing = pairs.subset(todo)
-            pending.append(PendingCell(cell, file, missing, [keys[i] for i in todo], options))
+            rest, rest_keys = pairs.subset(todo), [keys[i] for i in todo]
+            pending.append(PendingCell(cell, file, rest, rest_keys, options))
         return pending
 
     def _settings(self, cell: TableCell, options: InferenceOptions) -> dict[str, Any]:
