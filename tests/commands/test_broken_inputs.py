@@ -125,7 +125,7 @@ def test_a_checkpoint_of_another_model(refused, scoring, tiny_checkpoint):
     content["model"]["encoder"]["name"] = "vit"
     torch.save(content, "unknown.pt")
     message = refused("test", "--config", scoring, "--checkpoint", "unknown.pt")
-    assert "unknown.pt: describes no model of ours" in message
+    assert "unknown.pt: describes no model of this package" in message
 
 
 def test_a_missing_checkpoint_says_what_trains_it(refused, scoring, training):

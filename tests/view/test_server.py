@@ -8,13 +8,13 @@ import re
 import signal
 import socket
 import struct
-import subprocess
 import sys
 import time
 from urllib.parse import urlencode
 
 import numpy as np
 import pytest
+from helpers import processes
 from helpers.pictures import texture
 from PIL import Image
 
@@ -287,9 +287,7 @@ def test_wrong_arguments_are_reported_before_serving(refused, photos, tiny_check
 def test_the_command_serves_until_it_is_interrupted(photos, tiny_checkpoint, tmp_path):
     command = [sys.executable, "-m", "liif", "view", photos / "a.png", "--no-browser"]
     command += ["--checkpoint", tiny_checkpoint, "--checkpoint", tiny_checkpoint, "--port", "0"]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
-    )
+    process = processes.Popen(command, stdout=processes.PIPE, stderr=processes.PIPE, env=os.environ)
     try:
         line = process.stdout.readline()
         address = re.search(r"http://(127\.0\.0\.1:\d+)/", line)
