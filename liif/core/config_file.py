@@ -20,23 +20,15 @@ from pydantic_core import ErrorDetails
 from liif.core.errors import UserError
 from liif.core.section import Section
 
+# Our wording, for people who write YAML: pydantic's wording, which is about JSON.
 WORDING = {
-    "must be": "Input should be",
-    "must have": "Tuple should have",
-    "": " after validation",
-    "a whole number": "a valid integer",
-    "a number": "a valid number",
-    "a list": "a valid array",
-    "true or false": "a valid boolean",
-    "text": "a valid string",
-    "keys and values": "an object",
-}
-"""Our wording, for people who write YAML: pydantic's wording, which is about JSON."""
+    "must be": "Input should be", "must have": "Tuple should have", "": " after validation",
+    "a whole number": "a valid integer", "a number": "a valid number", "a list": "a valid array",
+    "true or false": "a valid boolean", "text": "a valid string", "keys and values": "an object",
+}  # fmt: skip
 
-MAX_BYTES = 2**17
-"""Largest size of a file; parsing larger ones as YAML would take minutes."""
-MAX_BASES = 50
-"""Largest number of files in a chain of bases."""
+MAX_BYTES = 2**17  # parsing larger files as YAML would take minutes
+MAX_BASES = 50  # files in a chain of bases
 
 C = TypeVar("C", bound=Section)
 Origins = dict[tuple[str, ...], str]
@@ -73,8 +65,8 @@ def dump_config(config: Section) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """A YAML 1.1 loader without its surprises: 1e-4 is a number, 010 is ten, 1:30 is text; repeated
-    keys, aliases and tags are errors."""
+    """A YAML 1.1 loader, except: 1e-4 is a number, 010 is ten, 1:30 is text; repeated keys, aliases
+    and tags are errors."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:  # noqa: ANN401
         if self.check_event(yaml.AliasEvent):
@@ -190,13 +182,13 @@ def _explain(config_type: type[Section], error: ErrorDetails, origins: Origins, 
         case "json_invalid":  # the one reason after YAML was parsed
             return f"{source}: its values are nested too deeply"
         case _:
-            is_complete = error["type"] in ("value_error", "too_short", "too_long")
-            text = json.dumps(error["input"], default=str)[:80]
-            value = "" if is_complete or isinstance(error["input"], dict) else f", not {text}"
             message = error["msg"].removeprefix("Value error, ")
             for ours, theirs in WORDING.items():
                 message = message.replace(theirs, ours)
-            return f"{where}: {message}{value}"
+            is_complete = error["type"] in ("value_error", "too_short", "too_long")
+            if not (is_complete or isinstance(error["input"], dict)):
+                message += f", not {json.dumps(error['input'], default=str)[:80]}"
+            return f"{where}: {message}"
 
 
 def _guess(given: str | None, choices: list[str]) -> str:

@@ -45,23 +45,16 @@ class DataSet:
 
 
 def select(names: list[str]) -> list[tuple[DataSet, list[DataSetPart]]]:
-    """Return the parts that these names mean, grouped by data set; names ignore case.
-
-    Raises:
-        UserError: a name is unknown.
-    """
+    """Return the parts that these names mean, grouped by data set; names ignore case. Raises
+    UserError if a name is unknown."""
     names = [name.lower().replace("_", "-") for name in names]
-    parts = [part for data_set in DATA_SETS for part in data_set.parts]
     for name in names:
-        if not any(part.has_name(name) for part in parts):
+        if not any(part.has_name(name) for part in PARTS):
             known = [data_set.name for data_set in DATA_SETS]
-            known += [n for part in parts for n in (part.name, *part.aliases)]
+            known += [n for part in PARTS for n in (part.name, *part.aliases)]
             listed = ", ".join(dict.fromkeys(known))
             raise UserError(f"{name}: unknown data set; choose from {listed}")
-    chosen = [
-        (data_set, [p for p in data_set.parts if any(p.has_name(name) for name in names)])
-        for data_set in DATA_SETS
-    ]
+    chosen = [(each, [p for p in each.parts if any(map(p.has_name, names))]) for each in DATA_SETS]
     return [(data_set, parts) for data_set, parts in chosen if parts]
 
 
@@ -69,7 +62,7 @@ def find_part(path: str) -> tuple[DataSetPart, int | None] | None:
     """Return the part that a path under the data root belongs to, and how many images belong there;
     the number is None for paths inside one of its folders. None for paths of no part."""
     place = PurePosixPath(path)
-    for part in (part for data_set in DATA_SETS for part in data_set.parts):
+    for part in PARTS:
         for folder, images in part.folders.items():
             if place.is_relative_to(folder):
                 return part, images if place == PurePosixPath(folder) else None
@@ -175,3 +168,4 @@ The archive that the LIIF authors used is no longer available. Instead:
 )
 
 DATA_SETS = (DIV2K, BENCHMARK, CELEBAHQ)
+PARTS = [part for data_set in DATA_SETS for part in data_set.parts]

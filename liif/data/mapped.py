@@ -62,7 +62,10 @@ def open_cache(
 ) -> tuple[Path, CacheIndex]:
     """Return the pixel file of `files` and its index; build the cache if there is none. Arguments
     and errors are those of `open_images`."""
-    cache_dir = Path(os.path.abspath(cache_dir or _default_cache_dir()))
+    default = os.environ.get("LIIF_CACHE") or Path(
+        os.environ.get("XDG_CACHE_HOME") or "~/.cache", "liif"
+    )
+    cache_dir = Path(os.path.abspath(cache_dir or Path(default).expanduser()))
     folder_key = hashlib.sha256(os.fsencode(os.path.abspath(files.root))).hexdigest()[:16]
     target = cache_dir / f"{folder_key}-{_fingerprint(files)}"
     index = _read_index(target, files)
@@ -114,8 +117,8 @@ def broken_error(reasons: list[str]) -> UserError:
 
 
 def _rebuild(target: Path, files: ImageFiles, skip_broken: bool, is_locked: bool) -> CacheIndex:
-    """Build the cache `target`; remove older caches of the same folder and, if the lock is held,
-    the leftovers of interrupted builds."""
+    """Build the cache `target`; remove older caches of its folder and, if the lock is held, what
+    interrupted builds have left."""
     siblings = f"{target.name.split('-')[0]}-*"
     if is_locked:
         for leftover in target.parent.glob(f"{siblings}.tmp"):
@@ -168,14 +171,15 @@ def _read_index(folder: Path, files: ImageFiles) -> CacheIndex | None:
         index = CacheIndex([str(name) for name in content["names"]], sizes, skipped)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if len(index.names) != len(sizes) or file_size != sum(num_bytes(size) for size in sizes):
-        return None
     # A file skipped for a temporary reason (permissions, an unmounted disk) is to be included.
     missed = {name for name, _ in skipped}
     paths = [path for path, name in zip(files.paths, files.names, strict=True) if name in missed]
-    if not all(isinstance(result, UserError) for result in _read_in_order(read_image, paths)):
-        return None
-    return index
+    is_current = (
+        len(index.names) == len(sizes)
+        and file_size == sum(map(num_bytes, sizes))
+        and all(isinstance(result, UserError) for result in _read_in_order(read_image, paths))
+    )
+    return index if is_current else None
 
 
 def _read_in_order(read: Callable[[Path], T], paths: list[Path]) -> Iterator[T | UserError]:
@@ -214,12 +218,6 @@ def _fingerprint(files: ImageFiles) -> str:
     stats = [path.stat() for path in files.paths]
     rows = [(n, s.st_size, s.st_mtime_ns) for n, s in zip(files.names, stats, strict=True)]
     return hashlib.sha256(json.dumps([_FORMAT, rows]).encode()).hexdigest()[:16]
-
-
-def _default_cache_dir() -> Path:
-    if own := os.environ.get("LIIF_CACHE"):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "liif"
 
 
 def _check_space(folder: Path, needed: int) -> None:

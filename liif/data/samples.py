@@ -66,8 +66,7 @@ def draw_crop(
 
 def query_crop(lr: Array, hr: Array, spec: CropSpec) -> Sample:
     """Augment both crops alike, then query the chosen pixels of hr."""
-    lr, hr = (_augment(image, spec) for image in (lr, hr))
-    return query_pixels(lr, hr, spec.chosen)
+    return query_pixels(_augment(lr, spec), _augment(hr, spec), spec.chosen)
 
 
 def query_pixels(lr: Array, hr: Array, chosen: Array) -> Sample:

@@ -24,16 +24,11 @@ _WHITE = {torch.uint8: 255, torch.uint16: 65535}
 def apply_to_image(enlarge: Enlarge, picture: Picture) -> Picture:
     """Enlarge a picture and return it as the same type.
 
-    Args:
-        enlarge: the model.
-        picture: a PIL image; an array (h, w) or (h, w, C), uint8, uint16 or float in [0, 1]; or a
-            tensor (3, h, w) or (B, 3, h, w), uint8 or uint16. PIL images keep gray, RGB, alpha and
-            `info`; palettes and other modes become RGB, colour keys become alpha. Colour is
-            multiplied by alpha before it is enlarged; gray and alpha are enlarged as gray images.
-
-    Raises:
-        TypeError: another type.
-        ValueError: another mode, shape, dtype or range.
+    The picture is a PIL image; an array (h, w) or (h, w, C), uint8, uint16 or float in [0, 1]; or a
+    tensor (3, h, w) or (B, 3, h, w), uint8 or uint16. PIL images keep gray, RGB, alpha and `info`;
+    palettes and other modes become RGB, colour keys become alpha. Colour is multiplied by alpha
+    before it is enlarged; gray and alpha are enlarged as gray images. Raises TypeError for another
+    type, ValueError for another mode, shape, dtype or range.
     """
     if isinstance(picture, Image.Image):
         return _image(enlarge, picture)
@@ -46,9 +41,7 @@ def apply_to_image(enlarge: Enlarge, picture: Picture) -> Picture:
 
 def _image(enlarge: Enlarge, image: Image.Image) -> Image.Image:
     mode, alpha = image.mode, "A" if image.has_transparency_data else ""
-    if mode.startswith("I;16"):
-        values = np.asarray(image).astype(np.uint16)
-    elif mode == "I":  # 16-bit PNG files in older versions of Pillow
+    if mode.startswith("I"):  # "I" also for 16-bit PNG files in older versions of Pillow
         values = np.asarray(image)
         if values.size and not 0 <= values.min() <= values.max() <= 65535:
             raise ValueError("a PIL image of mode I must have values from 0 to 65535")

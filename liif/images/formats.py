@@ -40,18 +40,9 @@ class Layout(NamedTuple):
 
 
 def layout_for(path: Path, size: tuple[int, int], photo: Photo, bits: int | None = None) -> Layout:
-    """Return how a photo is stored at another size: with its channels and bits if the format of the
-    suffix can hold them.
-
-    Args:
-        path: the output file.
-        size: (H, W) of the output.
-        photo: the photo that is enlarged.
-        bits: 8 or 16 per channel; by default those of the photo.
-
-    Raises:
-        UserError: the format is unknown, or cannot hold the size or the bits.
-    """
+    """Return how the output of a photo is stored at `size` (H, W): with its channels and bits (or
+    the given `bits`, 8 or 16) if the format of the suffix can hold them. Raises UserError if the
+    format is unknown, or cannot hold the size or the given bits."""
     form, _ = check_format(path, size, TARGETS)
     if bits == 16 and form not in _DEEP:
         raise UserError(f"{path}: {form} holds 8 bits; use .png or .tif for --bits 16")
@@ -68,7 +59,7 @@ def write_photo(
     path: Path, size: tuple[int, int], layout: Layout, strips: Iterable[ImageArray], source: Photo
 ) -> None:
     """Write an image atomically. PNG and TIFF are written strip by strip; for other formats the
-    strips are collected first.
+    strips are collected first. Raises UserError if the file cannot be written.
 
     Args:
         path: the file; its suffix selects the format.
@@ -76,9 +67,6 @@ def write_photo(
         layout: channels and bits of the strips.
         strips: (rows, W, channels), from top to bottom.
         source: the photo whose colour profile and EXIF data are written.
-
-    Raises:
-        UserError: the file cannot be written.
     """
     form, options = check_format(path, size, TARGETS)
     exif = exif_of(source, size)
@@ -102,16 +90,9 @@ def write_photo(
 def write_animation(
     path: Path, size: tuple[int, int], frames: Iterator[tuple[ImageArray, Photo]]
 ) -> None:
-    """Write an animation atomically.
-
-    Args:
-        path: the file; its suffix selects the format.
-        size: (H, W).
-        frames: uint8 RGBA (H, W, 4) of each frame, and the frame that it was made from.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
+    """Write an animation of `size` (H, W) atomically; the suffix selects the format. `frames` are
+    uint8 RGBA (H, W, 4), each with the frame that it was made from. Raises UserError if the file
+    cannot be written."""
     form, options = check_format(path, size, TARGETS)
     with replaced_atomically(path) as temporary:
         images: list[Image.Image] = []
@@ -149,13 +130,9 @@ def exif_of(photo: Photo, size: tuple[int, int]) -> bytes | None:
     exif = Image.Exif()
     exif.load(photo.exif.tobytes())
     exif[ExifTags.Base.Orientation] = 1
-    inner = exif.get_ifd(ExifTags.IFD.Exif)
-    for tag, n in (
-        (ExifTags.Base.ExifImageWidth, size[1]),
-        (ExifTags.Base.ExifImageHeight, size[0]),
-    ):
-        if tag in inner:
-            inner[tag] = n
+    inner, tags = exif.get_ifd(ExifTags.IFD.Exif), ExifTags.Base
+    sides = {tags.ExifImageWidth: size[1], tags.ExifImageHeight: size[0]}
+    inner.update({tag: side for tag, side in sides.items() if tag in inner})
     return exif.tobytes()
 
 

@@ -29,15 +29,13 @@ class InputPicture(NamedTuple):
 
 
 def find_inputs(names: Sequence[Path], exclude: Path | None = None) -> list[InputPicture]:
-    """Return the input pictures in order, each once.
+    """Return the input pictures in order, each once. Raises UserError if a folder or a pattern has
+    no pictures.
 
     Args:
         names: files, also missing ones; folders, with all pictures below them; and patterns such as
             photos/*.jpg, for shells that do not expand them.
         exclude: the output folder; its pictures are left out.
-
-    Raises:
-        UserError: a folder or a pattern has no pictures.
     """
     found: dict[str, InputPicture] = {}
     for name in names:
@@ -58,9 +56,9 @@ def _below(root: Path, exclude: Path | None) -> list[InputPicture]:
     found: list[InputPicture] = []
     try:
         for folder, names in walk(root):
-            if skipped is not None and os.path.realpath(folder) != os.path.realpath(root):
-                inside = os.path.commonpath([os.path.realpath(folder), skipped]) == skipped
-                names = [] if inside else names
+            real = os.path.realpath(folder)
+            if skipped is not None and real != os.path.realpath(root):
+                names = [] if os.path.commonpath([real, skipped]) == skipped else names
             relative = Path(folder).relative_to(root)
             pictures = sorted(n for n in names if Path(n).suffix.lower() in PHOTO_SUFFIXES)
             found += [InputPicture(Path(folder, name), relative) for name in pictures]
@@ -87,28 +85,17 @@ class OutputPlace(NamedTuple):
         if self.folder is not None:
             return self.folder / picture.folder / f"{path.stem}{suffix}"
         factors = list(dict.fromkeys(f"{factor:.4g}" for factor in scale))
-        values = {
-            "stem": path.stem, "suffix": suffix, "name": f"{path.stem}{suffix}",
-            "folder": picture.folder, "scale": ",".join(factors), "width": size[1],
-            "height": size[0],
-        }  # fmt: skip
-        if self.pattern is not None:
-            return Path(os.path.normpath(self.pattern.format(**values)))
-        return path.with_name(DEFAULT_PATTERN.format(**values))
+        name = (self.pattern or DEFAULT_PATTERN).format(
+            stem=path.stem, suffix=suffix, name=f"{path.stem}{suffix}", folder=picture.folder,
+            scale=",".join(factors), width=size[1], height=size[0],
+        )  # fmt: skip
+        return path.with_name(name) if self.pattern is None else Path(os.path.normpath(name))
 
 
 def parse_output(text: str | None, given: Sequence[Path]) -> OutputPlace:
     """Parse --output: a pattern if it has braces; a folder if it exists as one, ends in a slash or
-    has no suffix; else a file.
-
-    Args:
-        text: the option's value, if given.
-        given: the inputs as typed.
-
-    Raises:
-        UserError: a pattern has unknown fields, several inputs would be written to one file, or the
-            format cannot be written.
-    """
+    has no suffix; else a file. `given` are the inputs as typed. Raises UserError if a pattern has
+    unknown fields, several inputs would be written to one file, or the format cannot be written."""
     if text is None:
         return OutputPlace()
     if "{" in text or "}" in text:
@@ -118,11 +105,8 @@ def parse_output(text: str | None, given: Sequence[Path]) -> OutputPlace:
         return OutputPlace(folder=path)
     if path.suffix.lower() not in TARGETS:
         raise UserError(f"{path}: cannot write this format; use one of {' '.join(TARGETS)}")
-    if (
-        len(given) != 1
-        or given[0].is_dir()
-        or (glob.has_magic(str(given[0])) and not given[0].exists())
-    ):
+    first = given[0]
+    if len(given) > 1 or first.is_dir() or (glob.has_magic(str(first)) and not first.exists()):
         raise UserError(f"{path}: one file for several pictures; name a folder or a pattern")
     return OutputPlace(file=path)
 

@@ -31,8 +31,6 @@ PHOTO_SUFFIXES = (*rgb8.SUFFIXES, ".gif", ".apng", *((".avif",) if _HAS_AVIF els
 ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
 """Formats of which all frames are read; of others, such as TIFF and MPO, only the first image."""
 
-_IS_LITTLE = sys.byteorder == "little"
-
 # EXIF tags that are kept: those about the picture, not about its storage.
 _KEPT = {
     *(270, 271, 272, 282, 283, 296, 305, 306, 315, 18246, 18249, 33432),
@@ -96,9 +94,8 @@ def read_photo(path: Path) -> Iterator[Photo]:
     - Alpha, a transparent colour of the palette and a key colour become `alpha`.
     - Of several pages the first is read, with a warning.
 
-    Raises:
-        UserError: the file is missing, not readable, not an image, damaged, truncated or larger
-            than `max_pixels()`, all frames of an animation together.
+    Raises UserError if the file is missing, not readable, not an image, damaged, truncated, or all
+    frames together have more than `max_pixels()` pixels.
     """
     with image_errors(path):
         page = _deep_tiff(path) if is_tiff(path) else None
@@ -119,11 +116,8 @@ def read_photo(path: Path) -> Iterator[Photo]:
             image.load()
             photo = _photo(image, path, is_frame=is_animated)
             if is_animated:
-                photo = photo._replace(
-                    frames=count - first,
-                    duration=float(image.info.get("duration") or 0),
-                    loop=image.info.get("loop"),
-                )
+                duration, loop = float(image.info.get("duration") or 0), image.info.get("loop")
+                photo = photo._replace(frames=count - first, duration=duration, loop=loop)
             yield photo
 
 
@@ -134,7 +128,8 @@ def _photo(image: ImageFile, path: Path, *, is_frame: bool) -> Photo:
     samples = None if is_frame else _deep_samples(image, path)
     icc = image.info.get("icc_profile")
     if samples is None:
-        if image.format == "TIFF" and max(_bits_of(image)) > 8 and image.mode[0] != "I":
+        bits = getattr(image, "tag_v2", {}).get(258, (1,))  # BitsPerSample of a TIFF file
+        if max(bits) > 8 and image.mode[0] != "I":
             log.warning("%s: only 8 of its 16 bits are read; try pip install imagecodecs", path)
         turn = rgb8.UPRIGHT.get(orientation_of(image))
         upright = image if turn is None else image.transpose(turn)
@@ -155,15 +150,11 @@ def _photo(image: ImageFile, path: Path, *, is_frame: bool) -> Photo:
 def _finished(
     colour: ImageArray, alpha: ImageArray | None, icc: bytes | None, exif: Image.Exif
 ) -> Photo:
-    if alpha is not None and (alpha == np.iinfo(alpha.dtype).max).all():
-        alpha = None
+    is_opaque = alpha is None or (alpha == np.iinfo(alpha.dtype).max).all()
+    alpha = None if is_opaque else np.ascontiguousarray(alpha)
     space = b"GRAY" if colour.shape[2] == 1 else b"RGB "
-    return Photo(
-        np.ascontiguousarray(colour),
-        None if alpha is None else np.ascontiguousarray(alpha),
-        icc if icc and icc[16:20] == space else None,
-        _kept(exif),
-    )
+    icc = icc if icc and icc[16:20] == space else None
+    return Photo(np.ascontiguousarray(colour), alpha, icc, _kept(exif))
 
 
 def _plain(image: Image.Image, icc: bytes | None, *, force_rgb: bool) -> Image.Image:
@@ -203,13 +194,13 @@ def _deep_samples(image: ImageFile, path: Path) -> npt.NDArray[np.uint16] | None
     (torchvision's decoder reads 16 bits, but is deprecated.)
     """
     with open_image(path, PHOTO_FORMATS) as again:
-        raw, swapped = _raw_mode(again), {"B": "L", "L": "B", "N": "B" if _IS_LITTLE else "L"}
-        if not raw:
-            return None
+        arguments: Any = again.tile[0].args if again.tile else ""
+        raw = str(arguments[0] if isinstance(arguments, tuple) else arguments)  # the layout
         # Pillow decodes gray and alpha of two bytes each as RGBA.
         is_gray = raw == "LA;16B" and again.mode == "RGBA"
         if not is_gray and not re.fullmatch("RGBA?;16[BLN]", raw):
             return None
+        swapped = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
         new = "RGBA" if is_gray else raw[:-1] + swapped[raw[-1]]
         again.tile = [tile._replace(args=_with_mode(tile.args, new)) for tile in again.tile]
         again.load()
@@ -217,12 +208,6 @@ def _deep_samples(image: ImageFile, path: Path) -> npt.NDArray[np.uint16] | None
     if is_gray:
         return (256 * low[..., 0::2] + low[..., 1::2]).astype(np.uint16)
     return (256 * np.asarray(image).astype(np.uint16) + low).astype(np.uint16)
-
-
-def _raw_mode(image: ImageFile) -> str:
-    """Return Pillow's name of the pixel layout in the file; "" if there is none."""
-    arguments: Any = image.tile[0].args if image.tile else ""
-    return str(arguments[0] if isinstance(arguments, tuple) else arguments)
 
 
 def _with_mode(arguments: Any, mode: str) -> Any:  # noqa: ANN401
@@ -239,21 +224,17 @@ def _deep_tiff(path: Path) -> Photo | None:
             log.warning("%s: %d pages; only the first is read", path, page.pages)
         exif = _exif_of(path)
         samples = _turned(read_deep_page(page.page), _orientation(exif))
+    icc = page.page.iccprofile
     if page.colours == 4:
         ink = Image.fromarray((samples[..., :4] >> 8).astype(np.uint8), "CMYK")
-        return _finished(_samples(_plain(ink, page.icc, force_rgb=True)), None, None, exif)
+        return _finished(_samples(_plain(ink, icc, force_rgb=True)), None, None, exif)
     colour, alpha = samples[..., : page.colours], None
     if page.has_alpha:
         alpha = samples[..., page.colours]
         if page.is_premultiplied:
             straight = colour / np.maximum(alpha, 1)[..., None] * 65535
             colour = straight.round().clip(0, 65535).astype(np.uint16)
-    return _finished(colour, alpha, page.icc, exif)
-
-
-def _bits_of(image: ImageFile) -> tuple[int, ...]:
-    """Return BitsPerSample of a TIFF file."""
-    return tuple(getattr(image, "tag_v2", {}).get(258, (1,)))
+    return _finished(colour, alpha, icc, exif)
 
 
 def _turned(samples: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:

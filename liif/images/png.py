@@ -7,6 +7,8 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
+from liif.core.sizes import Size
+
 Bytes = npt.NDArray[np.uint8]
 ImageArray = npt.NDArray[np.uint8 | np.uint16]
 """Pixels of 8 or 16 bits per channel, (rows, columns, channels) unless stated otherwise."""
@@ -18,15 +20,9 @@ class PngWriter:
     """Writes an image of 8 or 16 bits from top to bottom to an open binary file."""
 
     def __init__(
-        self,
-        file: IO[bytes],
-        size: tuple[int, int],
-        channels: int = 3,
-        bits: int = 8,
-        *,
-        icc: bytes | None = None,
-        exif: bytes | None = None,
-    ) -> None:
+        self, file: IO[bytes], size: Size, channels: int = 3, bits: int = 8,
+        *, icc: bytes | None = None, exif: bytes | None = None,
+    ) -> None:  # fmt: skip
         """Write the header.
 
         Args:
@@ -38,8 +34,7 @@ class PngWriter:
             exif: EXIF data, from the byte order of its TIFF structure on.
         """
         H, W = size
-        self.file = file
-        self.deflate = zlib.compressobj()
+        self.file, self.deflate = file, zlib.compressobj()
         self.above = np.zeros((1, W, channels * bits // 8), np.uint8)
         file.write(b"\x89PNG\r\n\x1a\n")
         head = struct.pack(">IIBBBBB", W, H, bits, _COLOUR_TYPES[channels], 0, 0, 0)

@@ -24,11 +24,8 @@ _BLOCK = 1 << 19  # floats per block: two blocks (8 MB) fit the processor's cach
 
 
 def pillow_bicubic(image: Pixels, size: tuple[int, int]) -> Pixels:
-    """Resize uint8 (H, W, 3) to uint8 (h, w, 3) with Pillow's bicubic; `size` is (h, w).
-
-    Raises:
-        ValueError: another shape or dtype, or a size below 1.
-    """
+    """Resize uint8 (H, W, 3) to uint8 (h, w, 3) with Pillow's bicubic; `size` is (h, w). Raises
+    ValueError for another shape or dtype, or a size below 1."""
     _check(image, size)
     height, width = size
     return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
@@ -38,13 +35,9 @@ def pillow_lanczos(image: Floats32, size: tuple[int, int]) -> Floats32:
     """Resize float32 (H, W, C) to (h, w, C) with Pillow's Lanczos of three lobes, antialiased where
     it downsamples; nothing is rounded to 8 bit."""
     height, width = size
-    channels = [
-        Image.fromarray(np.ascontiguousarray(image[..., c])).resize(
-            (width, height), Image.Resampling.LANCZOS
-        )
-        for c in range(image.shape[2])
-    ]
-    return np.stack([np.asarray(channel) for channel in channels], axis=-1)
+    channels = [Image.fromarray(plane) for plane in np.ascontiguousarray(image.transpose(2, 0, 1))]
+    resized = [c.resize((width, height), Image.Resampling.LANCZOS) for c in channels]
+    return np.stack([np.asarray(channel) for channel in resized], axis=-1)
 
 
 def matlab_bicubic(
@@ -68,8 +61,7 @@ def matlab_bicubic(
         border: "replicate" repeats the outermost pixel, as in the published low-resolution images;
             "mirror" reflects the image about its edge, as in newer versions of MATLAB.
 
-    Raises:
-        ValueError: another shape or dtype, a size below 1, or a scale that is not positive.
+    Raises ValueError for another shape or dtype, a size below 1, or a scale that is not positive.
     """
     if image.dtype != np.float64:
         _check(image, size)

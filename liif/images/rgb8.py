@@ -48,10 +48,11 @@ UPRIGHT: Mapping[int, Transpose] = {
 }
 
 # All are lossless except JPEG, whose quality makes losses hard to see.
+_JPEG: Writer = ("JPEG", {"quality": 95, "subsampling": 0})
 WRITERS: Mapping[str, Writer] = {
     ".png": ("PNG", {}),
-    ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
-    ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
+    ".jpg": _JPEG,
+    ".jpeg": _JPEG,
     ".webp": ("WEBP", {"lossless": True}),
     ".bmp": ("BMP", {}),
     ".tif": ("TIFF", {}),
@@ -65,12 +66,9 @@ MAX_SIDES = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535, "AVIF": 16384}
 
 def list_images(path: Path) -> list[Path]:
     """Return the image files under a folder, including links and sub-folders, sorted by relative
-    POSIX path; or a single image file.
+    POSIX path; or a single image file. Raises UserError if there are none.
 
     A file is an image by its suffix (`SUFFIXES`, any case); names starting with a dot are skipped.
-
-    Raises:
-        UserError: there are no images, or a folder cannot be read.
     """
     help_text = (
         f"looked for {' '.join(SUFFIXES)}. Point the data root at your data with "
@@ -79,12 +77,11 @@ def list_images(path: Path) -> list[Path]:
     )
     place = os.path.abspath(path)
     try:
+        if not path.exists():
+            raise UserError(f"{place}: no such file or folder; {help_text}")
+        found = [path]
         if path.is_dir():
             found = [Path(folder) / name for folder, names in walk(path) for name in names]
-        elif path.exists():
-            found = [path]
-        else:
-            raise UserError(f"{place}: no such file or folder; {help_text}")
         images = [file for file in found if file.suffix.lower() in SUFFIXES and file.is_file()]
     except OSError as error:
         reason = f"cannot list {os.path.abspath(error.filename)}: {error.strerror}"
@@ -123,9 +120,8 @@ def read_image(path: Path) -> Pixels:
       32-bit integers are treated as 16-bit integers if all fit, else refused; floats are refused.
     - Of several frames or pages the first is read.
 
-    Raises:
-        UserError: the file is missing, not readable, not an image, damaged, truncated or larger
-            than `max_pixels()`; the message names the file and the reason.
+    Raises UserError if the file is missing, not readable, not an image, damaged, truncated, or has
+    more than `max_pixels()` pixels.
     """
     with open_image(path) as image:
         image.load()
@@ -137,29 +133,20 @@ def image_size(path: Path, formats: Sequence[str] = FORMATS) -> tuple[int, int]:
     """Return (H, W) of the image that `read_image` returns, from the file's header.
 
     Two rare kinds have to be decoded: rotated TIFF files (some versions of Pillow swap the sides
-    only then) and PNG files whose metadata follow their pixels.
-
-    Raises:
-        UserError: as `read_image`.
+    only then) and PNG files whose metadata follow their pixels. Raises UserError as `read_image`.
     """
     with open_image(path, formats) as image:
-        if (image.format == "TIFF" and orientation_of(image) != 1) or (
-            image.format == "PNG" and _has_late_metadata(path)
-        ):
+        is_turned = image.format == "TIFF" and orientation_of(image) != 1
+        if is_turned or (image.format == "PNG" and _has_late_metadata(path)):
             image.load()
         width, height = image.size
         return (width, height) if orientation_of(image) in (5, 6, 7, 8) else (height, width)
 
 
 def write_image(path: Path, image: Pixels) -> None:
-    """Write uint8 (H, W, 3) to `path` atomically; the suffix selects the format.
-
-    Missing parent folders are created. All formats are lossless except JPEG (quality 95, 4:4:4).
-
-    Raises:
-        ValueError: another shape or dtype.
-        UserError: the file cannot be written.
-    """
+    """Write uint8 (H, W, 3) to `path` atomically; the suffix selects the format, lossless except
+    for JPEG (quality 95, 4:4:4). Missing folders are created. Raises ValueError for another shape
+    or dtype, UserError if the file cannot be written."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"expected uint8 (H, W, 3), not {image.dtype} {image.shape}")
     form, options = check_format(path, (image.shape[0], image.shape[1]))
@@ -170,11 +157,8 @@ def write_image(path: Path, image: Pixels) -> None:
 def check_format(
     path: Path, size: tuple[int, int], writers: Mapping[str, Writer] = WRITERS
 ) -> Writer:
-    """Return Pillow's name of the format that the suffix selects, and its options.
-
-    Raises:
-        UserError: the suffix is unknown, or the format cannot hold an image of `size` (H, W).
-    """
+    """Return Pillow's name of the format that the suffix selects, and its options. Raises UserError
+    if the suffix is unknown, or the format cannot hold an image of `size` (H, W)."""
     if path.suffix.lower() not in writers:
         raise UserError(f"{path}: cannot write this format; use one of {' '.join(writers)}")
     form, options = writers[path.suffix.lower()]
@@ -216,21 +200,23 @@ def image_errors(path: Path) -> Generator[None, None, None]:
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise RefusedError("a pipe or a device, not a file")
         yield
-    except RefusedError as error:
-        raise UserError(_unreadable(path, str(error))) from None
     except (UserError, MemoryError):
         raise
-    except UnidentifiedImageError as error:
-        empty = os.path.getsize(path) == 0
-        reason = "the file is empty" if empty else "not an image of a known format, or damaged"
-        raise UserError(_unreadable(path, reason)) from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        reason = f"{error} Pillow's own limit for WebP, GIF and TIFF; save it as PNG"
-        raise UserError(_unreadable(path, reason)) from error
-    except OSError as error:
-        raise UserError(_unreadable(path, error.strerror or str(error))) from error
     except Exception as error:  # decoders raise many types on damaged data
-        raise UserError(_unreadable(path, f"damaged: {error}")) from error
+        match error:
+            case RefusedError():
+                reason = str(error)
+            case UnidentifiedImageError() if os.path.getsize(path) == 0:
+                reason = "the file is empty"
+            case UnidentifiedImageError():
+                reason = "not an image of a known format, or damaged"
+            case Image.DecompressionBombError() | Image.DecompressionBombWarning():
+                reason = f"{error} Pillow's own limit for WebP, GIF and TIFF; save it as PNG"
+            case OSError():
+                reason = error.strerror or str(error)
+            case _:
+                reason = f"damaged: {error}"
+        raise UserError(f"{os.path.abspath(path)}: cannot read the image: {reason}") from error
 
 
 class RefusedError(Exception):
@@ -248,14 +234,9 @@ def check_pixels(height: int, width: int, frames: int = 1) -> None:
 
 
 def max_pixels() -> int:
-    """Return the limit of pixels: LIIF_MAX_PIXELS, such as 200M; else `MAX_PIXELS`, or Pillow's own
-    limit if that was lowered.
-
-    Raises:
-        UserError: LIIF_MAX_PIXELS is not a number.
-    """
-    text = os.environ.get("LIIF_MAX_PIXELS", "")
-    if not text:
+    """Return the limit of pixels: LIIF_MAX_PIXELS, such as 200M (UserError if it is no number);
+    else `MAX_PIXELS`, or Pillow's own limit if that was lowered."""
+    if not (text := os.environ.get("LIIF_MAX_PIXELS", "")):
         return min(MAX_PIXELS, Image.MAX_IMAGE_PIXELS or MAX_PIXELS)
     found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)([KMG]?)", text, re.IGNORECASE)
     number = float(found[1]) * 1000 ** " KMG".index(found[2].upper() or " ") if found else 0
@@ -275,10 +256,6 @@ def _identified(file: IO[bytes], path: Path, formats: Sequence[str]) -> ImageFil
             with suppress(SyntaxError, IndexError, TypeError, struct.error):
                 return make(file, os.fspath(path))
     raise UnidentifiedImageError
-
-
-def _unreadable(path: Path, reason: str) -> str:
-    return f"{os.path.abspath(path)}: cannot read the image: {reason}"
 
 
 def orientation_of(image: ImageFile) -> int:

@@ -12,6 +12,7 @@ import tifffile
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+from liif.core.sizes import Size
 from liif.images.png import ImageArray
 
 BIGTIFF_BYTES = 2**32 - 2**25
@@ -37,7 +38,6 @@ class DeepPage(NamedTuple):
     """Colour channels: 1 gray, 3 RGB or 4 CMYK; further channels are alpha or unknown."""
     has_alpha: bool
     is_premultiplied: bool
-    icc: bytes | None
     pages: int
     """Number of pages in the file."""
 
@@ -46,26 +46,19 @@ def deep_page(file: tifffile.TiffFile) -> DeepPage | None:
     """Return the first page; None if it is not gray, RGB or CMYK of unsigned 16 bits, or has a
     compression, such as LZW, that needs the package imagecodecs."""
     page = file.pages.first
-    known = page.dtype == np.uint16 and int(page.photometric) in _COLOURS
+    colours = _COLOURS.get(int(page.photometric))
+    if page.dtype != np.uint16 or page.imagedepth != 1 or colours is None:
+        return None
     try:
         _ = (
             tifffile.TIFF.DECOMPRESSORS[page.compression],
             tifffile.TIFF.UNPREDICTORS[page.predictor],
         )
     except KeyError:
-        known = False
-    if not known or page.imagedepth != 1:
         return None
-    colours, extra = _COLOURS[int(page.photometric)], [int(kind) for kind in page.extrasamples]
-    return DeepPage(
-        page,
-        size=(page.imagelength, page.imagewidth),
-        colours=colours,
-        has_alpha=extra[:1] in ([1], [2]),
-        is_premultiplied=extra[:1] == [1],
-        icc=page.iccprofile,
-        pages=len(file.pages),
-    )
+    extra = int(page.extrasamples[0]) if page.extrasamples else 0
+    size = page.imagelength, page.imagewidth
+    return DeepPage(page, size, colours, extra in (1, 2), extra == 1, len(file.pages))
 
 
 def read_deep_page(page: tifffile.TiffPage) -> npt.NDArray[np.uint16]:
@@ -82,26 +75,12 @@ def is_tiff(path: Path) -> bool:
 
 
 def write_tiff(
-    path: Path,
-    size: tuple[int, int],
-    strips: Iterable[ImageArray],
-    channels: int = 3,
-    bits: int = 8,
-    *,
-    icc: bytes | None = None,
-    exif: bytes | None = None,
-) -> None:
-    """Write strips to a tiled, deflated TIFF file; to BigTIFF from 4 GB on.
-
-    Args:
-        path: the file.
-        size: (H, W).
-        strips: uint8 or uint16 (rows, W, channels), from top to bottom.
-        channels: 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA.
-        bits: 8 or 16 per channel.
-        icc: colour profile.
-        exif: EXIF data; in BigTIFF only its texts are written.
-    """
+    path: Path, size: Size, strips: Iterable[ImageArray], channels: int = 3, bits: int = 8,
+    *, icc: bytes | None = None, exif: bytes | None = None,
+) -> None:  # fmt: skip
+    """Write strips (rows, W, channels), from top to bottom, to a tiled, deflated TIFF file of size
+    (H, W); to BigTIFF from 4 GB on, with only the texts of the EXIF data. The other arguments are
+    those of `PngWriter`."""
     H, W = size
     side = [min(TILE, -(-n // 16) * 16) for n in size]
     is_big = H * W * channels * bits // 8 > BIGTIFF_BYTES
@@ -115,7 +94,7 @@ def write_tiff(
         extra.append(("ExifTag", 4, 1, 0, True))
     with tifffile.TiffWriter(path, bigtiff=is_big, byteorder="<") as writer:
         writer.write(
-            _tiles(strips, side[0], side[1]),
+            _tiles(strips, *side),
             shape=(H, W, channels) if channels > 1 else (H, W),
             dtype=np.uint8 if bits == 8 else np.uint16,
             photometric="rgb" if channels > 2 else "minisblack",
@@ -159,8 +138,7 @@ def _in_bands(strips: Iterable[ImageArray], rows: int) -> Iterator[ImageArray]:
 def _append_exif(path: Path, tags: dict[int, Any]) -> None:
     """Append the EXIF directory to a TIFF file and write its offset to the reserved tag."""
     directory = ImageFileDirectory_v2(group=ExifTags.IFD.Exif)
-    for code, value in tags.items():
-        directory[code] = value
+    directory.update(tags)
     with path.open("rb+") as file:
         reserved = struct.pack("<HHII", ExifTags.IFD.Exif, 4, 1, 0)
         entry = file.read(2**16).index(reserved)  # the first directory is at the start
