@@ -79,6 +79,15 @@ def read_record(folder: Path) -> list[Entry]:
     return entries if is_ours else []
 
 
+def recorded_digests(folder: Path) -> dict[str, str]:
+    """Return the digests of the data at the last start of a run, by dotted key."""
+    try:
+        data: Any = read_record(folder)[-1]["data"]
+        return {str(key): str(found["digest"]) for key, found in data.items() if "digest" in found}
+    except (LookupError, TypeError, AttributeError):
+        return {}
+
+
 def _versions() -> dict[str, str | None]:
     found: dict[str, str | None] = {"python": platform.python_version()}
     for name in PACKAGES:

@@ -12,7 +12,7 @@ from liif.core.errors import UserError
 from liif.models.checkpoint import Checkpoint, read_checkpoint
 from liif.training.checkpoints import every_nth
 from liif.training.config import TrainConfig
-from liif.training.record import Entry, read_record
+from liif.training.record import Entry, recorded_digests
 from liif.training.state import COUNTERS
 
 COMPLETE = {"config", "optimizer", "generator", *COUNTERS}
@@ -105,14 +105,13 @@ def check_continues(
     may not.
     """
     path = start.path
-    entries = read_record(path.parent)
-    recorded: Mapping[str, Entry] = (entries[-1].get("data") or {}) if entries else {}
+    recorded = recorded_digests(path.parent)
     try:
         changed = dict(changed_keys(start.config, config))
     except RecursionError:
         raise UserError(f"{path}: the state of its run is damaged (configuration)") from None
     for key, now in data.items():
-        before = recorded.get(key, {}).get("digest")
+        before = recorded.get(key)
         is_same = before is not None and before == now.get("digest")
         if is_same:
             changed.pop(key, None)
