@@ -70,10 +70,8 @@ def test(
         keep_freed_memory(device)
     model = load_checkpoint(checkpoint, device)
     start = time.perf_counter()
-    pairs = config.open_pairs()
-    psnrs = [
-        s.psnr for s in evaluate(model, pairs, get_protocol(config.protocol, config.scale), options)
-    ]
+    pairs, protocol = config.open_pairs(), get_protocol(config.protocol, config.scale)
+    psnrs = [scores.psnr for scores in evaluate(model, pairs, protocol, options)]
     synchronise(device)
     return time.perf_counter() - start, len(psnrs), mean(psnrs)
 

@@ -42,11 +42,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--out", type=Path, default=Path(), help="folder of gpu.md and gpu.json")
-    parser.add_argument(
-        "--checkpoint",
-        type=Path,
-        help="default: edsr-liif if it was downloaded, else random weights",
-    )
+    help_text = "default: edsr-liif if it was downloaded, else random weights"
+    parser.add_argument("--checkpoint", type=Path, help=help_text)
     parser.add_argument("--quick", action="store_true", help="use tiny sizes, as a smoke test")
     options = parser.parse_args()
     device, begin = torch.device(options.device), time.perf_counter()

@@ -11,12 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from floor import image_flop, step_bytes, step_flop
-from measure import (
-    interleaved,
-    peak_megabytes,
-    picture,
-    synchronise,
-)
+from measure import interleaved, peak_megabytes, picture, synchronise
 from torch import Tensor
 
 from liif.data.cache import ImageStore
@@ -79,10 +74,8 @@ class Setup:
 
 def checks(setup: Setup) -> list[TableRow]:
     """Compare largest differences with their limits."""
-    lr, size = (
-        picture(None, 48 if setup.side > 500 else 12).to(setup.device),
-        (setup.side // 4, setup.side // 4),
-    )
+    lr = picture(None, 48 if setup.side > 500 else 12).to(setup.device)
+    size = (setup.side // 4, setup.side // 4)
     rows: list[TableRow] = []
 
     def row(name: str, found: float | str, limit: float) -> None:
@@ -98,9 +91,8 @@ def checks(setup: Setup) -> list[TableRow]:
         found: float | str = NO_GPU
         if lr.is_cuda:
             expected = plain if precision == "float32" else half
-            found = _apart(
-                setup.model.upscale(lr, size, clamp=False, precision=precision), expected
-            )
+            output = setup.model.upscale(lr, size, clamp=False, precision=precision)
+            found = _apart(output, expected)
         row(f"kernel, plain decoder, {precision}", found, limit)
     if setup.trained:
         whole = ScoreProtocol(luma=False, border=(0, 0))
@@ -215,10 +207,8 @@ def samples(setup: Setup) -> list[TableRow]:
 def _endless(
     source: RandomScaleSource, setup: Setup, made: DeviceSampler | None
 ) -> Iterator[Batch]:
-    for batch in batches(
-        source, seed=0, batch_size=setup.batch, start=0, stop=10**9, device_sampler=made
-    ):
-        yield batch.to(setup.device)
+    endless = partial(batches, source, seed=0, batch_size=setup.batch, start=0, stop=10**9)
+    return (batch.to(setup.device) for batch in endless(device_sampler=made))
 
 
 def _each(run: Callable[[], Any], setup: Setup) -> float:
@@ -241,13 +231,8 @@ def training(setup: Setup, *names: str) -> list[TableRow]:
     flop, moved = step_flop(setup.model, pixels, pixels), step_bytes(setup.model, pixels, pixels)
     rows: list[TableRow] = []
     for name in names:
-        row: TableRow = {
-            "": name,
-            "steps/s": "",
-            "hours for a million": "",
-            "share of matrix rate": "",
-        }
-        row |= {"GB counted": moved / 1e9, "peak MB": ""}
+        row: TableRow = {"": name, "steps/s": "", "hours for a million": ""}
+        row |= {"share of matrix rate": "", "GB counted": moved / 1e9, "peak MB": ""}
         rows.append(row)
         compiled = "compiled" in name or "max" in name
         if compiled and (not gpu or time.perf_counter() - setup.begin > LATE):
@@ -263,14 +248,7 @@ def training(setup: Setup, *names: str) -> list[TableRow]:
         if compiled:
             forward = torch.compile(model, mode="max-autotune" if "max" in name else None)
         precision: Precision = "bf16" if "bf16" in name else "float32"
-        step = partial(
-            _step,
-            model,
-            optimizer,
-            supply,
-            forward,
-            precision,
-        )
+        step = partial(_step, model, optimizer, supply, forward, precision)
 
         try:
             taken = _each(step, setup)

@@ -50,12 +50,8 @@ class Checkpoint:
 
 
 def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> SRModel:
-    """Return the model of a checkpoint file of any kind, in evaluation mode.
-
-    Raises:
-        UserError: there is no such file, or it is damaged, could run code, or does not fit the
-            model that it describes.
-    """
+    """Return the model of a checkpoint file of any kind, in evaluation mode. Raises UserError if
+    the file is missing or damaged, could run code, or does not fit the model that it describes."""
     return read_checkpoint(Path(path)).build().to(device)
 
 
@@ -78,9 +74,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise UserError(f"{path}: describes no model of this package: {where}: {reason}") from None
     except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{path}: not a checkpoint of this package or of the official LIIF code ({reason})"
-        ) from None
+        what = f"not a checkpoint of this package or of the official LIIF code ({reason})"
+        raise UserError(f"{path}: {what}") from None
     _check_keys(path, model, weights)
     weights = {key: value.float() for key, value in weights.items()}
     return Checkpoint(model, weights, content.get("training"))
@@ -103,10 +98,9 @@ def _read_pytorch(path: Path) -> dict[str, Any]:
                 if archive.testzip() is not None:
                     raise zipfile.BadZipFile
     except pickle.UnpicklingError:
-        raise UserError(
-            f"{path}: refused: it holds more than tensors and plain values, which could run code "
-            "(nothing was executed), or it is damaged"
-        ) from None
+        reason = "it holds more than tensors and plain values, which could run code"
+        message = f"{path}: refused: {reason} (nothing was executed), or it is damaged"
+        raise UserError(message) from None
     except Exception:  # PyTorch raises many types for a damaged archive.
         raise UserError(f"{path}: damaged or truncated, or not a PyTorch checkpoint") from None
     if not isinstance(content, dict):
@@ -119,18 +113,14 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
         weights = safetensors.torch.load_file(path)
-        return {
-            "format": header["format"],
-            "model": json.loads(header["model"]),
-            "weights": weights,
-        }
+        model = json.loads(header["model"])
+        return {"format": header["format"], "model": model, "weights": weights}
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: damaged, or not a safetensors file ({error})") from None
     except (KeyError, ValueError, RecursionError):
-        raise UserError(
-            f"{path}: its header does not describe the model; "
-            "write safetensors files with `liif convert CHECKPOINT FILE.safetensors`"
-        ) from None
+        remedy = "write safetensors files with `liif convert CHECKPOINT FILE.safetensors`"
+        message = f"{path}: its header does not describe the model; {remedy}"
+        raise UserError(message) from None
 
 
 def _check_records(path: Path) -> None:
@@ -198,24 +188,15 @@ def save_checkpoint(
     training: Mapping[str, Any] | None = None,
     previous: Path | None = None,
 ) -> None:
-    """Write a checkpoint in this package's format.
+    """Write a checkpoint in this package's format: configuration and state dict of the model, and
+    the state of the run, of tensors and plain values only.
 
-    Args:
-        path: the file; it replaces an existing one.
-        model: configuration of the model.
-        weights: the model's state dict.
-        training: state of the run: tensors and plain values only.
-        previous: path to keep the replaced file under.
-
-    Raises:
-        UserError: the file could not be written; an existing one is intact.
+    An existing file is replaced, and kept under the path `previous`, if given. Raises UserError if
+    the file could not be written; an existing one is intact.
     """
-    content: dict[str, Any] = {
-        "format": FORMAT,
-        "model": model.model_dump(mode="json"),
-        "weights": weights,
-        "versions": {"torch": str(torch.__version__)},
-    }
+    versions = {"torch": str(torch.__version__)}
+    config = model.model_dump(mode="json")
+    content = {"format": FORMAT, "model": config, "weights": weights, "versions": versions}
     if training is not None:
         content["training"] = dict(training)
     buffer = io.BytesIO()

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from liif.core.sizes import Size
+from liif.models.layers import Layer
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,13 +25,11 @@ class Field:
     """(row, column) of the window's first cell in the whole grid."""
     factor: int = 1
     """Cells per low-resolution pixel along an axis; more than 1 for upsamplers."""
-    layers: tuple[tuple[Tensor, Tensor], ...] = ()
+    layers: tuple[Layer, ...] = ()
     """(weight, bias) of the decoder's layers, in the type of the codes."""
 
     @staticmethod
-    def of_map(
-        codes: Tensor, factor: int = 1, layers: tuple[tuple[Tensor, Tensor], ...] = ()
-    ) -> "Field":
+    def of_map(codes: Tensor, factor: int = 1, layers: tuple[Layer, ...] = ()) -> "Field":
         """Return the field of a whole map (B, K, rows, cols); no copy if it is channels_last."""
         size = (codes.shape[-2], codes.shape[-1])
         codes = codes.permute(0, 2, 3, 1).contiguous()
@@ -56,33 +55,26 @@ class Field:
     def gather(self, row: Tensor, col: Tensor) -> Tensor:
         """Return the codes (B, …, K) at indices row and col, of broadcastable shapes whose first
         dimension is 1 or B."""
-        B, rows, cols, K = self.codes.shape
-        index = self._inside(row, 0) * cols + self._inside(col, 1)
+        return F.embedding(self._index(row, col), self.codes.flatten(0, 2))
+
+    def gather_grid(self, row: Tensor, col: Tensor, along_y: Tensor, along_x: Tensor) -> Tensor:
+        """Return codes + along_y + along_x, (B, R, W, K), at indices row (R,) and col (W,) in one
+        pass over memory; along_y (R, K) is a term for each row, along_x (W, K) for each column."""
+        codes = self.codes.flatten(0, 2)
+        table = torch.cat([codes, along_y, along_x])
+        number = torch.arange(len(codes), len(table), device=row.device)
+        by_row, by_col = number.split([len(row), len(col)])
+        parts = (self._index(row.view(1, -1, 1), col), by_row[:, None], by_col)
+        index = torch.stack(torch.broadcast_tensors(*parts), dim=-1)
+        bags = F.embedding_bag(index.view(-1, 3), table, mode="sum")
+        return bags.unflatten(0, index.shape[:-1])
+
+    def _index(self, row: Tensor, col: Tensor) -> Tensor:
+        """Return the indices in codes.flatten(0, 2) of a row and a column of the whole grid."""
+        B, rows, cols, _ = self.codes.shape
+        row, col = row - self.origin[0], col - self.origin[1]
+        index = row.clamp(0, rows - 1) * cols + col.clamp(0, cols - 1)
         if B > 1:
             image = torch.arange(B, device=index.device).view(-1, *[1] * (index.dim() - 1))
             index = index + image * (rows * cols)
-        return F.embedding(index, self.codes.reshape(-1, K))
-
-    def gather_grid(self, row: Tensor, col: Tensor, along_y: Tensor, along_x: Tensor) -> Tensor:
-        """Return codes + along_y + along_x, (B, R, W, K), in one pass over memory.
-
-        Args:
-            row: row indices (R,).
-            col: column indices (W,).
-            along_y: a term for each row, (R, K).
-            along_x: a term for each column, (W, K).
-        """
-        B, rows, cols, K = self.codes.shape
-        table = torch.cat([self.codes.reshape(-1, K), along_y, along_x])
-        image = torch.arange(B, device=row.device).view(B, 1, 1) * (rows * cols)
-        parts = (
-            image + self._inside(row, 0).view(1, -1, 1) * cols + self._inside(col, 1),
-            torch.arange(len(row), device=row.device).view(1, -1, 1) + B * rows * cols,
-            torch.arange(len(col), device=row.device) + (B * rows * cols + len(row)),
-        )
-        index = torch.stack(torch.broadcast_tensors(*parts), dim=-1)
-        return F.embedding_bag(index.view(-1, 3), table, mode="sum").view(*index.shape[:-1], K)
-
-    def _inside(self, index: Tensor, axis: int) -> Tensor:
-        """Convert indices of the whole grid to indices of the window."""
-        return (index - self.origin[axis]).clamp(0, self.codes.shape[1 + axis] - 1)
+        return index

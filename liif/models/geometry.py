@@ -10,7 +10,7 @@ two codes must be rounded to the same side.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,17 +28,10 @@ def pixel_centres(n: int, like: Tensor) -> Tensor:
     return torch.arange(n, device=like.device).to(like.dtype) * (2 / n) + (-1 + 1 / n)
 
 
-def cell_of(
-    size: tuple[float, float], like: Tensor, lr: Size = (1, 1), clip: float = math.inf
-) -> Tensor:
-    """Return the height and width of a pixel of an H × W image in coordinate units, (1, 2).
-
-    `clip` limits them to those at this scale of the low-resolution size `lr`: beyond the scales of
-    its training, a decoder can be given the cell of the largest one (Lee and Jin, LTE, CVPR 2022).
-    """
-    sides = [2 / min(N, n * clip) for N, n in zip(size, lr, strict=True)]
+def cell_of(size: Sequence[float], like: Tensor) -> Tensor:
+    """Return the height and width of a pixel of an H × W image in coordinate units, (1, 2)."""
     # Fills run on the device; creating a tensor from Python numbers blocks on a copy to it.
-    return torch.stack([like.new_full((1,), side) for side in sides], dim=-1)
+    return torch.stack([like.new_full((1,), 2 / N) for N in size], dim=-1)
 
 
 @dataclass(frozen=True)
@@ -54,13 +47,10 @@ class Grid:
         """Raises ValueError for a window that is empty or not inside the image."""
         if self.window is None:
             return
-        top, left, height, width = self.window
-        for first, length, n in zip((top, left), (height, width), self.lr, strict=True):
+        for first, length, n in zip(self.window[:2], self.window[2:], self.lr, strict=True):
             if not (first >= 0 and length > 0 and first + length <= n * (1 + 1e-9)):
-                h, w = self.lr
-                raise ValueError(
-                    f"window {tuple(self.window)} is not inside an image of {h}×{w} px"
-                )
+                place = f"inside an image of {self.lr[0]}×{self.lr[1]} px"
+                raise ValueError(f"window {tuple(self.window)} is not {place}")
 
     @property
     def extent(self) -> tuple[float, float]:
@@ -77,9 +67,11 @@ class Grid:
         return (2 * (first + (at + 0.5) * (length / N)) / n - 1).to(like.dtype)
 
     def cell(self, like: Tensor, clip: float = math.inf) -> Tensor:
-        """As `cell_of`, for an image that is shown as a whole in pixels of this size."""
-        H, W = (N * n / e for N, n, e in zip(self.size, self.lr, self.extent, strict=True))
-        return cell_of((H, W) if self.window else self.size, like, self.lr, clip)
+        """As `cell_of`, for an output pixel; never smaller than at scale `clip`: beyond the scales
+        of its training, a decoder can be given the cell of the largest one (Lee and Jin, LTE, CVPR
+        2022)."""
+        axes = zip(self.size, self.lr, self.extent, strict=True)
+        return cell_of([min(N * n / e, n * clip) for N, n, e in axes], like)
 
     def spans(self, rows: Size, cols: Size) -> tuple[Size, Size]:
         """Return the low-resolution pixels that output pixels rows × cols cover; all spans are
@@ -100,12 +92,11 @@ def grid_coord(y: Tensor, x: Tensor) -> Tensor:
 
 
 class Nearest(NamedTuple):
-    """The code nearest to a coordinate along one axis."""
+    """The index (int64) of the code nearest to a coordinate along one axis, and the offset x - v*
+    in half-pixels of the code's grid: in [-1, 1] inside the code's own pixel."""
 
     at: Tensor
-    """int64 index, shape of the coordinate."""
     offset: Tensor
-    """x - v* in half-pixels of the code's grid: in [-1, 1] inside the code's own pixel."""
 
 
 def nearest(coord: Tensor, n: int, shift: int = 0) -> Nearest:
@@ -117,18 +108,21 @@ def nearest(coord: Tensor, n: int, shift: int = 0) -> Nearest:
     return Nearest(index, (coord - pixel_centres(n, coord)[index]) * n)
 
 
-class Corner(NamedTuple):
-    """A code that points are predicted from, and the weight of its prediction; all tensors have the
-    shape of the points."""
+class Corners(NamedTuple):
+    """Codes that points are predicted from, and the weights of their predictions.
 
-    row: Tensor
-    col: Tensor
-    offset_y: Tensor
-    offset_x: Tensor
-    weight: Tensor
+    For one code of each of a list of points, all tensors have the shape of the points; for all
+    codes of the pixels of a grid, k = 1 or 2 along each axis, the shapes are those given here.
+    """
+
+    row: Tensor  # (k, R)
+    col: Tensor  # (k, W)
+    offset_y: Tensor  # (k, R)
+    offset_x: Tensor  # (k, W)
+    weight: Tensor  # (k, R, k, W)
 
 
-def corners(y: Tensor, x: Tensor, size: Size, *, ensemble: bool) -> Iterator[Corner]:
+def corners(y: Tensor, x: Tensor, size: Size, *, ensemble: bool) -> Iterator[Corners]:
     """Yield the code nearest to points (y, x), or the four of the local ensemble, each weighted by
     the area of the diagonally opposite rectangle (Chen et al. 2021, eq. 4)."""
     shifts = (-1, 1) if ensemble else (0,)
@@ -137,23 +131,10 @@ def corners(y: Tensor, x: Tensor, size: Size, *, ensemble: bool) -> Iterator[Cor
     areas = [(row.offset * col.offset).abs() + 1e-9 for row, col in pairs]
     total = torch.stack(areas).sum(dim=0)
     for (row, col), area in zip(pairs, reversed(areas), strict=True):
-        yield Corner(row.at, col.at, row.offset, col.offset, area / total)
+        yield Corners(row.at, col.at, row.offset, col.offset, area / total)
 
 
-class GridCorners(NamedTuple):
-    """The corners of a grid's pixels, k = 1 or 2 along each axis."""
-
-    row: Tensor
-    """(k, R)."""
-    col: Tensor
-    """(k, W)."""
-    offset_y: Tensor
-    offset_x: Tensor
-    weight: Tensor
-    """(k, R, k, W)."""
-
-
-def grid_corners(y: Tensor, x: Tensor, size: Size, *, ensemble: bool) -> GridCorners:
+def grid_corners(y: Tensor, x: Tensor, size: Size, *, ensemble: bool) -> Corners:
     """Return all `corners` of rows y (R,) and columns x (W,)."""
     shifts = (-1, 1) if ensemble else (0,)
     rows, cols = (
@@ -162,4 +143,4 @@ def grid_corners(y: Tensor, x: Tensor, size: Size, *, ensemble: bool) -> GridCor
     )
     areas = (rows[1][:, :, None, None] * cols[1]).abs() + 1e-9
     weight = areas.flip(0, 2) / areas.sum(dim=(0, 2), keepdim=True)
-    return GridCorners(rows[0], cols[0], rows[1], cols[1], weight)
+    return Corners(rows[0], cols[0], rows[1], cols[1], weight)

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+Layer = tuple[Tensor, Tensor]
+"""(weight, bias) of a linear layer."""
 MANY_ROWS = 2048
 """Rows from which a 1×1 convolution is faster than `linear` on a CPU (measured; not at 1024)."""
 
@@ -37,9 +39,8 @@ def dense(x: Tensor, weight: Tensor, bias: Tensor, *, relu: bool) -> Tensor:
     fused with the ReLU if no gradient is needed, else as a 1×1 convolution.
     """
     if _has_fused_linear(x):
-        return torch.ops.mkldnn._linear_pointwise(
-            x, weight, bias, "relu" if relu else "none", [], ""
-        )
+        activation = "relu" if relu else "none"
+        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], "")
     rows = x.numel() // x.shape[-1]
     if x.device.type == "cpu" and rows >= MANY_ROWS:
         image = x.reshape(1, 1, rows, x.shape[-1]).permute(0, 3, 1, 2)  # (1, C, 1, rows), no copy
@@ -52,9 +53,8 @@ def dense(x: Tensor, weight: Tensor, bias: Tensor, *, relu: bool) -> Tensor:
 
 def _has_fused_linear(x: Tensor) -> bool:
     """Whether oneDNN's fused product and ReLU, which has no gradient, is available for x."""
-    if x.device.type != "cpu" or torch.is_grad_enabled():
-        return False
-    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    can_fuse = x.device.type == "cpu" and not torch.is_grad_enabled()
+    if not (can_fuse and hasattr(torch.ops.mkldnn, "_linear_pointwise")):
         return False
     if x.dtype == torch.bfloat16:
         return torch.ops.mkldnn._is_mkldnn_bf16_supported()
@@ -65,20 +65,16 @@ def relu_(x: Tensor) -> Tensor:
     """Apply ReLU in place."""
     if x.dtype == torch.bfloat16 and x.device.type == "cpu" and not torch.is_grad_enabled():
         # The bits as an integer have the same sign: seven times as fast as with floats.
-        x.view(torch.int16).clamp_(min=0)
-        return x
+        return x.view(torch.int16).clamp_(min=0).view(x.dtype)
     return x.relu_()
 
 
-def after_first(hidden: Tensor, layers: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """Apply the rest of an MLP to its first layer's output (…, C), which is overwritten.
-
-    Args:
-        hidden: output of the first layer, before its ReLU.
-        layers: (weight, bias) of the other layers, in the type of hidden; ReLU between them.
-    """
+def after_first(hidden: Tensor, layers: Sequence[Layer]) -> Tensor:
+    """Apply ReLU and then `layers`, each (weight, bias), with ReLU between them, to the output
+    (…, C) of an MLP's first layer, which is overwritten; all tensors have one type."""
+    if layers:
+        hidden = relu_(hidden)
     for i, (weight, bias) in enumerate(layers, 1):
-        hidden = relu_(hidden) if i == 1 else hidden
         hidden = dense(hidden, weight, bias, relu=i < len(layers))
     return hidden
 
@@ -88,16 +84,13 @@ class Mlp(nn.Module):
 
     def __init__(self, channels_in: int, hidden: Sequence[int], channels_out: int) -> None:
         super().__init__()
-        widths = [channels_in, *hidden, channels_out]
-        layers: list[nn.Module] = []
-        for a, b in pairwise(widths):
-            layers += [nn.Linear(a, b), nn.ReLU()]
+        widths = pairwise([channels_in, *hidden, channels_out])
+        layers = [layer for a, b in widths for layer in (nn.Linear(a, b), nn.ReLU())]
         self.layers = nn.Sequential(*layers[:-1])
 
     @property
     def linear(self) -> list[nn.Linear]:
-        """The linear layers. Decoders fold the first one, linear in the latent code, into a
-        convolution."""
+        """The linear layers; decoders fold the first one into a convolution."""
         return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
 
     def forward(self, x: Tensor) -> Tensor:

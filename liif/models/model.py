@@ -42,10 +42,8 @@ class Decoder(Protocol):
     """Channels that `prepare` keeps alive for each low-resolution pixel."""
 
     def prepare(self, feat: Tensor, lr: Tensor) -> Field:
-        """Compute what does not depend on the query, once per image.
-
-        feat is (B, width, h, w), lr the normalised image (B, 3, h, w).
-        """
+        """Compute what does not depend on the query, once per image, from feat (B, width, h, w) and
+        the normalised image lr (B, 3, h, w)."""
         ...
 
     def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
@@ -90,12 +88,8 @@ class SRModel(nn.Module):
         return self.decoder.prepare(self.encoder(lr), lr)
 
     def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
-        """Return colours (B, Q, 3) in image units, not clamped.
-
-        Args:
-            field: the encoded image.
-            coord: (B, Q, 2) as (y, x) in [-1, 1].
-            cell: size of the queried pixels, (2/H, 2/W): (B, Q, 2), (B, 1, 2) or (B, 2).
+        """Return colours (B, Q, 3) in image units, not clamped, at coord (B, Q, 2) as (y, x) in
+        [-1, 1]; cell is the size of the queried pixels, (2/H, 2/W): (B, Q, 2), (B, 1, 2) or (B, 2).
         """
         if cell.dim() == 2:
             cell = cell[:, None]
@@ -143,8 +137,8 @@ class SRModel(nn.Module):
             ValueError: lr is no image, or a size, scale, window or memory budget is invalid.
         """
         if not isinstance(lr, Tensor) or not lr.is_floating_point():
-            options = {"clamp": clamp, "memory": memory, "precision": precision}
-            options |= {"size": size, "scale": scale, "window": window, "clip_cell": clip_cell}
+            options = {"size": size, "scale": scale, "window": window, "clamp": clamp}
+            options |= {"precision": precision, "memory": memory, "clip_cell": clip_cell}
             return apply_to_image(partial(self.upscale, **options), lr)
         if lr.dim() not in (3, 4) or lr.shape[-3] != 3 or 0 in lr.shape:
             raise ValueError(f"lr has shape {tuple(lr.shape)}, not (3, h, w) or (B, 3, h, w)")
@@ -152,10 +146,8 @@ class SRModel(nn.Module):
         size = target_size(extent, size=size, scale=scale)
         batch = lr if lr.dim() == 4 else lr[None]
         out = lr.new_full((*batch.shape[:2], *size), torch.nan)
-        strips = self.strips(
-            batch, size, precision=precision, memory=memory, clip_cell=clip_cell, window=window
-        )
-        for top, strip in strips:
+        strips = partial(self.strips, precision=precision, memory=memory, clip_cell=clip_cell)
+        for top, strip in strips(batch, size, window=window):
             out[:, :, top : top + strip.shape[2]] = strip.clamp(0, 1) if clamp else strip
         return out if lr.dim() == 4 else out[0]
 
@@ -173,21 +165,13 @@ class SRModel(nn.Module):
         """Yield the image of `upscale`, not clamped, as (first row, (B, 3, R, W)) from top to
         bottom: a result larger than memory can be written strip by strip.
 
-        Args:
-            lr: (B, 3, h, w) in [0, 1].
-            size: (H, W) of the result.
-            precision: as in `upscale`; so are `memory`, `clip_cell` and `window`.
-            memory: in bytes.
-            clip_cell: a scale.
-            rows: (first, last + 1) of the result's rows to compute; all by default.
-            window: the part of the image to show.
+        lr is (B, 3, h, w) in [0, 1], `size` (H, W) of the result, and `rows` (first, last + 1) the
+        rows to compute, by default all; the other options are those of `upscale`.
         """
         lr = lr.detach().to(self.mean)
         grid = Grid(size, (lr.shape[2], lr.shape[3]), window)
-        return render_strips(
-            self, lr, grid, rows or (0, size[0]),
-            precision=precision, memory=memory, clip_cell=clip_cell,
-        )  # fmt: skip
+        rows = rows or (0, size[0])
+        return render_strips(self, lr, grid, rows, precision, memory, clip_cell)
 
     @torch.no_grad()
     def encoded(self, lr: Tensor, *, precision: Precision = "float32") -> Field:

@@ -1,7 +1,6 @@
 """Translate checkpoints of the official LIIF code to this package's names."""
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
@@ -13,12 +12,8 @@ Weights = dict[str, Tensor]
 
 
 def from_official(content: Mapping[str, Any]) -> tuple[dict[str, Any], Weights]:
-    """Return configuration and weights of {"model": {"name", "args", "sd"}, …}.
-
-    Raises:
-        ValueError: the file holds another model or encoder; KeyError, TypeError and AttributeError
-            where it is not in the official layout.
-    """
+    """Return configuration and weights of {"model": {"name", "args", "sd"}, …}; raises ValueError
+    for other models and encoders, KeyError, TypeError or AttributeError for other layouts."""
     name, args, weights = (content["model"][key] for key in ("name", "args", "sd"))
     if name not in ("liif", "metasr"):
         raise ValueError(f"its model is {name!r}; known are 'liif' and 'metasr'")
@@ -27,29 +22,26 @@ def from_official(content: Mapping[str, Any]) -> tuple[dict[str, Any], Weights]:
     if name == "metasr":
         decoder: dict[str, Any] = {"name": "metasr"}
     elif args.get("imnet_spec") is not None:
-        decoder = {
-            "name": "liif",
-            "hidden": list(args["imnet_spec"]["args"]["hidden_list"]),
-            "local_ensemble": args.get("local_ensemble", True),
-            "feature_unfold": args.get("feat_unfold", True),
-            "cell_decode": args.get("cell_decode", True),
-        }
+        decoder = {"name": "liif", "hidden": list(args["imnet_spec"]["args"]["hidden_list"])}
+        decoder |= {key: args.get(key, True) for key in ("local_ensemble", "cell_decode")}
+        decoder["feature_unfold"] = args.get("feat_unfold", True)
     else:
         decoder = {"name": "upsampler", **upsampler}
     last = 2 * len(STAGES.get(decoder.get("scale", 2), []))  # each stage before it has two layers
-    rules: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
-        (r"^module\.", ""),  # prefix of DataParallel
-        (r"^imnet\.", "decoder.mlp."),
-        (r"^encoder\.UPNet\.", "decoder.layers."),
-        (r"^encoder\.tail\.0\.", "decoder.layers."),
-        (r"^encoder\.tail\.1\.", f"decoder.layers.{last}."),
-    ]
+    prefixes = {
+        "imnet.": "decoder.mlp.",
+        "encoder.UPNet.": "decoder.layers.",
+        "encoder.tail.0.": "decoder.layers.",
+        "encoder.tail.1.": f"decoder.layers.{last}.",
+    }
     renamed: Weights = {}
     for key, value in weights.items():
-        for pattern, replacement in rules:
-            key = re.sub(pattern, replacement, key)
+        key = key.removeprefix("module.")  # of DataParallel
+        for old, new in prefixes.items():
+            if key.startswith(old):
+                key = new + key.removeprefix(old)
         # EDSR's constant layers, which the official model contains but does not use.
-        if not re.match(r"encoder\.(sub|add)_mean\.", key):
+        if not key.startswith(("encoder.sub_mean.", "encoder.add_mean.")):
             renamed[key] = value
     return {"encoder": encoder, "decoder": decoder}, renamed
 
@@ -59,12 +51,8 @@ def _official_encoder(name: str, args: Mapping[str, Any]) -> tuple[dict[str, Any
     scale = {"scale": args.get("scale", 2)}
     if name in ("edsr-baseline", "edsr"):
         blocks, width, residual = (16, 64, 1.0) if name == "edsr-baseline" else (32, 256, 0.1)
-        config = {
-            "name": "edsr-baseline",
-            "blocks": args.get("n_resblocks", blocks),
-            "width": args.get("n_feats", width),
-            "residual_scale": args.get("res_scale", residual),
-        }
+        config = {"name": "edsr-baseline", "residual_scale": args.get("res_scale", residual)}
+        config |= {"blocks": args.get("n_resblocks", blocks), "width": args.get("n_feats", width)}
         return config, scale
     if name == "rdn":
         letter = args.get("RDNconfig", "B")

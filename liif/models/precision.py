@@ -18,12 +18,12 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 @contextmanager
 def precision_context(device: torch.device, precision: Precision) -> Generator[None]:
-    """Run the block's convolutions and matrix products on `device` in `precision`.
+    """Run the block's convolutions and matrix products on `device` in `precision`; on exit all
+    settings have their previous values.
 
     "float32" rounds no input; "tf32" rounds inputs to 10 bits of mantissa on NVIDIA GPUs from
-    Ampere on, and equals "float32" elsewhere; "bf16" computes in bfloat16 (autocast).
-    The TF32 settings belong to the whole process: threads that compute on a GPU at the same time
-    must use the same precision. On exit all settings have their previous values.
+    Ampere on, and equals "float32" elsewhere; "bf16" computes in bfloat16 (autocast). TF32 settings
+    are the whole process's: all threads that compute on a GPU must use the same precision.
     """
     with tf32_context(device, precision), autocast(device, precision):
         yield

@@ -38,6 +38,7 @@ def query(decoder: Liif, feat: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
         found = F.grid_sample(values, grid, mode="nearest", align_corners=False)
         return found[:, :, 0].permute(0, 2, 1)
 
+    half_pixels = coord.new_tensor([h, w])  # of the low-resolution grid, per coordinate unit
     ensemble = decoder.local_ensemble
     shifts = [(-1, -1), (-1, 1), (1, -1), (1, 1)] if ensemble else [(0, 0)]
     colours: list[Tensor] = []
@@ -48,20 +49,15 @@ def query(decoder: Liif, feat: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
         at[..., 1] += sx / w + (1e-6 if ensemble else 0)
         at = at.clamp(-1 + 1e-6, 1 - 1e-6)
         code, centre = sample(feat, at), sample(centres, at)
-        offset = (coord - centre) * offset_unit(h, w, coord)
+        offset = (coord - centre) * half_pixels
         parts = [code, offset]
         if decoder.extra_inputs == 4:
-            parts.append(cell * offset_unit(h, w, coord))
+            parts.append(cell * half_pixels)
         colours.append(decoder.mlp(torch.cat(parts, dim=-1)))
         areas.append((offset[..., 0] * offset[..., 1]).abs() + 1e-9)
     total = torch.stack(areas).sum(dim=0)
     pairs = zip(colours, reversed(areas), strict=True)
     return torch.stack([c * (a / total).unsqueeze(-1) for c, a in pairs]).sum(dim=0)
-
-
-def offset_unit(h: int, w: int, like: Tensor) -> Tensor:
-    """Return (h, w): the factor from coordinate units to half-pixels of the low-resolution grid."""
-    return like.new_tensor([h, w])
 
 
 def forward(model: SRModel, lr: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
@@ -88,8 +84,6 @@ def upscale(
             decode = partial(query, decoder, feat)
         else:
             decode = partial(decoder.query, model.encode(batch))
-        chunks = [
-            decode(coord[:, i : i + CHUNK], cell[:, i : i + CHUNK])
-            for i in range(0, coord.shape[1], CHUNK)
-        ]
+        parts = zip(coord.split(CHUNK, dim=1), cell.split(CHUNK, dim=1), strict=True)
+        chunks = [decode(*part) for part in parts]
     return (torch.cat(chunks, dim=1) * 0.5 + 0.5)[0].T.reshape(3, *size)

@@ -38,56 +38,28 @@ log = logging.getLogger("liif")
 
 
 class TileableModel(Protocol):
-    """The part of a model that tiling uses."""
+    """The part of `SRModel` that tiling uses."""
 
     mean: Tensor
-    """Gives the device and the type of coordinates and results."""
 
     @property
-    def halo(self) -> int:
-        """Low-resolution pixels around a tile that its result depends on."""
-        ...
-
+    def halo(self) -> int: ...
     @property
-    def peak_channels(self) -> int:
-        """Values that encoding and decoding keep alive for each low-resolution pixel."""
-        ...
-
-    def encode(self, lr: Tensor) -> Field:
-        """Encode lr (B, 3, h, w) in [0, 1]."""
-        ...
-
-    def query_grid(self, field: Field, y: Tensor, x: Tensor, cell: Tensor) -> Tensor:
-        """Decode rows y (R,) and columns x (W,) with one cell (1, 2): colours (B, R, W, 3)."""
-        ...
+    def peak_channels(self) -> int: ...
+    def encode(self, lr: Tensor) -> Field: ...
+    def query_grid(self, field: Field, y: Tensor, x: Tensor, cell: Tensor) -> Tensor: ...
 
 
 def render_strips(
-    model: TileableModel,
-    lr: Tensor,
-    grid: Grid,
-    rows: Size,
-    *,
-    precision: Precision,
-    memory: int | None,
-    clip_cell: float,
-) -> Iterator[tuple[int, Tensor]]:
+    model: TileableModel, lr: Tensor, grid: Grid, rows: Size,
+    precision: Precision, memory: int | None, clip_cell: float,
+) -> Iterator[tuple[int, Tensor]]:  # fmt: skip
     """Yield rows [first, last) of the grid as strips (first row, (B, 3, R, W)), top to bottom.
 
-    Where a GPU runs out of memory, the strip is computed again from tiles of half the side.
-
-    Args:
-        model: encodes lr and decodes the grid.
-        lr: (B, 3, h, w) in [0, 1], on the model's device and of its type.
-        grid: the pixels of the result.
-        rows: (first, last).
-        precision: of convolutions and matrix products.
-        memory: budget of a tile in bytes; None for `memory_budget`.
-        clip_cell: as in `SRModel.upscale`.
-
-    Raises:
-        ValueError: the budget is not positive.
-        torch.OutOfMemoryError: the smallest tiles do not fit the GPU either.
+    lr is (B, 3, h, w) in [0, 1], on the model's device and of its type; `memory`, the budget of a
+    tile in bytes, and `clip_cell` are as in `SRModel.upscale`. Where a GPU runs out of memory, the
+    strip is computed again from tiles of half the side; raises torch.OutOfMemoryError if the
+    smallest do not fit either, and ValueError for a budget that is not positive.
     """
     side = tile_side(model, lr, grid, memory)
     (H, W), (first, end) = grid.size, rows
@@ -119,17 +91,11 @@ def render_strips(
 
 
 def render(
-    model: TileableModel,
-    field: Field,
-    out: Tensor,
-    rows: Size,
-    cols: Size,
-    grid: Grid,
-    clip_cell: float,
+    model: TileableModel, field: Field, out: Tensor, rows: Size, cols: Size, grid: Grid, clip: float
 ) -> None:
     """Decode rows × cols of the grid, each as (first, last), into out (B, 3, R, W)."""
     y, x = (grid.centres(axis, model.mean.float()) for axis in (0, 1))
-    cell = grid.cell(model.mean, clip_cell)
+    cell = grid.cell(model.mean, clip)
     dtype = field.codes.dtype
     side = GPU_BLOCK_SIDE if out.is_cuda else BLOCK_SIDES.get(dtype, 32)
 

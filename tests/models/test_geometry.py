@@ -167,8 +167,7 @@ def test_a_windows_pixels_are_where_they_are_in_the_whole(axis):
 
 
 @pytest.mark.parametrize(
-    "window",
-    [(-0.1, 0, 1, 1), (0, 0, 0, 1), (0, 0, 5, 1), (0, 3.5, 1, 1), (0, 0, math.nan, 1)],
+    "window", [(-0.1, 0, 1, 1), (0, 0, 0, 1), (0, 0, 5, 1), (0, 3.5, 1, 1), (0, 0, math.nan, 1)]
 )
 def test_windows_outside_the_image_are_refused(window):
     with pytest.raises(ValueError, match="not inside an image of 4×4 px"):

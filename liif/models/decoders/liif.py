@@ -24,8 +24,7 @@ class LiifConfig(Section):
     feature_unfold: bool = True
     cell_decode: bool = True
 
-    SMALL: ClassVar = {"hidden": (16, 12)}
-    """A variant that tests build in milliseconds."""
+    SMALL: ClassVar = {"hidden": (16, 12)}  # a variant for fast tests
 
     def build(self, width: int) -> "Liif":
         return Liif(width, self)
@@ -54,11 +53,8 @@ class Liif(nn.Module):
         """Decode images in one Triton kernel on supported GPUs; False for comparisons."""
 
     def prepare(self, feat: Tensor, lr: Tensor) -> Field:
-        """Apply the first layer to every latent code of feat (B, C, h, w).
-
-        The field also holds the first layer's other weights and all further layers, in the type
-        of the codes.
-        """
+        """Apply the first layer to every latent code of feat (B, C, h, w); the field also holds its
+        other weights and all further layers, in the type of the codes."""
         k, (first, *rest) = self.kernel, self.mlp.linear
         for_code, for_offset = first.weight.split([self.width * k * k, self.extra_inputs], dim=1)
         feat = feat.contiguous(memory_format=torch.channels_last)

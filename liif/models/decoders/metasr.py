@@ -24,8 +24,7 @@ class MetaSrConfig(Section):
     hidden: Width = 256
     """Width of the weight-predicting MLP's hidden layer."""
 
-    SMALL: ClassVar = {"hidden": 16}
-    """A variant that tests build in milliseconds."""
+    SMALL: ClassVar = {"hidden": 16}  # a variant for fast tests
 
     def build(self, width: int) -> "MetaSr":
         return MetaSr(width, self)
@@ -62,15 +61,12 @@ class MetaSr(nn.Module):
         return self._decode(field, y.view(1, -1, 1), x.view(1, 1, -1), cell[:, None])
 
     def _decode(self, field: Field, y: Tensor, x: Tensor, cell: Tensor) -> Tensor:
-        dtype = field.codes.dtype
         h, w = field.size
         row, offset_y = self._corner(y - cell[..., 0] / 2, h)
         col, offset_x = self._corner(x - cell[..., 1] / 2, w)
-        offset_y, offset_x, inverse_scale = torch.broadcast_tensors(
-            offset_y, offset_x, cell[..., 0] * (h / 2)
-        )
-        inputs = torch.stack([offset_y, offset_x, inverse_scale], dim=-1).to(dtype)
-        hidden = F.relu(self.mlp.linear[0](inputs))
+        inverse_scale = cell[..., 0] * (h / 2)
+        inputs = torch.stack(torch.broadcast_tensors(offset_y, offset_x, inverse_scale), dim=-1)
+        hidden = F.relu(self.mlp.linear[0](inputs.to(field.codes.dtype)))
         codes = field.gather(row, col).unflatten(-1, (3, self.hidden + 1))
         return (codes[..., :-1] @ hidden[..., None]).squeeze(-1) + codes[..., -1]
 

@@ -25,8 +25,7 @@ class UpsamplerConfig(Section):
     width: Width | None = None
     """Channels between the stages: the encoder's for EDSR (default), the growth rate for RDN."""
 
-    SMALL: ClassVar = {"scale": 3, "width": 6}
-    """A variant that tests build in milliseconds."""
+    SMALL: ClassVar = {"scale": 3, "width": 6}  # a variant for fast tests
 
     def build(self, width: int) -> "Upsampler":
         return Upsampler(width, self)

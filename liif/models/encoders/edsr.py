@@ -20,8 +20,7 @@ class EdsrConfig(Section):
     """Channels of every feature map."""
     residual_scale: PositiveFloat = 1.0
 
-    SMALL: ClassVar = {"blocks": 2, "width": 8, "residual_scale": 0.5}
-    """A variant that tests build in milliseconds."""
+    SMALL: ClassVar = {"blocks": 2, "width": 8, "residual_scale": 0.5}  # a variant for fast tests
 
     def build(self) -> "Edsr":
         return Edsr(self)

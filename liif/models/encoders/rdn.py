@@ -22,8 +22,7 @@ class RdnConfig(Section):
     width: Width = 64
     """Channels between the blocks, G0 in the paper."""
 
-    SMALL: ClassVar = {"configuration": "A", "width": 4}
-    """A variant that tests build in milliseconds."""
+    SMALL: ClassVar = {"configuration": "A", "width": 4}  # a variant for fast tests
 
     def build(self) -> "Rdn":
         return Rdn(self)

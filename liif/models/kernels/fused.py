@@ -1,6 +1,7 @@
 """LIIF's decoder on a grid of pixels: in PyTorch, or in one Triton kernel (liif_triton.py)."""
 
 import logging
+from collections.abc import Sequence
 from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
@@ -10,21 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from liif.models.field import Field
-from liif.models.geometry import GridCorners, grid_corners, pixel_centres
-from liif.models.layers import after_first
+from liif.models.geometry import Corners, grid_corners, pixel_centres
+from liif.models.layers import Layer, after_first
 from liif.models.precision import matmul_uses_tf32
 
 log = logging.getLogger("liif")
 
 
-def plain(field: Field, at: GridCorners, bias: Tensor) -> Tensor:
-    """Return normalised colours (B, R, W, 3) of a grid of pixels, in PyTorch.
-
-    Args:
-        field: the encoded image and the decoder's layers.
-        at: the corners of the grid's pixels.
-        bias: (K,), of the first layer, including its product with the cell.
-    """
+def plain(field: Field, at: Corners, bias: Tensor) -> Tensor:
+    """Return normalised colours (B, R, W, 3) of a grid of pixels, in PyTorch; bias (K,) is that of
+    the first layer, including its product with the cell."""
     (weight, _), *rest = field.layers
     by_y, by_x = weight.unbind(1)[:2]
     along_y = at.offset_y.reshape(-1, 1).to(weight) * by_y + bias
@@ -35,13 +31,12 @@ def plain(field: Field, at: GridCorners, bias: Tensor) -> Tensor:
 
 
 class Launch(NamedTuple):
-    """Launch configuration of the kernel."""
+    """Launch configuration of the kernel: rows of a program (pixels times corners), warps, and
+    pipeline stages (tiles of the weights on chip at a time)."""
 
     rows: int
-    """Rows of a program: pixels times corners."""
     warps: int
     stages: int
-    """Pipeline stages: tiles of the weights on chip at a time."""
 
 
 @lru_cache(maxsize=64)
@@ -79,10 +74,8 @@ def _passes_trial(
     def noise(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator).to(device, dtype)
 
-    ins = (inputs, *widths[:-1])
-    layers = tuple(
-        (noise(n, k) * (2 / k) ** 0.5, noise(n)) for n, k in zip(widths, ins, strict=True)
-    )
+    shapes = zip(widths, (inputs, *widths[:-1]), strict=True)
+    layers = tuple((noise(n, k) * (2 / k) ** 0.5, noise(n)) for n, k in shapes)
     field = Field(noise(1, 5, 7, widths[0]), size=(5, 7), layers=layers)
     y, x = (pixel_centres(n, torch.ones((), device=device)) for n in (23, 29))
     at = grid_corners(y, x, field.size, ensemble=ensemble)
@@ -90,16 +83,15 @@ def _passes_trial(
         found = decode(field, at, layers[0][1], launch)
         expected = plain(field, at, layers[0][1]).float()
         error = float((found - expected).square().mean() / expected.var())
+        reason = "" if error < 1e-3 else f"errs here ({error:.0e})"  # about 1e-4 in bfloat16
     except Exception as error:
-        log.warning("the decoder's GPU kernel is disabled, because it fails here: %s", error)
-        return False
-    if not error < 1e-3:  # about 1e-4 in bfloat16
-        log.warning("the decoder's GPU kernel is disabled, because it errs here (%.0e)", error)
-        return False
-    return True
+        reason = f"fails here: {error}"
+    if reason:
+        log.warning("the decoder's GPU kernel is disabled, because it %s", reason)
+    return not reason
 
 
-def decode(field: Field, at: GridCorners, bias: Tensor, launch: Launch | None = None) -> Tensor:
+def decode(field: Field, at: Corners, bias: Tensor, launch: Launch | None = None) -> Tensor:
     """As `plain`, by the kernel; the result is float32. Raises ImportError without Triton."""
     # Triton imports slowly and is not available on every system.
     from liif.models.kernels import liif_triton
@@ -112,22 +104,17 @@ def decode(field: Field, at: GridCorners, bias: Tensor, launch: Launch | None = 
     rgb = torch.empty(len(codes), R, W, 3, dtype=torch.float32, device=codes.device)
     programs = -(-prod(rgb.shape[:3]) * sides**2 // launch.rows)
     by_y, by_x = weight.unbind(1)[:2]
-    options: dict[str, Any] = {"num_warps": launch.warps, "enable_fp_fusion": True}
+    tf32 = "tf32" if matmul_uses_tf32() else "tf32x3"
+    options: dict[str, Any] = {"STEP": weight.stride(0), "K": codes.shape[3], "P": columns}
+    options |= {"LAYERS": len(hidden), "LAST": last_weight.shape[1], "SIDES": sides, "TF32": tf32}
+    options |= {"ROWS": launch.rows, "STAGES": launch.stages}
+    options |= {"num_warps": launch.warps, "enable_fp_fusion": True}
     with torch.cuda.device_of(codes):
         liif_triton.decode[(programs,)](  # pyright: ignore[reportCallIssue]
             *(rgb, codes, *at, by_y, by_x, bias, *_stacked(hidden, columns, bias)),
             *(last_weight.contiguous(), last_bias, R, W, prod(rgb.shape[:3]), *codes.shape[1:3]),
             *field.origin,
             *(stride // codes.shape[3] for stride in codes.stride()[:2]),
-            STEP=weight.stride(0),
-            K=codes.shape[3],
-            P=columns,
-            LAYERS=len(hidden),
-            LAST=last_weight.shape[1],
-            SIDES=sides,
-            ROWS=launch.rows,
-            STAGES=launch.stages,
-            TF32="tf32" if matmul_uses_tf32() else "tf32x3",
             **options,
         )
     return rgb
@@ -139,9 +126,7 @@ def _columns(field: Field) -> int:
     return max(16, 1 << (widest - 1).bit_length())
 
 
-def _stacked(
-    layers: list[tuple[Tensor, Tensor]], columns: int, like: Tensor
-) -> tuple[Tensor, Tensor]:
+def _stacked(layers: Sequence[Layer], columns: int, like: Tensor) -> Layer:
     """Return weights (n, columns, columns) and biases (n, columns), padded with zeros, which remain
     zero through every ReLU."""
     if not layers:

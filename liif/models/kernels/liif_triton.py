@@ -38,9 +38,7 @@ def _first(
 
 
 @triton.jit
-def _last(
-    rows, weight, start, WIDTH: tl.constexpr, HALF: tl.constexpr, TF32: tl.constexpr
-):  # fmt: skip
+def _last(rows, weight, start, WIDTH: tl.constexpr, HALF: tl.constexpr, TF32: tl.constexpr):
     """Multiply rows by columns start … start + HALF - 1 of the last layer's weights (3, WIDTH),
     padded to the 16 channels that a product needs."""
     channel, col = tl.arange(0, 16), start + tl.arange(0, HALF)
@@ -64,7 +62,7 @@ def decode(
 
     codes (B, h, w, K), with strides `image_step` and `row_step` in codes, is a window at
     (top, left). row and offset_y (SIDES, R), col and offset_x (SIDES, W) and area
-    (SIDES, R, SIDES, W) are `GridCorners`. by_y and by_x, K values with stride STEP, and bias (K,)
+    (SIDES, R, SIDES, W) are `Corners`. by_y and by_x, K values with stride STEP, and bias (K,)
     are the first layer's other weights; hidden_weight (LAYERS, P, P) and hidden_bias (LAYERS, P),
     padded with zeros, are the hidden layers; last_weight (3, LAST) and last_bias (3,) are the last
     layer. A program decodes ROWS rows.
