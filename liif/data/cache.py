@@ -35,10 +35,8 @@ class ImageStore:
     """An immutable sequence of images: `store[i]` is uint8 (H, W, 3), read-only if it is shared.
     Pickling copies the pixels of a "memory" store only."""
 
-    names: list[str]
-    """Paths relative to the folder, POSIX."""
-    sizes: list[Size]
-    """(H, W) of each image."""
+    names: list[str]  # paths relative to the folder, POSIX
+    sizes: list[Size]  # (H, W) of each image
     skipped: SkippedFiles
     pixels: "Sequence[Pixels] | _FilePixels | _MappedPixels"
 

@@ -37,11 +37,9 @@ class DataSet:
 
     name: str
     title: str
-    terms: str
-    """The publishers' terms of use, as far as they are known."""
+    terms: str  # the publishers' terms of use, as far as they are known
     parts: tuple[DataSetPart, ...]
-    instructions: str
-    """How to get the data set if it cannot be downloaded."""
+    instructions: str  # how to get the data set if it cannot be downloaded
 
 
 def select(names: list[str]) -> list[tuple[DataSet, list[DataSetPart]]]:

@@ -39,14 +39,10 @@ SHARED_MEMORY_FULL = (
 class Batch(NamedTuple):
     """B samples: B low-resolution patches of one size, Q queried pixels each."""
 
-    lr: Tensor
-    """(B, 3, h, w): uint8 as loaded, float in [0, 1] after `to`."""
-    coord: Tensor
-    """float32 (B, Q, 2)."""
-    cell: Tensor
-    """float32 (B, 2)."""
-    target: Tensor
-    """(B, Q, 3): colours, uint8 or float as lr."""
+    lr: Tensor  # (B, 3, h, w): uint8 as loaded, float in [0, 1] after `to`
+    coord: Tensor  # float32 (B, Q, 2)
+    cell: Tensor  # float32 (B, 2)
+    target: Tensor  # (B, Q, 3): colours, uint8 or float as lr
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on a device, with colours as float in [0, 1]."""

@@ -26,12 +26,9 @@ Array = np.ndarray
 class Pair(NamedTuple):
     """One image in both resolutions."""
 
-    name: str
-    """Its path in the folder of high-resolution images, without suffix."""
-    lr: Array
-    """uint8 (h, w, 3)."""
-    hr: Array
-    """uint8 (H, W, 3), the part that `lr` covers."""
+    name: str  # its path in the folder of high-resolution images, without suffix
+    lr: Array  # uint8 (h, w, 3)
+    hr: Array  # uint8 (H, W, 3), the part that `lr` covers
 
 
 @dataclass(frozen=True)

@@ -23,34 +23,23 @@ Side = Annotated[int, pydantic.Field(gt=0, le=2**16)]
 class Sample(NamedTuple):
     """One training sample; a batch stacks several."""
 
-    lr: Array
-    """uint8 (h, w, 3)."""
-    coord: Array
-    """float32 (Q, 2): centres of the queried pixels, (y, x) in [-1, 1]."""
-    cell: Array
-    """float32 (2,): height and width of a pixel in the same units."""
-    target: Array
-    """uint8 (Q, 3): the pixels' colours."""
+    lr: Array  # uint8 (h, w, 3)
+    coord: Array  # float32 (Q, 2): centres of the queried pixels, (y, x) in [-1, 1]
+    cell: Array  # float32 (2,): height and width of a pixel in the same units
+    target: Array  # uint8 (Q, 3): the pixels' colours
 
 
 class CropSpec(NamedTuple):
     """Everything random in a sample."""
 
-    image: int
-    """Index of the image or pair."""
-    side: int
-    """Of the high-resolution crop, in pixels."""
-    top: int
-    """Corner of the crop; in a pair, of the low-resolution crop."""
+    image: int  # index of the image or pair
+    side: int  # of the high-resolution crop, in pixels
+    top: int  # corner of the crop; in a pair, of the low-resolution crop
     left: int
-    rows: bool
-    """Reverse the rows."""
-    cols: bool
-    """Reverse the columns."""
-    transpose: bool
-    """Transpose, after reversing."""
-    chosen: Array
-    """int64 (Q,): the queried pixels, numbered row by row in the augmented crop."""
+    rows: bool  # reverse the rows
+    cols: bool  # reverse the columns
+    transpose: bool  # transpose, after reversing
+    chosen: Array  # int64 (Q,): the queried pixels, numbered row by row in the augmented crop
 
 
 def draw_crop(

@@ -35,8 +35,7 @@ class Layout(NamedTuple):
     """How a pixel is stored."""
 
     channels: int
-    bits: int
-    """8 or 16 per channel."""
+    bits: int  # 8 or 16 per channel
 
 
 def layout_for(path: Path, size: tuple[int, int], photo: Photo, bits: int | None = None) -> Layout:

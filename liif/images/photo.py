@@ -46,20 +46,13 @@ log = logging.getLogger("liif")
 class Photo(NamedTuple):
     """One image or frame, upright."""
 
-    colour: ImageArray
-    """uint8 or uint16 (H, W, 1 or 3), gray or RGB, not multiplied by alpha."""
-    alpha: ImageArray | None = None
-    """(H, W) of the same dtype; None if all pixels are opaque."""
-    icc: bytes | None = None
-    """Colour profile for the same number of channels."""
-    exif: Image.Exif | None = None
-    """Without tags about the stored size and orientation."""
-    frames: int = 1
-    """Number of frames in the file; 1 for still images."""
-    duration: float = 0
-    """Time for which this frame is shown, in milliseconds."""
-    loop: int | None = None
-    """Number of repetitions, 0 for endless; None if not stated."""
+    colour: ImageArray  # uint8 or uint16 (H, W, 1 or 3), gray or RGB, not multiplied by alpha
+    alpha: ImageArray | None = None  # (H, W) of the same dtype; None if all pixels are opaque
+    icc: bytes | None = None  # colour profile for the same number of channels
+    exif: Image.Exif | None = None  # without tags about the stored size and orientation
+    frames: int = 1  # number of frames in the file; 1 for still images
+    duration: float = 0  # time for which this frame is shown, in milliseconds
+    loop: int | None = None  # number of repetitions, 0 for endless; None if not stated
 
     @property
     def size(self) -> tuple[int, int]:
@@ -79,7 +72,8 @@ def photo_size(path: Path) -> tuple[int, int]:
             with tifffile.TiffFile(path) as file:
                 if (page := deep_page(file)) is not None:
                     turned = _orientation(_exif_of(path)) in (5, 6, 7, 8)
-                    return (page.size[1], page.size[0]) if turned else page.size
+                    h, w = page.imagelength, page.imagewidth
+                    return (w, h) if turned else (h, w)
     return rgb8.image_size(path, PHOTO_FORMATS)
 
 
@@ -219,21 +213,16 @@ def _deep_tiff(path: Path) -> Photo | None:
     with tifffile.TiffFile(path) as file:
         if (page := deep_page(file)) is None:
             return None
-        check_pixels(*page.size)
-        if page.pages > 1:
-            log.warning("%s: %d pages; only the first is read", path, page.pages)
-        exif = _exif_of(path)
-        samples = _turned(read_deep_page(page.page), _orientation(exif))
-    icc = page.page.iccprofile
-    if page.colours == 4:
-        ink = Image.fromarray((samples[..., :4] >> 8).astype(np.uint8), "CMYK")
+        check_pixels(page.imagelength, page.imagewidth)
+        if len(file.pages) > 1:
+            log.warning("%s: %d pages; only the first is read", path, len(file.pages))
+        exif, icc = _exif_of(path), page.iccprofile
+        colour, alpha = read_deep_page(page)
+    colour = _turned(colour, _orientation(exif))
+    if colour.shape[2] == 4:
+        ink = Image.fromarray((colour >> 8).astype(np.uint8), "CMYK")
         return _finished(_samples(_plain(ink, icc, force_rgb=True)), None, None, exif)
-    colour, alpha = samples[..., : page.colours], None
-    if page.has_alpha:
-        alpha = samples[..., page.colours]
-        if page.is_premultiplied:
-            straight = colour / np.maximum(alpha, 1)[..., None] * 65535
-            colour = straight.round().clip(0, 65535).astype(np.uint16)
+    alpha = None if alpha is None else _turned(alpha, _orientation(exif))
     return _finished(colour, alpha, icc, exif)
 
 

@@ -4,7 +4,7 @@ import os
 import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,47 +25,41 @@ BUFFER_BYTES = 2**25
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF
 _COLOURS = {0: 1, 1: 1, 2: 3, 5: 4}  # channels by PhotometricInterpretation
-_UNASSOCIATED = 2
+_PREMULTIPLIED, _UNASSOCIATED = 1, 2  # kinds of alpha
+
+Deep = npt.NDArray[np.uint16]
 
 
-class DeepPage(NamedTuple):
-    """The first page of a TIFF file of 16 bits per channel."""
-
-    page: tifffile.TiffPage
-    size: tuple[int, int]
-    """(H, W) as stored, before the orientation is applied."""
-    colours: int
-    """Colour channels: 1 gray, 3 RGB or 4 CMYK; further channels are alpha or unknown."""
-    has_alpha: bool
-    is_premultiplied: bool
-    pages: int
-    """Number of pages in the file."""
-
-
-def deep_page(file: tifffile.TiffFile) -> DeepPage | None:
+def deep_page(file: tifffile.TiffFile) -> tifffile.TiffPage | None:
     """Return the first page; None if it is not gray, RGB or CMYK of unsigned 16 bits, or has a
     compression, such as LZW, that needs the package imagecodecs."""
     page = file.pages.first
-    colours = _COLOURS.get(int(page.photometric))
-    if page.dtype != np.uint16 or page.imagedepth != 1 or colours is None:
-        return None
     try:
-        _ = (
-            tifffile.TIFF.DECOMPRESSORS[page.compression],
-            tifffile.TIFF.UNPREDICTORS[page.predictor],
-        )
+        _ = _COLOURS[int(page.photometric)]
+        _ = tifffile.TIFF.DECOMPRESSORS[page.compression]
+        _ = tifffile.TIFF.UNPREDICTORS[page.predictor]
     except KeyError:
         return None
-    extra = int(page.extrasamples[0]) if page.extrasamples else 0
-    size = page.imagelength, page.imagewidth
-    return DeepPage(page, size, colours, extra in (1, 2), extra == 1, len(file.pages))
+    return page if page.dtype == np.uint16 and page.imagedepth == 1 else None
 
 
-def read_deep_page(page: tifffile.TiffPage) -> npt.NDArray[np.uint16]:
-    """Return uint16 (H, W, channels) as stored, inverted if the file stores white as 0."""
+def read_deep_page(page: tifffile.TiffPage) -> tuple[Deep, Deep | None]:
+    """Return the colour of a page that `deep_page` returned, uint16 (H, W, 1 gray, 3 RGB or 4
+    CMYK), and its alpha (H, W), as stored, except that white is 65535 and colours are not
+    multiplied by alpha. Further channels are ignored."""
     array = page.asarray().reshape(page.shaped)[:, 0]  # (planes, H, W, channels of a plane)
     array = np.moveaxis(array, 0, -2).reshape(page.imagelength, page.imagewidth, -1)
-    return 65535 - array if int(page.photometric) == 0 else array
+    if int(page.photometric) == 0:
+        array = 65535 - array
+    colours = _COLOURS[int(page.photometric)]
+    colour, kind = array[..., :colours], int(page.extrasamples[0]) if page.extrasamples else 0
+    if kind not in (_PREMULTIPLIED, _UNASSOCIATED):
+        return colour, None
+    alpha = array[..., colours]
+    if kind == _PREMULTIPLIED and colours < 4:
+        straight = colour / np.maximum(alpha, 1)[..., None] * 65535
+        colour = straight.round().clip(0, 65535).astype(np.uint16)
+    return colour, alpha
 
 
 def is_tiff(path: Path) -> bool:
