@@ -12,10 +12,8 @@ from liif.models.layers import Layer
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """The encoded image that decoders query: one vector for each cell of a regular grid.
-
-    The grid may be a window of a larger one: coordinates and indices always refer to the whole.
-    """
+    """The encoded image that decoders query: one vector for each cell of a regular grid, or of a
+    window of a larger one; coordinates and indices always refer to the whole grid."""
 
     codes: Tensor
     """(B, rows, cols, K): one vector of K channels for each cell."""

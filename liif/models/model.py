@@ -57,10 +57,8 @@ class Decoder(Protocol):
 
 
 class SRModel(nn.Module):
-    """A super-resolution model of any scale: encode an image once, then query any of its points.
-
-    It owns the normalisation: all images that it takes and gives are in [0, 1].
-    """
+    """A super-resolution model of any scale: encode an image once, then query any of its points. It
+    owns the normalisation: all images that it takes and gives are in [0, 1]."""
 
     mean: Tensor
     std: Tensor
@@ -117,6 +115,7 @@ class SRModel(nn.Module):
         clip_cell: float = math.inf,
     ) -> Picture:
         """Return the whole image at any size: (3, h, w) -> (3, H, W), or with a batch in front.
+        Raises ValueError if lr is no image, or a size, scale, window or memory budget is invalid.
 
         Args:
             lr: float tensor in [0, 1]; or a PIL image, a NumPy array (h, w) or (h, w, C), or an
@@ -132,9 +131,6 @@ class SRModel(nn.Module):
                 result up to float rounding. By default half of the free memory of a GPU, and 1 GB
                 on a CPU.
             clip_cell: beyond this scale the decoder is given the cell of this scale.
-
-        Raises:
-            ValueError: lr is no image, or a size, scale, window or memory budget is invalid.
         """
         if not isinstance(lr, Tensor) or not lr.is_floating_point():
             options = {"size": size, "scale": scale, "window": window, "clamp": clamp}

@@ -1,8 +1,5 @@
-"""The fixed-scale upsamplers of EDSR and RDN (sub-pixel convolution, Shi et al. 2016).
-
-They have the same interface as other decoders: `query` returns the nearest pixel of the network's
-own x2, x3, x4 or x8 output.
-"""
+"""The fixed-scale upsamplers of EDSR and RDN (sub-pixel convolution, Shi et al. 2016) with the
+interface of a decoder: `query` returns the nearest pixel of their x2, x3, x4 or x8 output."""
 
 from typing import ClassVar, Literal
 
