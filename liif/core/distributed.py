@@ -83,9 +83,8 @@ ALONE = Team()
 def joined(device: torch.device) -> Generator[Team, None, None]:
     """Join the process group of torchrun, if there is one, for the length of the block.
 
-    Of an error that meets several processes one reports it; the others exit with status 1. After an
-    error the group is not destroyed: that would wait for peers, who may be waiting for this process
-    (its exit is what ends their wait).
+    One process reports an error that several raise; the others exit with status 1. After an error
+    the group is not destroyed, which would wait for peers that may wait for this process to exit.
     """
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield Team(device=device)
@@ -107,12 +106,9 @@ def joined(device: torch.device) -> Generator[Team, None, None]:
 
 
 def _attempt() -> str:
-    """Return a prefix for keys of the store, one for each restart.
-
-    On one machine torchrun's store outlives a restart, and processes would find the addresses of
-    those before them. Several machines count restarts independently, but get a new store from
-    their rendezvous.
-    """
+    """Return a prefix for keys of the store, one for each restart: on one machine torchrun's store
+    outlives a restart, with old addresses. Several machines count restarts independently, but get
+    a new store from their rendezvous."""
     alone = os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]
     return f"run{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0) if alone else 0}"
 

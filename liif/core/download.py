@@ -165,7 +165,9 @@ def _transfer(url: str, file: IO[bytes], download: _Download, timeout: float) ->
         if first == 0:  # also if it cannot resume or has a new version
             start = file.truncate(0)
         check_room(download.part.parent, (total or 0) * (1 + download.unpacks) - start)
-        _write_tag(download.tag, url, response)
+        etag, date = (response.headers.get(name, "") for name in ("ETag", "Last-Modified"))
+        version = date if etag.startswith("W/") else etag or date  # W/… does not identify the bytes
+        download.tag.write_text(f"{url}\n{version}", encoding="utf-8")
         reached, name = start, download.part.stem
         with progress_bar(total=total, unit="B", unit_scale=True, initial=start, desc=name) as bar:
             while chunk := _read(response):
@@ -229,12 +231,6 @@ def _read_tag(tag: Path, url: str) -> str:
     text = tag.read_text(encoding="utf-8") if tag.exists() else ""
     source, _, version = text.partition("\n")
     return version if source == url else ""
-
-
-def _write_tag(tag: Path, url: str, response: _Response) -> None:
-    etag, date = (response.headers.get(name, "") for name in ("ETag", "Last-Modified"))
-    version = date if etag.startswith("W/") else etag or date  # W/… does not identify the bytes
-    tag.write_text(f"{url}\n{version}", encoding="utf-8")
 
 
 def _mismatch(file: IO[bytes], download: _Download) -> str | None:

@@ -22,8 +22,7 @@ BITS = 22
 
 
 def stack_specs(specs: Sequence[CropSpec]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the random numbers of B samples: int64 (B, 7), all fields of `CropSpec` but the last;
-    and int64 (B, Q), the queried pixels."""
+    """Return the fields of B specs: int64 (B, 7), all but the last, and int64 (B, Q), the last."""
     numbers = np.array([spec[:-1] for spec in specs], dtype=np.int64)
     return numbers, np.stack([spec[-1] for spec in specs])
 
@@ -76,8 +75,8 @@ class DeviceSampler:
         self.weights = torch.from_numpy(np.stack(table)).float().to(device)
 
     def batch(self, numbers: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return lr uint8 (B, 3, P, P), coord (B, Q, 2), cell (B, 2) and target uint8 (B, Q, 3) of
-        the random numbers that `stack_specs` gives."""
+        """Return lr uint8 (B, 3, P, P), coord (B, Q, 2), cell (B, 2) and target uint8 (B, Q, 3) for
+        the result of `stack_specs`."""
         numbers, chosen = (x.to(self.device, non_blocking=True) for x in (numbers, chosen))
         index, side, top, left, *flips = numbers[..., None].unbind(1)  # each (B, 1)
         of_lr, image = self.order[index].unbind(-1)
