@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Generator, Iterator
 from functools import lru_cache
+from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -177,10 +178,13 @@ def batches(
         worker_init_fn=_ignore_signals,
         generator=torch.Generator(),
     )
+    others, started, items = set(multiprocessing.active_children()), set[BaseProcess](), None
     try:
         if workers:
             multiprocessing.Lock()  # fails early, and cleanly, without shared memory
-        for item in _until_stopped(iter(loader), stopping):
+        items = _until_stopped(iter(loader), stopping)
+        started = set(multiprocessing.active_children()) - others
+        for item in items:
             if isinstance(item, UserError):
                 raise item
             tensors = item.tensors()
@@ -188,9 +192,16 @@ def batches(
     except BaseException as error:
         # Without its frames: they would keep the workers, and the process that waits for them.
         raise _explained(error, dataset).with_traceback(None) from None
+    finally:
+        if items is not None:
+            items.close()  # ends the workers, but for one that is stuck and deaf to SIGTERM
+        for worker in started:
+            worker.kill()
 
 
-def _until_stopped(items: Iterator[Any], stopping: Callable[[], bool]) -> Iterator[Any]:
+def _until_stopped(
+    items: Iterator[Any], stopping: Callable[[], bool]
+) -> Generator[Any, None, None]:
     """Yield the items of a DataLoader, whose timeout only serves to ask `stopping`."""
     while True:
         try:

@@ -32,7 +32,7 @@ class Source:
 
 class Stuck(Source):
     def sample(self, index, rng):
-        time.sleep(20)
+        time.sleep(600)
 
 
 SMALL_SHM = """
@@ -79,5 +79,10 @@ def test_waiting_for_data_can_be_stopped():
         asked.append(True)
         return len(asked) > 1
 
+    before = set(multiprocessing.active_children())
     found = batches(Stuck(), seed=0, batch_size=2, start=0, stop=3, workers=1, stopping=stopping)
     assert list(found) == [] and len(asked) == 2
+    # The worker ignores SIGTERM: left alone, it would keep this process from ending.
+    for worker in set(multiprocessing.active_children()) - before:
+        worker.join(60)
+        assert worker.exitcode is not None
