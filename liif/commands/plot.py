@@ -10,6 +10,7 @@ from liif.commands import options as shared
 from liif.commands import typed
 from liif.commands.device import select_device
 from liif.core.errors import UserError
+from liif.core.files import write_atomically
 from liif.core.progress import progress_bar
 from liif.data.pairs import reduced_size
 from liif.evaluation import results
@@ -20,7 +21,6 @@ from liif.figures.scores import scores_figure
 from liif.figures.style import SUFFIXES, encode_figure, plot_style
 from liif.hub.pretrained import load
 from liif.images.rgb8 import image_size, read_image
-from liif.models.checkpoint import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,13 +10,13 @@ from liif.commands.device import keep_freed_memory, machine, select_device
 from liif.core.config_file import load_config
 from liif.core.distributed import joined
 from liif.core.errors import UserError
+from liif.core.files import write_atomically
 from liif.core.progress import progress_bar
 from liif.evaluation.perceptual import lpips_score
 from liif.evaluation.report import as_csv, as_json, as_latex, as_markdown, cell_records
 from liif.evaluation.table_config import TableCell, TableConfig, find_checkpoints, table_cells
 from liif.evaluation.tables import PendingCell, TableEvaluator
 from liif.hub.pretrained import resolve_checkpoint
-from liif.models.checkpoint import write_atomically
 
 EXAMPLE = "--table benchmark --sets set5,set14"
 

@@ -11,7 +11,7 @@ from liif.commands.device import keep_freed_memory, select_device
 from liif.core.config_file import load_config
 from liif.core.distributed import joined
 from liif.core.errors import UserError
-from liif.core.files import to_json
+from liif.core.files import to_json, write_atomically
 from liif.core.progress import progress_bar
 from liif.evaluation.config import TestConfig
 from liif.evaluation.evaluate import Score, evaluate, mean
@@ -19,7 +19,6 @@ from liif.evaluation.protocols import get_protocol
 from liif.hub.pretrained import load
 from liif.images.convert import to_image
 from liif.images.rgb8 import write_image
-from liif.models.checkpoint import write_atomically
 
 EXAMPLE = "--config configs/test-set5-x2.yaml"
 

@@ -1,6 +1,7 @@
 """All commands: help, old spellings, exit status, Ctrl-C, broken pipes, completion, scripts."""
 
 import argparse
+import ast
 import os
 import re
 import shlex
@@ -65,6 +66,17 @@ def test_every_file_of_the_commands_is_listed_or_shared():
     shared = {"__init__", "device", "options", "typed"}
     files = {path.stem for path in Path(liif.__file__).parent.glob("commands/*.py")}
     assert files - shared == set(COMMANDS)
+
+
+def test_names_are_imported_from_the_module_that_defines_them():
+    for path in Path(liif.__file__).parent.glob("commands/*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("liif."):
+                module = import_module(str(node.module))
+                for name in (alias.name for alias in node.names):
+                    home = getattr(getattr(module, name, None), "__module__", "")
+                    is_ours = home.startswith("liif.")
+                    assert not is_ours or home == node.module, f"{path.name}: {name}"
 
 
 def test_the_help_of_liif_imports_nothing_heavy():
