@@ -94,6 +94,8 @@ def predict_strips(
     turns = math.ceil(strip_count(size) / team.size)
     for i, rows in enumerate(pairwise(borders(size[0], team.size * turns))):
         rank = i % team.size
+        if rows[0] == rows[1]:  # there are fewer rows than turns of all processes
+            continue
         if rank == team.rank:
             strip = torch.cat(list(strips(rows)), dim=1)
             if team.leads:

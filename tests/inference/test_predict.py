@@ -6,10 +6,11 @@ import torch
 from helpers.pictures import texture
 from PIL import Image
 
+from liif.core.distributed import Team
 from liif.data.pairs import Pair
 from liif.evaluation.evaluate import evaluate
 from liif.evaluation.protocols import get_protocol
-from liif.inference.predict import InferenceOptions, predict
+from liif.inference.predict import InferenceOptions, predict, predict_strips
 from liif.models.checkpoint import load_checkpoint
 from liif.models.geometry import grid_coord, pixel_centres
 from liif.models.model import SRModel
@@ -81,3 +82,22 @@ def test_rounding_before_scoring(model):
     assert (steps - steps.round()).abs().max() < 1e-4
     assert (rounded.sr - plain.sr).abs().max() <= 0.5 / 255 + 1e-6
     assert rounded.psnr != plain.psnr
+
+
+@pytest.mark.parametrize("height", [1, 2, 5])
+def test_a_team_with_more_processes_than_rows(model, height):
+    sent = {}
+
+    class Peer(Team):
+        def send(self, tensor):
+            sent[self.rank] = tensor
+
+        def receive(self, shape, rank):
+            assert sent[rank].shape == shape
+            return sent.pop(rank)
+
+    lr, size = image(4, 5), (height, 13)
+    for rank in (1, 2, 0):
+        strips = list(predict_strips(model, lr, size, team=Peer(rank, 3)))
+    assert torch.equal(torch.cat(strips, dim=1), predict(model, lr, size, InferenceOptions()))
+    assert not sent
