@@ -1,4 +1,4 @@
-"""What torchrun's environment tells a process about itself, read without importing PyTorch."""
+"""Read the ranks that torchrun sets in the environment, without importing PyTorch."""
 
 import os
 

@@ -1,16 +1,20 @@
 """Work on several cores: every item, errors, and what it leaves of PyTorch's threads."""
 
-from threading import Event, Thread
+import os
+import subprocess
+import sys
+from threading import Event, Thread, active_count
 from time import sleep
 
 import pytest
 import torch
 
-from liif.core.parallel import parallel_for
+from liif.core.parallel import _start_workers, parallel_for
 
 
 @pytest.fixture
 def three_threads():
+    _start_workers.cache_clear()
     torch.set_num_threads(3)
     yield
     torch.set_num_threads(1)
@@ -64,3 +68,82 @@ def test_an_error_is_raised_and_the_threads_are_restored(three_threads):
     with pytest.raises(ZeroDivisionError):
         parallel_for(lambda item: 1 // item, [3, 2, 1, 0, 1, 2])
     assert torch.get_num_threads() == 3
+
+
+def test_an_error_cancels_the_items_that_have_not_begun(three_threads):
+    begun = []
+
+    def work(item):
+        begun.append(item)
+        sleep(0.01)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        parallel_for(work, range(1000))
+    count = len(begun)
+    assert count < 100
+    parallel_for(begun.append, range(50))  # the workers remain usable
+    assert len(begun) == count + 50
+
+
+def test_nested_calls_work_on_every_item(three_threads):
+    done = []
+    parallel_for(lambda _: parallel_for(done.append, range(5)), range(7))
+    assert sorted(done) == sorted([*range(5)] * 7)
+
+
+def test_only_the_first_call_changes_the_number_of_threads_of_the_process(
+    three_threads, monkeypatch
+):
+    parallel_for(str, range(9))
+    threads = active_count()
+
+    def refuse(number):
+        raise AssertionError(number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "set_num_threads", refuse)
+        for _ in range(5):
+            parallel_for(str, range(9))
+    assert active_count() == threads
+
+
+def test_a_thread_that_cannot_be_started_leaves_the_work_to_the_calling_thread(
+    three_threads, monkeypatch
+):
+    start, started, done = Thread.start, [], []
+
+    def fail_at_the_third(thread):
+        started.append(thread)
+        if len(started) == 3:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Thread, "start", fail_at_the_third)
+        parallel_for(done.append, range(6))
+    assert done == [*range(6)]
+    assert torch.get_num_threads() == 3
+    assert not any(thread.is_alive() for thread in started)
+    parallel_for(done.append, range(6))  # the next call tries again
+    assert sorted(done) == sorted([*range(6)] * 2)
+
+
+FORK = """
+import os, torch
+from liif.core.parallel import parallel_for
+
+torch.set_num_threads(3)
+done = []
+parallel_for(done.append, range(9))
+child = os.fork()
+parallel_for(done.append, range(9))
+assert sorted(done) == sorted([*range(9)] * 2)
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_fork_has_workers_of_its_own_and_both_processes_exit():
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORK], check=True, timeout=60)
