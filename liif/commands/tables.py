@@ -53,8 +53,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     file = _table_file(options.table)
     table = load_config(TableConfig, file)
-    sets = _listed(options.sets)
-    scales = [_scale(text) for text in _listed(options.scales)]
+    sets = _split_list(options.sets)
+    scales = [_scale(text) for text in _split_list(options.scales)]
     root = [f"data_root={options.data_root}"] if options.data_root else []
     cells = table_cells(table, file, sets=sets, scales=scales, rows=options.rows, overrides=root)
     if not cells:
@@ -121,7 +121,7 @@ def _table_file(name: str) -> Path:
     raise UserError(f"--table {name}: no such table; {hint}")
 
 
-def _listed(text: str) -> list[str]:
+def _split_list(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 

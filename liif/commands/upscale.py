@@ -33,7 +33,7 @@ from liif.models.model import SRModel
 EXAMPLE = "photo.jpg -o large.png --scale 3.7"
 
 Bar = tqdm  # only the stubs make it generic: tqdm[...] fails at run time
-Enlarge = Callable[[Photo, Layout], Iterator[ImageArray]]
+EnlargeStrips = Callable[[Photo, Layout], Iterator[ImageArray]]
 
 log = logging.getLogger("liif")
 
@@ -144,7 +144,7 @@ def _without_unwritable(planned: UpscalePlan) -> UpscalePlan:
 
 
 def _enlarge_all(
-    team: Team, jobs: Sequence[UpscaleJob], bits: int | None, enlarge: Enlarge
+    team: Team, jobs: Sequence[UpscaleJob], bits: int | None, enlarge: EnlargeStrips
 ) -> list[str]:
     """Enlarge all pictures and return the errors."""
     failures: list[str] = []
@@ -160,7 +160,9 @@ def _enlarge_all(
     return failures
 
 
-def _enlarge(team: Team, job: UpscaleJob, bits: int | None, enlarge: Enlarge, bar: Bar) -> None:
+def _enlarge(
+    team: Team, job: UpscaleJob, bits: int | None, enlarge: EnlargeStrips, bar: Bar
+) -> None:
     """Enlarge one picture, or all frames of an animation. Raises UserError."""
     frames = _read_in_step(team, job.picture.path)
     first = next(frames)

@@ -79,6 +79,14 @@ def test_names_are_imported_from_the_module_that_defines_them():
                     assert not is_ours or home == node.module, f"{path.name}: {name}"
 
 
+def test_types_of_commands_have_names_of_their_own():
+    homes = {}
+    for path in sorted(Path(liif.__file__).parent.rglob("*.py")):
+        for name in re.findall(r"(?m)^([A-Z][a-z]\w+) = ", path.read_text()):
+            homes.setdefault(name, []).append(path)
+    assert not [n for n, found in homes.items() if found[1:] and "commands" in str(found)]
+
+
 def test_the_help_of_liif_imports_nothing_heavy():
     code = (
         "import sys; from liif.cli import main\n"
