@@ -79,6 +79,11 @@ class Team:
 ALONE = Team()
 
 
+def is_peer_lost(error: Exception) -> bool:
+    """Return whether an error says that a process of the group is gone."""
+    return isinstance(error, RuntimeError | dist.DistError) and bool(LOST.search(str(error)))
+
+
 @contextmanager
 def joined(device: torch.device) -> Generator[Team, None, None]:
     """Join the process group of torchrun, if there is one, for the length of the block.

@@ -24,6 +24,10 @@ from liif.training.validation import Validation
 log = logging.getLogger("liif")
 
 
+class FailedValidationError(Exception):
+    """A validation failed; the run was saved before it."""
+
+
 def run_loop(
     state: TrainingState,
     batches: Iterator[Batch],
@@ -43,16 +47,20 @@ def run_loop(
     `take_step` is `train_step` with all that stays the same from step to step.
 
     Raises:
-        UserError: a batch or an image cannot be read, a file cannot be written.
-        DivergedError: loss or gradient is not finite. Whatever is raised by a step, the state is
-            as it was before that step.
+        UserError: a batch cannot be read, a file cannot be written.
+        DivergedError: loss or gradient is not finite. Whatever is raised by a step, but for
+            HalfUpdatedError, the state is as it was before that step.
+        FailedValidationError: an image cannot be read, or memory ran out.
     """
     device = state.model.mean.device
     with _stall_watchdog(stall_seconds) as step_is_done:
         while True:
             if validation and validation.is_due(state.step, schedule.steps, state.validated):
                 checkpoints.save_last(state)  # a validation that fails loses no step
-                psnr = validation.run(state.eval_model, record, state.step, stopping, team)
+                try:
+                    psnr = validation.run(state.eval_model, record, state.step, stopping, team)
+                except (UserError, torch.OutOfMemoryError) as error:
+                    raise FailedValidationError(str(error)) from error
                 state.model.train()
                 if psnr is None:
                     return False  # the continued run validates

@@ -25,6 +25,8 @@ LARGEST_PATCH = 2**20
 """Bytes of a diff that are kept."""
 GIT_TIMEOUT = 20.0
 """Seconds."""
+SAMPLED_FILES = 1000
+"""Most files of a folder whose bytes are compared."""
 
 log = logging.getLogger("liif")
 Entry = dict[str, Any]
@@ -38,12 +40,14 @@ def write_record(
     data: Mapping[str, Entry],
     device: torch.device,
     processes: int = 1,
+    branch_of: Path | None = None,
 ) -> None:
     """Append this start of a run to record.json in its folder. Any failure is only a warning.
 
     Args:
         config: the resolved configuration as YAML.
         data: a `fingerprint` for each dotted key of the configuration that names data.
+        branch_of: the checkpoint that a new branch starts from.
     """
     try:
         file = folder / "record.json"
@@ -62,6 +66,7 @@ def write_record(
             "processes": processes,
             "host": platform.node(),
             "data": dict(data),
+            "branch_of": None if branch_of is None else os.path.abspath(branch_of),
         }
         content = to_json([*entries, entry], indent=1) + "\n"
         write_atomically(file, content.encode("utf-8", "backslashreplace"))
@@ -79,11 +84,17 @@ def read_record(folder: Path) -> list[Entry]:
     return entries if is_ours else []
 
 
-def recorded_digests(folder: Path) -> dict[str, str]:
-    """Return the digests of the data at the last start of a run, by dotted key."""
+def is_recorded(found: Entry, recorded: Entry) -> bool:
+    """Return whether data is the same as recorded; version 0.1 recorded no `sample`."""
+    same = [found.get(key) == recorded.get(key, found.get(key)) for key in ("digest", "sample")]
+    return "digest" in found and "digest" in recorded and all(same)
+
+
+def recorded_data(folder: Path) -> dict[str, Entry]:
+    """Return the fingerprints of the data at the last start of a run, by dotted key."""
     try:
         data: Any = read_record(folder)[-1]["data"]
-        return {str(key): str(found["digest"]) for key, found in data.items() if "digest" in found}
+        return {str(key): found for key, found in data.items() if "digest" in found}
     except (LookupError, TypeError, AttributeError):
         return {}
 
@@ -153,13 +164,16 @@ def _git(place: Path, *command: str) -> bytes | None:
 def fingerprint(path: Path) -> Entry:
     """Return what identifies a folder of images, or a file.
 
-    `digest` covers the names and sizes of the files, so that a copy has the same; `newest` is when
-    one of them was last written. Where nothing can be read there is only `path` and `error`.
+    `digest` covers the names and sizes of the files and `sample` some of their bytes, so that a
+    copy has the same; `newest` is when one of them was last written. Where nothing can be read
+    there is only `path` and `error`.
     """
     try:
         files = [path] if path.is_file() else list_images(path)
         root = path if path.is_dir() else path.parent
         stats = [file.stat() for file in files]
+        step = -(-len(files) // SAMPLED_FILES)
+        sample = b"".join(_ends(file) for file in files[::step])
     except (OSError, UserError) as error:
         return {"path": str(path), "error": str(error)}
     names = [file.relative_to(root).as_posix() for file in files]
@@ -170,8 +184,17 @@ def fingerprint(path: Path) -> Entry:
         "files": len(files),
         "bytes": sum(s.st_size for s in stats),
         "digest": _digest(json.dumps(rows).encode()),
+        "sample": _digest(sample),
         "newest": newest.isoformat(timespec="seconds"),
     }
+
+
+def _ends(file: Path) -> bytes:
+    """Return a digest of the first and the last bytes of a file."""
+    with file.open("rb") as opened:
+        first = opened.read(4096)
+        opened.seek(max(0, file.stat().st_size - 4096))
+        return _digest(first + opened.read()).encode()
 
 
 def _digest(data: bytes) -> str:

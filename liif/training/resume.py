@@ -1,6 +1,7 @@
 """From which checkpoint a run continues, and whether its configuration allows it."""
 
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
@@ -12,7 +13,7 @@ from liif.core.errors import UserError
 from liif.models.checkpoint import Checkpoint, read_checkpoint
 from liif.training.checkpoints import every_nth
 from liif.training.config import TrainConfig
-from liif.training.record import Entry, recorded_digests
+from liif.training.record import Entry, is_recorded, read_record, recorded_data
 from liif.training.state import COUNTERS
 
 COMPLETE = {"config", "optimizer", "generator", *COUNTERS}
@@ -74,6 +75,25 @@ def starting_checkpoint(folder: Path, resume: Literal["auto", "never"] | Path) -
         return newest
 
 
+def own_run_of_branch(
+    folder: Path, resume: Literal["auto", "never"] | Path
+) -> Literal["auto", "never"] | Path:
+    """Return "auto" if the folder holds the branch that starts from `resume`, else `resume`: the
+    command that made a branch also resumes it.
+
+    Raises UserError if the folder holds another run.
+    """
+    if not isinstance(resume, Path) or not has_checkpoints(folder):
+        return resume
+    if resume.absolute().parent == folder.absolute():  # an older checkpoint of the same run
+        return resume
+    if any(entry.get("branch_of") == os.path.abspath(resume) for entry in read_record(folder)):
+        return "auto"
+    raise UserError(
+        f"{folder}: holds a run of its own; omit --resume to continue it, or choose another --name"
+    )
+
+
 def has_checkpoints(folder: Path) -> bool:
     """Return whether a run folder holds any checkpoint."""
     return any(path.exists() for path in (folder / "last.pt", *_older(folder)))
@@ -105,17 +125,17 @@ def check_continues(
     may not.
     """
     path = start.path
-    recorded = recorded_digests(path.parent)
+    recorded = recorded_data(path.parent)
     try:
         changed = dict(changed_keys(start.config, config))
     except RecursionError:
         raise UserError(f"{path}: the state of its run is damaged (configuration)") from None
     for key, now in data.items():
-        before = recorded.get(key)
-        is_same = before is not None and before == now.get("digest")
-        if is_same:
+        if key not in recorded:
+            continue
+        if is_recorded(now, recorded[key]):
             changed.pop(key, None)
-        elif before is not None and "digest" in now and key not in changed:
+        elif "digest" in now and key not in changed:
             log.warning(
                 "%s: the files of %s have changed since the run last started; training continues "
                 "with the new ones",
@@ -150,7 +170,7 @@ def changed_keys(saved: Mapping[str, Any], config: TrainConfig) -> Iterator[tupl
     then = dict(_leaves(saved))
     for key in sorted({*then, *now}):
         if key not in now:
-            yield key, f"{key}: {then[key]!r} -> none (there is no such key now)"
+            yield key, f"{key}: {then[key]!r} -> (no such key in this version)"
         elif (before := then.get(key, defaults.get(key))) != now[key]:
             yield key, f"{key}: {before!r} -> {now[key]!r}"
 

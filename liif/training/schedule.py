@@ -25,7 +25,7 @@ class Schedule(NamedTuple):
         if step < self.warm_up:
             return self.learning_rate * (step + 1) / self.warm_up
         if self.kind == "cosine":
-            done = (step - self.warm_up) / (self.steps - self.warm_up)
+            done = min(1, (step - self.warm_up) / max(1, self.steps - self.warm_up))
             return self.learning_rate * (1 + math.cos(math.pi * done)) / 2
         passed = sum(step >= milestone for milestone in self.milestones)
         return self.learning_rate * self.decay**passed

@@ -1,6 +1,7 @@
 """Everything that changes during a training run: created, saved and restored here."""
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -80,6 +81,7 @@ class TrainingState:
         Raises:
             UserError: it cannot be written; the file that was there is intact.
         """
+        _drop_incomplete(self.optimizer)
         training: dict[str, Any] = {
             "config": run,
             "optimizer": self.optimizer.state_dict(),
@@ -153,14 +155,28 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) 
     for group, ours in zip(saved["param_groups"], optimizer.param_groups, strict=True):
         group.update({key: ours[key] for key in ours.keys() - {"params", "lr"}})
     optimizer.load_state_dict(saved)
+    for weight, expected in _expected_shapes(optimizer):
+        found = {key: tuple(part.shape) for key, part in optimizer.state.get(weight, {}).items()}
+        if found and found != expected:  # there is nothing before the first step
+            raise ValueError("the optimizer's state is that of other weights")
+
+
+def _drop_incomplete(optimizer: torch.optim.Optimizer) -> None:
+    """Forget what a first step that ran out of memory began to remember of a weight."""
+    for weight, expected in _expected_shapes(optimizer):
+        if weight in optimizer.state and optimizer.state[weight].keys() != expected.keys():
+            del optimizer.state[weight]
+
+
+def _expected_shapes(
+    optimizer: torch.optim.Optimizer,
+) -> Iterator[tuple[Tensor, dict[str, tuple[int, ...]]]]:
+    """Yield every weight with the shapes of what the optimizer remembers of it."""
     for i, group in enumerate(optimizer.param_groups):
         is_muons = isinstance(optimizer, Muon) and i == HIDDEN
         averages = ("exp_avg",) if is_muons else ("exp_avg", "exp_avg_sq")
         for weight in group["params"]:
-            found = {key: part.shape for key, part in optimizer.state.get(weight, {}).items()}
-            # There is nothing before the first step.
-            if found and found != {"step": (), **dict.fromkeys(averages, weight.shape)}:
-                raise ValueError("the optimizer's state is that of other weights")
+            yield weight, {"step": (), **dict.fromkeys(averages, tuple(weight.shape))}
 
 
 def _like(example: Any, value: Any) -> Any:  # noqa: ANN401

@@ -22,6 +22,10 @@ class DivergedError(ArithmeticError):
     """The loss or the gradient is not finite; the weights are unchanged."""
 
 
+class HalfUpdatedError(Exception):
+    """Memory ran out while the weights were updated: they must not be saved."""
+
+
 class StepResult(NamedTuple):
     """What one step reports."""
 
@@ -60,6 +64,7 @@ def train_step(
 
     Raises:
         DivergedError: before the update, in every process, if loss or gradient is not finite.
+        HalfUpdatedError: the update failed on the way.
     """
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
@@ -94,7 +99,12 @@ def train_step(
         raise DivergedError(f"loss {total_loss}, gradient norm {norm_value}")
     if clip_gradient is not None:
         clip_grads_with_norm_(parameters, clip_gradient, norm)
-    optimizer.step()
+    try:
+        optimizer.step()
+    except torch.OutOfMemoryError:  # of a GPU, where all is allocated before anything changes
+        raise
+    except (MemoryError, RuntimeError) as error:
+        raise HalfUpdatedError(str(error)) from error
     return StepResult(total_loss, norm_value, stopping > 0)
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 
 from liif.core.config_file import dump_config
-from liif.core.distributed import ALONE, Team
+from liif.core.distributed import ALONE, Team, is_peer_lost
 from liif.core.errors import UserError
 from liif.core.files import to_json, write_atomically
 from liif.data.gpu import DeviceSampler
@@ -20,18 +20,30 @@ from liif.models.checkpoint import save_weights
 from liif.training.checkpoints import Checkpoints
 from liif.training.config import TrainConfig
 from liif.training.log import NullLog, RunLog
-from liif.training.loop import Meter, deterministic_algorithms, run_loop
+from liif.training.loop import (
+    FailedValidationError,
+    Meter,
+    deterministic_algorithms,
+    run_loop,
+)
 from liif.training.record import fingerprint, write_record
 from liif.training.resume import (
     Resumable,
     changed_keys,
     check_continues,
     has_checkpoints,
+    own_run_of_branch,
     starting_checkpoint,
 )
 from liif.training.schedule import Schedule
 from liif.training.state import TrainingState, new_state
-from liif.training.step import DivergedError, compile_error, forward_of, train_step
+from liif.training.step import (
+    DivergedError,
+    HalfUpdatedError,
+    compile_error,
+    forward_of,
+    train_step,
+)
 from liif.training.validation import FinalTest, Validation
 
 log = logging.getLogger("liif")
@@ -75,7 +87,7 @@ def train(
         config.learning_rate, config.schedule, config.steps, config.warm_up, config.milestones,
         config.decay,
     )  # fmt: skip
-    start = starting_checkpoint(folder, resume)
+    start = starting_checkpoint(folder, own_run_of_branch(folder, resume))
     is_branch = start is not None and not has_checkpoints(folder)
     if start is not None:
         check_continues(start, config, data, is_branch=is_branch)
@@ -133,8 +145,9 @@ def train(
         text = dump_config(config)
         write_atomically(folder / "config.yaml", text.encode())
         write_record(
-            folder, config=text, seed=config.seed, data=data, device=device, processes=team.size
-        )
+            folder, config=text, seed=config.seed, data=data, device=device, processes=team.size,
+            branch_of=start.path if start is not None and is_branch else None,
+        )  # fmt: skip
         record = RunLog(folder, step=state.step, validated=state.validated, steps=config.steps)
     checkpoints = Checkpoints(
         folder, config.model, config.model_dump(mode="json"), config.steps, config.save_every,
@@ -164,11 +177,12 @@ def train(
                 team=team,
             )
         except Exception as error:
-            message = _explain(error, state.step, folder)
+            message = _explain(error, state.step, folder, is_saved=team.leads)
+            if not isinstance(error, HalfUpdatedError) and (message or is_peer_lost(error)):
+                # The failed step has changed nothing, and no step before it is lost.
+                checkpoints.save_last(state)
             if message is None:
                 raise
-            # The failed step has changed nothing, and no step before it is lost.
-            checkpoints.save_last(state)
             if team.leads and isinstance(error, DivergedError):
                 _write_samples(folder, source, config.seed, config.batch_size, state.step)
             raise UserError(message) from None
@@ -178,7 +192,7 @@ def train(
         if team.leads:
             save_weights(folder / "last.safetensors", config.model, state.eval_model.state_dict())
         if final_test is not None:
-            final_test.run(state.eval_model, folder, team)
+            return final_test.run(state.eval_model, folder, stopping, team)
     return finished
 
 
@@ -199,7 +213,8 @@ def _restore(
     if is_branch:
         state.validated = 0
     before = schedule._replace(steps=start.config.get("steps", schedule.steps))
-    if "steps" in changed and schedule.kind == "cosine" and not is_branch:
+    goes_on = state.step < schedule.steps
+    if "steps" in changed and schedule.kind == "cosine" and goes_on and not is_branch:
         log.warning(
             "steps: %d -> %d: under schedule: cosine this moves the learning rate at step %d from "
             "%.3g to %.3g",
@@ -218,16 +233,25 @@ def _write_samples(
     write_atomically(folder / "diverged.json", text.encode())
 
 
-def _explain(error: Exception, step: int, folder: Path) -> str | None:
+def _explain(error: Exception, step: int, folder: Path, *, is_saved: bool) -> str | None:
     """Return what to tell the user of a step that failed; None for a fault of the program."""
     last = folder / "last.pt"
-    saved = f"The run is saved as it was before that step ({last})."
+    saved = f"The run is saved as it was before that step ({last})." if is_saved else ""
     error = compile_error(error) or error
+    if isinstance(error, HalfUpdatedError):
+        return (
+            f"step {step + 1}: out of memory while the weights were updated ({error}). They are "
+            f"not saved: the same command resumes from {last}"
+        )
+    if isinstance(error, FailedValidationError):
+        remedy = "" if isinstance(error.__cause__, UserError) else "; lower valid.crop"
+        return f"validation of step {step}: {error}{remedy}\nThe run is saved ({last})."
     if isinstance(error, UserError):
         return f"step {step + 1}: {error}\n{saved}"
-    if isinstance(error, torch.OutOfMemoryError):
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error):
+        place = "GPU memory" if isinstance(error, torch.OutOfMemoryError) else "memory"
         return (
-            f"step {step + 1}: out of GPU memory. {saved} Raise accumulate (the same numbers in "
+            f"step {step + 1}: out of {place}. {saved} Raise accumulate (the same numbers in "
             "smaller micro-batches), or lower batch_size, train_data.patch, train_data.queries or "
             "model.encoder.width, or try precision: bf16."
         )

@@ -101,20 +101,24 @@ class FinalTest:
             scale: _open_checked(folder, scale, config.protocol, "test") for scale in config.scales
         }
 
-    def run(self, model: SRModel, folder: Path, team: Team = ALONE) -> None:
-        """Write test.json and comparison.png (of the first image) to a folder."""
+    def run(
+        self, model: SRModel, folder: Path, stopping: Callable[[], bool], team: Team = ALONE
+    ) -> bool:
+        """Write test.json and comparison.png (of the first image) to a folder; return False if told
+        to stop on the way."""
         log.info("test on %s, PSNR in dB (protocol %s):", self.images, self.protocol)
         found: list[ScaleScores] = []
-        for each in _scores_at_scales(model, self.sets, self.protocol, team):
+        for each in _scores_at_scales(model, self.sets, self.protocol, team, stopping):
             numbers = each.scale, each.psnr, each.bicubic, each.psnr - each.bicubic
             log.info("  x%-4g ours %.2f  bicubic %.2f  gain %+.2f", *numbers)
             found.append(each)
-        if not team.leads:
-            return
+        if len(found) < len(self.sets) or not team.leads:
+            return len(found) == len(self.sets)
         table = [{"scale": s.scale, "psnr": s.psnr, "bicubic": s.bicubic} for s in found]
         write_atomically(folder / "test.json", to_json(table, indent=1).encode())
         write_image(folder / "comparison.png", sheet([each.tiles for each in found]))
         log.info("comparison image: %s", folder / "comparison.png")
+        return True
 
 
 def _open_checked(
@@ -125,11 +129,11 @@ def _open_checked(
     crop: int | None = None,
     limit: int = 0,
 ) -> PairSet:
-    pairs = open_pairs(folder, scale=(scale, scale), crop=crop, limit=limit)
     try:
+        pairs = open_pairs(folder, scale=(scale, scale), crop=crop, limit=limit)
         check_pairs(pairs, border=get_protocol(protocol, (scale, scale)).border)
     except UserError as error:
-        raise UserError(f"{section}: {error}") from None
+        raise UserError(f"{section}.images: {error}") from None
     return pairs
 
 
@@ -138,7 +142,7 @@ def _scores_at_scales(
     sets: Mapping[float, PairSet | list[Pair]],
     protocol: ProtocolName,
     team: Team,
-    stopping: Callable[[], bool] = lambda: False,
+    stopping: Callable[[], bool],
 ) -> Iterator[ScaleScores]:
     """Yield the mean scores at each scale, in order; end early if told to stop."""
     model.eval()

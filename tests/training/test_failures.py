@@ -116,3 +116,51 @@ def test_the_watchdog_is_not_set_at_every_step(learnable, tmp_path, monkeypatch)
     monkeypatch.setattr(faulthandler, "dump_traceback_later", lambda *a, **k: calls.append(a))
     assert train(config(learnable, steps=24, valid=None, stall_minutes=30), tmp_path)
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+@pytest.mark.parametrize("failing", range(1, 12, 3))
+def test_a_first_step_without_memory_can_be_repeated(
+    learnable, tmp_path, monkeypatch, optimizer, failing
+):
+    """Memory runs out while the optimizer allocates what it remembers of the weights."""
+    chosen = config(learnable, steps=2, valid=None, optimizer=optimizer)
+    zeros_like, calls = torch.zeros_like, []
+
+    def limited(*args, **options):
+        calls.append(args)
+        if len(calls) == failing:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return zeros_like(*args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "zeros_like", limited)
+        with pytest.raises(UserError, match=r"step 1: out of GPU memory.*is saved"):
+            train(chosen, tmp_path / "run")
+    assert train(chosen, tmp_path / "run")
+    assert train(chosen, tmp_path / "whole")
+    assert_same_weights(tmp_path / "run", tmp_path / "whole")
+
+
+def test_a_step_without_memory_on_a_cpu_is_saved_unless_it_is_half_done(
+    learnable, tmp_path, monkeypatch
+):
+    class Full(torch.optim.Adam):
+        def step(self, closure=None):
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    def forward(*_, **__):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    run = tmp_path / "run"
+    assert train(config(learnable, steps=3, valid=None), run)
+    longer = config(learnable, steps=5, valid=None, save_every=100)
+    with monkeypatch.context() as patch:
+        patch.setattr(liif.training.train, "train_step", forward)
+        with pytest.raises(UserError, match=r"step 4: out of memory.*is saved"):
+            train(longer, run)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.optim, "Adam", Full)
+        with pytest.raises(UserError, match=r"step 4: .*They are not saved"):
+            train(longer, run)
+    assert train(longer, run)

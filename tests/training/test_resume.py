@@ -6,7 +6,9 @@ import shutil
 
 import pytest
 import torch
+from helpers.pictures import texture
 from helpers.training import assert_same_weights, config, metrics, weights
+from PIL import Image
 from pydantic import ValidationError
 
 from liif.core.errors import UserError
@@ -64,7 +66,7 @@ def test_a_key_that_was_removed_is_named(learnable, tmp_path):
     content["training"]["config"]["momentum"] = 0.8
     torch.save(content, tmp_path / "last.pt")
     (tmp_path / "previous.pt").unlink(missing_ok=True)
-    with pytest.raises(UserError, match=r"momentum: 0\.8 -> none.*--name NEW --resume"):
+    with pytest.raises(UserError, match=r"momentum: 0\.8 -> \(no such key.*--name NEW --resume"):
         train(chosen, tmp_path)
 
 
@@ -167,3 +169,36 @@ def test_metrics_are_json(learnable, tmp_path):
     ]
     (line,) = [line for line in lines if line["kind"] == "valid"]
     assert line["ssim"] == {"x1": None}
+
+
+def test_the_command_of_a_branch_also_resumes_it(learnable, tmp_path):
+    run, branch = tmp_path / "run", tmp_path / "branch"
+    assert train(config(learnable, steps=8), run)
+    hot = config(learnable, steps=16, learning_rate=1e-2)
+    calls = iter([False] * 2 + [True])
+    assert not train(hot, branch, resume=run / "last.pt", stopping=lambda: next(calls))
+    stopped = read_checkpoint(branch / "last.pt").training["step"]
+    assert train(hot, branch, resume=run / "last.pt")
+    assert 8 < stopped < 16
+    with pytest.raises(UserError, match=r"holds a run of its own; omit --resume"):
+        train(hot, branch, resume=run / "best.pt")
+
+
+def test_images_replaced_by_others_of_the_same_size_are_warned_about(tmp_path, caplog):
+    for name, seed in (("a", 0), ("b", 1)):
+        Image.fromarray(texture(60, 70, seed)).save(tmp_path / f"{name}.bmp")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    shutil.copy(tmp_path / "a.bmp", photos / "0.bmp")
+    assert train(config(photos, steps=2, valid=None), tmp_path / "run")
+    assert train(config(photos, steps=4, valid=None), tmp_path / "run")
+    assert warnings_of(caplog) == []
+    shutil.copy(tmp_path / "b.bmp", photos / "0.bmp")
+    assert train(config(photos, steps=6, valid=None), tmp_path / "run")
+    assert any("have changed since" in text for text in warnings_of(caplog))
+
+
+def test_a_cosine_that_was_all_warm_up_may_grow(learnable, tmp_path):
+    cosine = {"schedule": "cosine", "milestones": [], "valid": None, "warm_up": 4}
+    assert train(config(learnable, steps=4, **cosine), tmp_path)
+    assert train(config(learnable, steps=8, **cosine), tmp_path)

@@ -26,13 +26,13 @@ def test_images_too_small_for_a_scale_are_refused_before_step_1(
     sets = {"images": str(learnable), "scales": [2, 200]}
     if section == "valid":
         sets |= {"crop": crop, "every": 3}
-    with pytest.raises(UserError, match=rf"{section}: .*0\.png: .*too small"):
+    with pytest.raises(UserError, match=rf"{section}\.images: .*0\.png: .*too small"):
         train(config(learnable, **{section: sets}), tmp_path / "run")
 
 
 def test_a_crop_larger_than_an_image_is_refused(learnable, tmp_path):
     valid = {"images": str(learnable), "scales": [2], "crop": 65}
-    with pytest.raises(UserError, match=r"valid: .*0\.png: .*too small for crop"):
+    with pytest.raises(UserError, match=r"valid\.images: .*0\.png: .*too small for crop"):
         train(config(learnable, valid=valid), tmp_path / "run")
 
 
@@ -43,7 +43,9 @@ def test_a_validation_that_fails_loses_no_step(learnable, tmp_path):
     (photos / "1.png").write_bytes(whole[:300])  # its header is good
     settings = config(learnable, steps=5, valid=valid, save_every=1000)
     for _ in range(2):
-        with pytest.raises(UserError, match=r"step 4: .*1\.png(.|\n)*The run is saved"):
+        with pytest.raises(
+            UserError, match=r"validation of step 3: .*1\.png(.|\n)*The run is saved"
+        ):
             train(settings, tmp_path / "run")
         assert read_checkpoint(tmp_path / "run" / "last.pt").training["step"] == 3
     (photos / "1.png").write_bytes(whole)
@@ -63,6 +65,17 @@ def test_all_processes_take_part_in_the_final_test(learnable, tmp_path, monkeypa
     monkeypatch.setattr(Team, "any", lambda self, flag: flag)
     test = FinalTest(FinalTestConfig(images=str(learnable), scales=(2, 3)), None)
     for rank in (0, 1):
-        test.run(state_of(config(learnable)).model, tmp_path / str(rank), Team(rank, 2, CPU))
+        model, folder = state_of(config(learnable)).model, tmp_path / str(rank)
+        assert test.run(model, folder, lambda: False, Team(rank, 2, CPU))
     assert seen == [(0, 6), (0, 6), (1, 6), (1, 6)]
     assert (tmp_path / "0" / "test.json").exists() and not (tmp_path / "1").exists()
+
+
+def test_a_final_test_can_be_stopped_and_is_repeated(learnable, tmp_path):
+    settings = config(
+        learnable, steps=2, valid=None, test={"images": str(learnable), "scales": [2, 3]}
+    )
+    assert not train(settings, tmp_path, stopping=(tmp_path / "last.safetensors").exists)
+    assert not (tmp_path / "test.json").exists()
+    assert train(settings, tmp_path)
+    assert (tmp_path / "test.json").exists()
