@@ -27,7 +27,7 @@ from liif.data.mapped import (
 )  # fmt: skip
 from liif.images.rgb8 import Pixels, image_size, read_image
 
-logger = logging.getLogger("liif")
+log = logging.getLogger("liif")
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def open_images(
         store = ImageStore([files.names[i] for i in found], list(found.values()), skipped, pixels)
     if skipped:
         first = ", ".join(name for name, _ in skipped[:3]) + (", …" if len(skipped) > 3 else "")
-        logger.warning(
+        log.warning(
             "%s: %d of %d images are broken and left out: %s",
             *(os.path.abspath(path), len(skipped), len(files.paths), first),
         )

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from liif.core.errors import UserError
-from liif.core.files import lock_file
+from liif.core.files import check_room, lock_file
 from liif.core.progress import progress_bar
 from liif.core.sizes import Size
 from liif.images.rgb8 import image_size, list_images, read_image
 
-logger = logging.getLogger("liif")
+log = logging.getLogger("liif")
 T = TypeVar("T")
 SkippedFiles = list[tuple[str, str]]
 """(name, reason) of each broken file that was left out."""
@@ -148,9 +148,9 @@ def _build(folder: Path, files: ImageFiles, skip_broken: bool) -> CacheIndex:
     needed = sum(num_bytes(size) for size in headers if not isinstance(size, UserError))
     index = CacheIndex([], [], [])
     with (folder / "pixels.u8").open("wb") as file:
-        _check_space(folder, needed)
+        _check_cache_room(folder, needed)
         for i, image in read_each(read_image, files, index.skipped, skip_broken):
-            _check_space(folder, needed - file.tell())  # other processes may fill the disk
+            _check_cache_room(folder, needed - file.tell())  # other processes may fill the disk
             file.write(image.data)
             index.names.append(files.names[i])
             index.sizes.append((image.shape[0], image.shape[1]))
@@ -208,7 +208,7 @@ def _lock(path: Path) -> Generator[bool, None, None]:
     with path.open("ab") as file:
         is_locked = lock_file(file)
         if is_locked is False:
-            logger.info("%s: waiting for the process that builds this image cache", path)
+            log.info("%s: waiting for the process that builds this image cache", path)
             is_locked = lock_file(file, wait=True)
         yield bool(is_locked)
 
@@ -220,10 +220,9 @@ def _fingerprint(files: ImageFiles) -> str:
     return hashlib.sha256(json.dumps([_FORMAT, rows]).encode()).hexdigest()[:16]
 
 
-def _check_space(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise UserError(
-            f"{folder.parent}: the image cache needs {needed:,} bytes here and {free:,} are free; "
-            "set the environment variable LIIF_CACHE to a folder with more room, or `cache: none`"
-        )
+def _check_cache_room(folder: Path, needed: int) -> None:
+    try:
+        check_room(folder.parent, needed)
+    except UserError as error:
+        hint = "for the image cache (the environment variable LIIF_CACHE), or set `cache: none`"
+        raise UserError(f"{error} {hint}") from None

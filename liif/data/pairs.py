@@ -192,26 +192,27 @@ def check_pairs(pairs: PairSet, *, border: tuple[int, int] = (0, 0)) -> None:
     columns) of the high-resolution image that are dropped at each side before images are compared.
     """
     for path in pairs.hr:
-        size = image_size(path)
+        size = full = image_size(path)
         if pairs.crop is not None:
             _check_crop(size, pairs.crop, path)
             size = (pairs.crop, pairs.crop)
         _check_scale(size, pairs.scale, f"{path}: " + ("a crop of " if pairs.crop else ""))
         _, (H, W) = reduced_size(size, pairs.scale)
         if 2 * border[0] >= H or 2 * border[1] >= W:
-            remedy = "remove it" if pairs.crop is None else "raise valid.crop"
+            remedy = "remove the image" if pairs.crop is None else "raise valid.crop"
+            used = "" if full == (H, W) else f", of which {W}×{H} px are used,"
             raise UserError(
-                f"{path}: {W}×{H} px is too small for the protocol at scale "
+                f"{path}: {full[1]}×{full[0]} px{used} is too small for the protocol at scale "
                 f"{_format_scale(pairs.scale)}, which drops {border[0]} rows and {border[1]} "
-                f"columns at each side; {remedy}, lower the scale or use protocol: none"
+                f"columns at each side; lower the scale, use protocol: none or {remedy}"
             )
 
 
 def _check_crop(hr: Size, crop: int, path: Path) -> None:
     if min(hr) < crop:
         raise UserError(
-            f"{path}: {hr[1]}×{hr[0]} px is too small for crop {crop}; remove it or lower "
-            "valid.crop (null for whole images)"
+            f"{path}: {hr[1]}×{hr[0]} px is too small for crop {crop}; lower valid.crop "
+            "(null for whole images) or remove the image"
         )
 
 

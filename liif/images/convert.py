@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 Array = npt.NDArray[Any]
-Picture = TypeVar("Picture", Tensor, Image.Image, Array)
+ImageLike = TypeVar("ImageLike", Tensor, Image.Image, Array)
 
 Enlarge = Callable[[Tensor], Tensor]
 """(B, 3, h, w) float in [0, 1] -> (B, 3, H, W)."""
@@ -21,7 +21,7 @@ Enlarge = Callable[[Tensor], Tensor]
 _WHITE = {torch.uint8: 255, torch.uint16: 65535}
 
 
-def apply_to_image(enlarge: Enlarge, picture: Picture) -> Picture:
+def apply_to_image(enlarge: Enlarge, picture: ImageLike) -> ImageLike:
     """Enlarge a picture and return it as the same type.
 
     The picture is a PIL image; an array (h, w) or (h, w, C), uint8, uint16 or float in [0, 1]; or a

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from liif.core.sizes import Size, Window, target_size
-from liif.images.convert import Picture, apply_to_image
+from liif.images.convert import ImageLike, apply_to_image
 from liif.models.field import Field
 from liif.models.geometry import Grid
 from liif.models.precision import Precision, precision_context, tf32_context
@@ -104,7 +104,7 @@ class SRModel(nn.Module):
 
     def upscale(
         self,
-        lr: Picture,
+        lr: ImageLike,
         size: Size | None = None,
         *,
         scale: float | tuple[float, float] | None = None,
@@ -113,7 +113,7 @@ class SRModel(nn.Module):
         precision: Precision = "float32",
         memory: int | None = None,
         clip_cell: float = math.inf,
-    ) -> Picture:
+    ) -> ImageLike:
         """Return the whole image at any size: (3, h, w) -> (3, H, W), or with a batch in front.
         Raises ValueError if lr is no image, or a size, scale, window or memory budget is invalid.
 

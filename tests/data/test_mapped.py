@@ -233,7 +233,7 @@ def test_a_disk_without_room_for_the_cache(noise_folder, cache_dir, monkeypatch,
     with pytest.raises(UserError) as caught:
         open_images(noise_folder, cache="mmap")
     message = str(caught.value)
-    for part in [str(cache_dir), f"{needed} bytes", "326", "LIIF_CACHE", "cache: none"]:
+    for part in [str(cache_dir), f"{needed} bytes", "326 bytes", "LIIF_CACHE", "cache: none"]:
         assert part in message
     assert decoded == [] and cache_folders(cache_dir) == []
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1000, 0, needed))
@@ -245,7 +245,7 @@ def test_a_disk_that_fills_up_during_the_build(noise_folder, cache_dir, monkeypa
     monkeypatch.setattr(
         shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10_000, 0, next(free))
     )
-    with pytest.raises(UserError, match=r"183 bytes here and 150 are free"):
+    with pytest.raises(UserError, match=r"183 bytes needed, 150 bytes free"):
         open_images(noise_folder, cache="mmap")
     assert cache_folders(cache_dir) == []
 
@@ -274,6 +274,6 @@ def test_images_in_flight_are_bounded(tmp_path, cache_dir, monkeypatch):
         assert len(started) - (len(written) - 2) <= 2 * mapped._THREADS + 3
 
     monkeypatch.setattr(mapped, "read_image", read)
-    monkeypatch.setattr(mapped, "_check_space", check)
+    monkeypatch.setattr(mapped, "_check_cache_room", check)
     store = open_images(tmp_path / "photos", cache="mmap")
     assert len(store) == 40 and np.array_equal(store[17], noise(2, 2, 17))

@@ -207,7 +207,7 @@ def test_limit_and_crop(tmp_path):
     assert np.array_equal(found[1].hr, texture(44, 51, 1)[12:32, 15:35])
     refused(
         lambda: list(open_pairs(folder, scale=(2, 2), crop=41)),
-        "a.png: 60×40 px is too small for crop 41; remove it or lower valid.crop",
+        "a.png: 60×40 px is too small for crop 41; lower valid.crop (null for",
     )
 
 
@@ -220,15 +220,16 @@ def test_limit_and_crop(tmp_path):
         (None, (2, 2), (8, 8), None),
         (None, (2, 2), (19, 19), None),  # 40 rows: two are left
         (None, (2, 2), (20, 0), "a.png: 60×40 px is too small for the protocol at scale 2, which "
-         "drops 20 rows and 0 columns at each side; remove it"),
+         "drops 20 rows and 0 columns at each side; lower the scale, use protocol: none or remove"),
         (None, (2, 2), (0, 25), "b.png: 50×44 px is too small for the protocol at scale 2"),
         (None, (41, 41), (0, 0), "a.png: 60×40 px is too small for scale 41"),
         (None, (2, 51), (0, 0), "b.png: 50×44 px is too small for scale 2, 51"),
         (40, (40, 40), (0, 0), None),
-        (41, (2, 2), (0, 0), "a.png: 60×40 px is too small for crop 41; remove it or lower valid"),
+        (41, (2, 2), (0, 0), "a.png: 60×40 px is too small for crop 41; lower valid.crop"),
         (20, (21, 21), (0, 0), "a.png: a crop of 20×20 px is too small for scale 21"),
-        (20, (3, 3), (9, 9), "a.png: 18×18 px is too small for the protocol at scale 3, which "
-         "drops 9 rows and 9 columns at each side; raise valid.crop"),
+        (20, (3, 3), (9, 9), "a.png: 60×40 px, of which 18×18 px are used, is too small for "
+         "the protocol at scale 3, which drops 9 rows and 9 columns at each side; lower the scale, "
+         "use protocol: none or raise valid.crop"),
     ],
 )  # fmt: skip
 def test_images_too_small_for_an_evaluation_are_found_from_headers(
@@ -247,7 +248,7 @@ def test_the_check_covers_published_images_and_unreadable_files(tmp_path):
     lr = pictures(tmp_path / "lr", ax2=(20, 30))
     pairs = open_pairs(hr, scale=(2, 2), lr=lr)
     check_pairs(pairs, border=(19, 29))
-    refused(lambda: check_pairs(pairs, border=(20, 20)), "a.png: 60×40 px is too small")
+    refused(lambda: check_pairs(pairs, border=(20, 20)), "a.png: 61×41 px, of which 60×40 px")
     (hr / "b.png").write_bytes(b"not an image")
     refused(lambda: check_pairs(open_pairs(hr, scale=(2, 2))), "b.png: cannot read the image")
 
@@ -257,7 +258,8 @@ def test_the_bundled_test_images_are_too_small_for_scale_200():
     check_pairs(open_pairs(folder, scale=(12, 12)), border=(18, 18))
     refused(
         lambda: check_pairs(open_pairs(folder, scale=(200, 200)), border=(206, 206)),
-        "is too small for the protocol at scale 200, which drops 206 rows",
+        ".webp: 512×384 px, of which 400×200 px are used, is too small for the protocol at scale "
+        "200, which drops 206 rows and 206 columns at each side; lower the scale",
     )
 
 
