@@ -23,6 +23,7 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 CPU = torch.device("cpu")
 
 
+@pytest.mark.slow
 def test_everything_runs_and_skipped_parts_are_named(tmp_path):
     command = [sys.executable, BENCHMARKS / "gpu.py", "--device", "cpu", "--quick", "--out"]
     done = subprocess.run([*command, tmp_path / "out"], capture_output=True, text=True)

@@ -29,12 +29,10 @@ def test_these_are_all():
 
 @pytest.mark.parametrize(
     "path",
-    [
-        path if path.stem == "liif-in-100-lines" else pytest.param(path, marks=pytest.mark.slow)
-        for path in NOTEBOOKS
-    ],
+    NOTEBOOKS,
     ids=name_of,
 )
+@pytest.mark.slow
 def test_runs(path, tmp_path, monkeypatch):
     needed = 'pip install "liif[notebooks]"'
     nbformat = pytest.importorskip("nbformat", reason=needed)

@@ -80,6 +80,7 @@ def assert_alike(decoder, field, size, launch=SMALL, rows=slice(None), cols=slic
     torch.testing.assert_close(found, plain, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_in_the_interpreter():
     """All tests of this file that need it."""
     if INTERPRETED:

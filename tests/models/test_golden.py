@@ -57,7 +57,7 @@ def test_every_case_of_the_index_is_listed():
 
 
 @pytest.mark.parametrize(
-    "case", [CASES[0], pytest.param(CASES[1], marks=pytest.mark.slow), *CASES[2:]]
+    "case", [*(pytest.param(case, marks=pytest.mark.slow) for case in CASES[:2]), *CASES[2:]]
 )
 def test_outputs(case, weights):
     model = load_checkpoint(weights)

@@ -16,6 +16,8 @@ from liif.images.resize import matlab_bicubic, pillow_bicubic
 from liif.images.rgb8 import list_images, read_image, write_image
 from liif.training.config import TrainConfig
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 TABLES = sorted((ROOT / "configs" / "tables").glob("*.yaml"))
 CONFIGS = sorted(
@@ -109,7 +111,7 @@ def test_networks_of_one_scale_learn_from_all_pixels(name):
     assert config.valid.scales == (scale,)
 
 
-@pytest.mark.parametrize("scales", [4, pytest.param(None, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("scales", [4, None])
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
 def test_every_cell_is_measured(runs, data, path, scales, tmp_path):
     folder, _ = runs
@@ -132,14 +134,7 @@ def test_every_cell_is_measured(runs, data, path, scales, tmp_path):
         assert lanczos == pytest.approx(own, abs=1e-3)  # at x4 there is nothing left to resample
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        path if path.stem in ("benchmark", "light") else pytest.param(path, marks=pytest.mark.slow)
-        for path in TABLES
-    ],
-    ids=lambda path: path.stem,
-)
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
 def test_reproduction_in_a_dry_run(path):
     """Every command of scripts/reproduce.sh, in order, with the time that a row takes."""
     folder = Path(sys.executable).parent
