@@ -12,7 +12,8 @@ from pathlib import Path
 
 from liif.core.config_file import load_config
 from liif.core.errors import UserError
-from liif.training.config import TrainConfig
+from liif.core.section import Section
+from liif.training.config import Count, TrainConfig
 from liif.training.lock import is_occupied
 from liif.training.record import read_record
 
@@ -21,6 +22,16 @@ EXAMPLE = "runs/edsr-liif"
 RECENT = 120.0
 """A run without a lock file counts as alive if its log changed within these seconds."""
 COLUMNS = ("run", "state", "step", "best PSNR", "loss", "images/s", "time")
+
+UNKNOWN = ": unknown key;"
+"""What `load_config` says after the name of such a key."""
+
+
+class _RunLength(Section, extra="ignore"):
+    """The part of a run's configuration that its numbers need, in a file of any version."""
+
+    steps: Count = TrainConfig.model_fields["steps"].default
+    batch_size: Count = TrainConfig.model_fields["batch_size"].default
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,10 +72,16 @@ def _is_run(folder: Path) -> bool:
 
 def _row(folder: Path) -> tuple[list[str], str]:
     """Return the row of a run and a note: what is wrong, or the command that resumes it."""
+    file, unknown = folder / "config.yaml", ""
     try:
-        config = load_config(TrainConfig, folder / "config.yaml")
+        config = load_config(TrainConfig, file)
     except UserError as error:
-        return [folder.name, "damaged", *"-----"], str(error).splitlines()[0]
+        lines = str(error).splitlines()
+        if not all(UNKNOWN in line for line in lines):
+            return [folder.name, "damaged", *"-----"], lines[0]
+        config = load_config(_RunLength, file)
+        keys = [line.partition(UNKNOWN)[0].rpartition(": ")[2] for line in lines]
+        unknown = f"{file}: has keys that this version does not know: {', '.join(keys)}"
     step = logged = 0
     best, loss, speed, seconds = -math.inf, math.nan, math.nan, 0.0
     with suppress(OSError):
@@ -80,6 +97,8 @@ def _row(folder: Path) -> tuple[list[str], str]:
                     seconds += (step - logged) * config.batch_size / speed
                     logged = step
     state, note = _state(folder, has_all_steps=step >= config.steps)
+    if unknown and state != "damaged":  # this version cannot resume the run
+        note = unknown
     values = ((best, ".2f"), (loss, ".4f"), (speed, ".1f"))
     numbers = [format(value, form) if math.isfinite(value) else "-" for value, form in values]
     spent = str(timedelta(seconds=round(seconds))) if seconds else "-"

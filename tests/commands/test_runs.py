@@ -111,3 +111,16 @@ def test_a_run_outside_of_runs_says_where_to_move_it(listed, tmp_path):
     make_run(tmp_path, "a").rename(tmp_path / "a")
     _, notes = listed(tmp_path / "a")
     assert notes == {"a": "to resume, move this run under a directory named runs/"}
+
+
+def test_a_run_of_another_version_shows_its_state_and_the_unknown_key(listed, tmp_path):
+    folder = make_run(tmp_path, "newer")
+    text = (folder / "config.yaml").read_text()
+    newer = text.replace("model:\n", "model:\n  depth: 2\n")
+    (folder / "config.yaml").write_text(f"{newer}dropout: 0.5\nwindow: 3\n")
+    damaged = make_run(tmp_path, "wrong")
+    (damaged / "config.yaml").write_text(f"{text}dropout: 0.5\n".replace("steps: 200", "steps: x"))
+    rows, notes = listed()
+    assert rows["newer"] == ["stopped", "100/200", "27.50", "0.0100", "4.0", "0:00:50"]
+    assert notes["newer"].endswith("that this version does not know: model.depth, dropout, window")
+    assert rows["wrong"][0] == "damaged" and "steps: must be" in notes["wrong"]
