@@ -9,6 +9,7 @@ import ast
 import inspect
 import json
 import os
+import re
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ from liif.training.config import TrainConfig
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parent.parent
 ELSEWHERE = (
@@ -57,6 +59,13 @@ def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
         if path.suffix in (".md", ".png", ".sh") and name not in made:
             files.append(File.generated(config, name, abs_src_path=str(path)))
     return files
+
+
+def on_page_markdown(markdown: str, page: "Page", **_: object) -> str:
+    """Let the links to pages outside docs/ lead to their copies in the site; mkdocs calls this."""
+    if page.file.src_uri in ELSEWHERE:
+        return markdown
+    return re.sub(rf"\]\(\.\./(?=(?:{'|'.join(map(re.escape, ELSEWHERE))})[)#])", "](", markdown)
 
 
 def modules(package: str) -> str:

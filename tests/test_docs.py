@@ -79,12 +79,11 @@ def test_links_lead_somewhere(page):
             continue
         file, _, anchor = link.partition("#")
         target = page.parent / file if file else page
-        if page.parent != ROOT:  # pages of the site; some are made, some come from elsewhere
-            place = target.resolve().relative_to(ROOT / "docs").as_posix()
-            if place in HOOKS.ELSEWHERE:
-                target = ROOT / place
-            elif place in HOOKS.MADE:
-                target = Path(place)
+        if page.parent != ROOT:  # pages of the site, of which some are made
+            place = target.resolve().relative_to(ROOT).as_posix()
+            assert place in HOOKS.ELSEWHERE or place.startswith("docs/"), link
+            if place.removeprefix("docs/") in HOOKS.MADE:
+                target = Path(place.removeprefix("docs/"))
         assert target.exists() or target.as_posix() in HOOKS.MADE, link
         if anchor:
             assert anchor in anchors(target), link
