@@ -26,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     output: Path | None = options.output
     if output is None:
-        raise UserError("the following arguments are required: -o/--output")
+        raise shared.usage_error("convert", "the following arguments are required: -o/--output")
     savers = {".safetensors": save_weights, ".pt": save_checkpoint}
     if output.suffix not in savers:
         raise UserError(f"{output}: must end in {' or '.join(savers)}")

@@ -35,7 +35,8 @@ def run(options: argparse.Namespace) -> int:
         print("\n".join(line for data_set in catalog.DATA_SETS for line in _described(data_set)))
         return 0
     if not options.names:
-        raise UserError("name a data set, e.g. liif download div2k (see liif download --list)")
+        text = "name a data set, e.g. liif download div2k; liif download --list shows all"
+        raise UserError(f"{text}\nsee liif download --help")
     root = data_path(options.data_root, "")
     chosen = catalog.select(options.names)
     missing = [part for _, parts in chosen for part in parts if not _is_present(part, root)]

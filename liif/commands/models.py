@@ -3,7 +3,7 @@
 import argparse
 from hashlib import sha256
 
-from liif.core.errors import UserError
+from liif.commands.options import usage_error
 from liif.core.files import format_bytes
 from liif.hub.catalog import DEFAULT, MODELS, Pretrained, model_names
 from liif.hub.pretrained import fetch_model
@@ -23,11 +23,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     if options.action == "list":
         if options.url:
-            raise UserError("--url: requires `liif models get NAME`")
+            raise usage_error("models", "--url: requires `liif models get NAME`")
         print("\n".join(line for model in MODELS for line in _described(model)))
         return 0
     if options.name is None:
-        raise UserError(f"give the name of a model: {model_names()}")
+        raise usage_error("models", f"give the name of a model: {model_names()}")
     path = fetch_model(options.name, options.url)
     print(f"{path}  sha256:{sha256(path.read_bytes()).hexdigest()}")
     return 0

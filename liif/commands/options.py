@@ -35,6 +35,11 @@ def named_checkpoint(text: str) -> NamedCheckpoint:
     return NamedCheckpoint(name, Path(file))
 
 
+def usage_error(command: str, message: str) -> UserError:
+    """Return the error for options that do not make a complete command."""
+    return UserError(f"{message}\nsee liif {command} --help")
+
+
 def config_arguments(parser: argparse.ArgumentParser) -> None:
     """Add --config and --set, for `load_config`."""
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="YAML file")

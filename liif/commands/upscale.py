@@ -110,11 +110,13 @@ def _output_spec(options: argparse.Namespace) -> OutputSpec:
     given = sum(each is not None for each in (options.scale, size, width, height))
     is_that_of_reference = options.compare and options.reference and not given
     if given != 1 and not is_that_of_reference:
-        raise UserError("give one of --scale, --size, --width and --height")
+        text = "give one of --scale, --size, --width and --height"
+        raise shared.usage_error("upscale", text)
     if not options.compare and (options.box or options.reference):
-        raise UserError("--box and --reference require --compare")
+        raise shared.usage_error("upscale", "--box and --reference require --compare")
     if options.compare and options.crop:
-        raise UserError("--compare and --crop exclude each other; use --box")
+        text = "--compare and --crop exclude each other; use --box"
+        raise shared.usage_error("upscale", text)
     if is_that_of_reference:
         size = photo_size(options.reference)
     height, width = size or (height, width)

@@ -32,6 +32,29 @@ def test_invalid_command_lines(refused, arguments, message):
     assert message in refused(*arguments)
 
 
+MISSING = "the following arguments are required"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ("test", MISSING),
+        ("plot crops -o a.png", MISSING),
+        ("convert --checkpoint a.pth", MISSING),
+        ("upscale photos/a.png -o b.png", "give one of --scale"),
+        ("upscale photos/a.png -o b.png --scale 2 --box 1,1,2,2", "--box and --reference require"),
+        ("download", "name a data set"),
+        ("models get", "give the name of a model"),
+        ("models --url x", "--url: requires"),
+    ],
+)
+def test_wrong_usage_ends_with_the_help_of_the_command(refused, photos, arguments, reason):
+    said = refused(*arguments.split()).splitlines()
+    assert len(said) == 2 and said[0].startswith(f"error: {reason}")
+    command = " ".join(arguments.split()[: 2 if arguments.startswith("plot") else 1])
+    assert said[1] == f"see liif {command} --help"
+
+
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "cuda:x", "", "meta", "mps"])
 def test_invalid_devices(refused, scoring, device):
     assert f"error: --device {device}: " in refused("test", "--config", scoring, "--device", device)
