@@ -30,9 +30,14 @@ class NamedCheckpoint(NamedTuple):
 def named_checkpoint(text: str) -> NamedCheckpoint:
     """Parse [NAME=]FILE; an existing file whose own name contains "=" is a file."""
     name, _, file = text.partition("=")
-    if not file or Path(text).is_file():
+    if not file or os.path.isfile(os.path.expanduser(text)):
         return NamedCheckpoint("", Path(text))
     return NamedCheckpoint(name, Path(file))
+
+
+def checkpoint_file(text: str) -> Path:
+    """Parse [NAME=]FILE where a name has no use."""
+    return named_checkpoint(text).file
 
 
 def usage_error(command: str, message: str) -> UserError:
@@ -48,9 +53,9 @@ def config_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def checkpoint_argument(parser: argparse.ArgumentParser, default: str) -> None:
-    """Add --checkpoint FILE, for `resolve_checkpoint`."""
-    text = f"{CHECKPOINT} (default: {default})"
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help=text)
+    """Add --checkpoint [NAME=]FILE, whose file is for `resolve_checkpoint`."""
+    text = f"{CHECKPOINT} (default: {default}); a NAME is ignored"
+    parser.add_argument("--checkpoint", type=checkpoint_file, metavar="[NAME=]FILE", help=text)
 
 
 def checkpoints_argument(

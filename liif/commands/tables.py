@@ -35,8 +35,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     text = "folder of the data sets (default: $LIIF_DATA, else datasets/)"
     parser.add_argument("--data-root", metavar="DIR", help=text)
     text = "checkpoint of the rows of configuration NAME, e.g. edsr-liif=edsr-baseline-liif.pth; "
-    text += "repeatable (default: runs/NAME/last.pt)"
-    shared.checkpoints_argument(parser, text, metavar="NAME=FILE")
+    text += "NAME is needed unless the rows have only one; repeatable (default: runs/NAME/last.pt)"
+    shared.checkpoints_argument(parser, text)
     text = "folder of training runs"
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help=text)
     text = "folder of the tables and the measurements, which are reused; tables in it are updated "
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     cells = table_cells(table, file, sets=sets, scales=scales, rows=options.rows, overrides=root)
     if not cells:
         raise UserError("--sets, --scales and --rows select nothing of the table")
-    find_checkpoints(cells, options.runs, dict(map(_checkpoint_of_row, options.checkpoint)))
+    find_checkpoints(cells, options.runs, _checkpoints_of_rows(options.checkpoint, cells))
     if options.list:
         for config, cell in {cell.config: cell for cell in cells if cell.config}.items():
             print(f"{config}\t{cell.checkpoint or 'missing'}")
@@ -132,7 +132,16 @@ def _scale(text: str) -> float:
         raise UserError(f"--scales {text}: must be numbers, e.g. 2,3,4") from None
 
 
-def _checkpoint_of_row(given: shared.NamedCheckpoint) -> tuple[str, Path]:
-    if not given.name:
-        raise UserError(f"--checkpoint {given.file}: must be NAME=FILE, e.g. edsr-liif=weights.pth")
-    return given.name, resolve_checkpoint(given.file)
+def _checkpoints_of_rows(
+    given: Sequence[shared.NamedCheckpoint], cells: Sequence[TableCell]
+) -> dict[str, Path]:
+    """Return the files by configuration; a file without a name is that of the only one."""
+    known = sorted({cell.config for cell in cells if cell.config})
+    files: dict[str, Path] = {}
+    for name, file in given:
+        if not name and len(known) != 1:
+            names = " or ".join(known) or "a configuration of a row"
+            text = f"must be NAME=FILE, where NAME is {names}"
+            raise UserError(f"--checkpoint {file}: {text}")
+        files[name or known[0]] = resolve_checkpoint(file)
+    return files

@@ -37,6 +37,17 @@ def test_convert_round_trip_gives_identical_outputs(cli, refused, tiny_checkpoin
     assert "no.pth: no such checkpoint file" in missing
 
 
+def test_a_name_of_a_checkpoint_is_ignored(cli, refused, tiny_checkpoint, scoring, monkeypatch):
+    monkeypatch.setattr(command, "export", lambda *arguments: [])
+    named = ("--checkpoint", f"mine={tiny_checkpoint}")
+    assert cli("convert", *named, "-o", "c.pt")[0] == 0
+    assert cli("export", *named, "-o", "out")[0] == 0
+    assert cli("test", "--config", scoring, *named)[0] == 0
+    assert cli("upscale", "photos/a.png", "-o", "b.png", "--scale", "1.5", *named)[0] == 0
+    Path("x=c.pt").write_bytes(b"")  # an existing file with "=" in its name is a file
+    assert "x=c.pt" in refused("convert", "--checkpoint", "x=c.pt", "-o", "d.pt")
+
+
 def test_an_existing_file_needs_overwrite(cli, refused, tiny_checkpoint):
     Path("b.pt").write_text("mine")
     Path("input.pt").write_bytes(tiny_checkpoint.read_bytes())

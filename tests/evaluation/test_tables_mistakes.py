@@ -24,6 +24,7 @@ from helpers.configs import TABLE
         ),
         (["--table", "t", "--sets", "faces", "--scales", "3"], "select nothing of the table"),
         (["--table", "t", "--checkpoint", "x"], "--checkpoint x: must be NAME=FILE"),
+        (["--table", "t", "--checkpoint", "x"], "where NAME is any or fixed-x2"),
         (["--table", "t", "--checkpoint", "any=x"], "x: no such checkpoint file"),
         (
             ["--table", "t", "--checkpoint", "a=configs/any.yaml"],
@@ -47,6 +48,13 @@ def test_wrong_tables_are_refused(refused, table):
     ]:
         Path("configs/tables/t.yaml").write_text(text)
         assert said in refused("tables", "--table", "t")
+
+
+def test_a_checkpoint_without_a_name_is_that_of_the_only_configuration(cli, table):
+    Path("runs/any/last.pt").rename("mine.pt")
+    only = ("--table", "t", "--rows", "any", "--list")
+    assert cli("tables", *only, "--checkpoint", "mine.pt")[:2] == (0, "any\tmine.pt\n")
+    assert cli("tables", *only, "--checkpoint", "any=mine.pt")[:2] == (0, "any\tmine.pt\n")
 
 
 def test_a_missing_set_fails_only_if_selected(cli, refused, table):
