@@ -31,8 +31,7 @@ def run(options: argparse.Namespace) -> int:
     if output.suffix not in savers:
         raise UserError(f"{output}: must end in {' or '.join(savers)}")
     source = resolve_checkpoint(options.checkpoint)
-    if source.resolve() == output.resolve():
-        raise UserError(f"{output}: is the input; choose another name")
+    shared.check_inputs_are_kept([output], [source])
     shared.check_output(output, overwrite=options.overwrite)
     checkpoint = read_checkpoint(source)
     savers[output.suffix](output, checkpoint.model, checkpoint.weights)

@@ -27,9 +27,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     suffix, _ = FORMATS[options.format]
-    for name in (f"encoder{suffix}", f"decoder{suffix}", "model.json"):
-        shared.check_output(options.output / name, overwrite=options.overwrite)
-    checkpoint = read_checkpoint(resolve_checkpoint(options.checkpoint))
+    names = (f"encoder{suffix}", f"decoder{suffix}", "model.json")
+    outputs = [options.output / name for name in names]
+    for file in outputs:
+        shared.check_output(file, overwrite=options.overwrite)
+    source = resolve_checkpoint(options.checkpoint)
+    shared.check_inputs_are_kept(outputs, [source])
+    checkpoint = read_checkpoint(source)
     for file in export(checkpoint, options.output, options.format):
         log.info("wrote %s", file)
     return 0

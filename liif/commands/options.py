@@ -5,11 +5,16 @@ import math
 import os
 import re
 import tempfile
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
+
 from liif.commands.device import device_argument
 from liif.commands.typed import factor
+from liif.core.config_file import MAX_BASES
 from liif.core.errors import UserError
 from liif.inference.predict import InferenceOptions
 from liif.models.precision import PRECISIONS
@@ -138,6 +143,26 @@ def check_output(file: Path, *, overwrite: bool = True) -> None:
     except OSError as error:
         reason = "its folder is a file" if file.parent.is_file() else error.strerror
         raise UserError(f"{file}: cannot be written: {reason}") from None
+
+
+def check_inputs_are_kept(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Raise UserError if an output is an input, by its real path."""
+    real = {os.path.realpath(path) for path in inputs}
+    for file in outputs:
+        if os.path.realpath(file) in real:
+            raise UserError(f"{file}: is an input; choose another name")
+
+
+def config_files(file: Path) -> list[Path]:
+    """Return a configuration and the files that it is based on, as far as they can be read."""
+    files = [file]
+    errors = (OSError, ValueError, TypeError, AttributeError, RecursionError, yaml.YAMLError)
+    with suppress(*errors):  # `load_config` reports them for the configurations that are used
+        while files[-1].is_file() and len(files) <= MAX_BASES:
+            text = files[-1].read_text(encoding="utf-8")
+            base = yaml.load(text, yaml.BaseLoader).get("base")  # a safe loader, without types
+            files.append(files[-1].parent / base)
+    return files
 
 
 def _bytes(text: str) -> int:

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,6 +76,7 @@ def run(options: argparse.Namespace) -> int:
         if file.suffix.lower() not in SUFFIXES:
             raise UserError(f"{file}: cannot draw this format; use one of {' '.join(SUFFIXES)}")
         shared.check_output(file)
+    shared.check_inputs_are_kept(options.output, _inputs(options))
     with plot_style():  # raises before the work if matplotlib is missing
         figure = options.draw(options)
     contents = {file: encode_figure(figure, file.suffix) for file in options.output}
@@ -82,6 +84,14 @@ def run(options: argparse.Namespace) -> int:
         write_atomically(file, content)
         log.info("wrote %s", file)
     return 0
+
+
+def _inputs(options: argparse.Namespace) -> list[Path]:
+    """Return the files that a figure of any kind is drawn from."""
+    given = vars(options)
+    logs = [folder / "metrics.jsonl" for folder in given.get("runs", ())]
+    checkpoints = [Path(os.path.expanduser(each.file)) for each in given.get("checkpoint", ())]
+    return [*given.get("results", ()), *logs, *given.get("image", ()), *checkpoints]
 
 
 def _psnr(options: argparse.Namespace) -> "Figure":

@@ -66,7 +66,12 @@ def run(options: argparse.Namespace) -> int:
         return 0
     device = select_device(options.device)
     keep_freed_memory(device)
-    shared.check_output(options.output / f"{file.stem}.md")
+    outputs = _outputs(options.output, file.stem)
+    shared.check_output(outputs[0])
+    configs = [file, *(file.parent / each.config for each in table.sets.values())]
+    inputs = [each for config in configs for each in shared.config_files(config)]
+    inputs += [cell.checkpoint for cell in cells if cell.checkpoint]
+    shared.check_inputs_are_kept(outputs, inputs)
     perceptual = lpips_score(device) if options.lpips else None
     folder, inference = options.output / "measurements", shared.inference_options(options)
     with joined(device) as team:
@@ -84,14 +89,18 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _outputs(folder: Path, name: str) -> list[Path]:
+    return [folder / f"{name}.{suffix}" for suffix in ("md", "csv", "tex", "json")]
+
+
 def _write(folder: Path, name: str, table: TableConfig, cells: Sequence[TableCell]) -> None:
     found = cell_records(table, cells)
-    texts = {"md": as_markdown(table, found), "csv": as_csv(found)}
-    texts |= {"tex": as_latex(table, found), "json": as_json(name, table, found)}
-    files = {folder / f"{name}.{suffix}": text for suffix, text in texts.items()}
-    for file, text in files.items():
+    texts = [as_markdown(table, found), as_csv(found)]
+    texts += [as_latex(table, found), as_json(name, table, found)]
+    files = _outputs(folder, name)
+    for file, text in zip(files, texts, strict=True):
         write_atomically(file, text.encode())
-    print(texts["md"])
+    print(texts[0])
     log.info("wrote %s", ", ".join(map(str, files)))
 
 

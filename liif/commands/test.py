@@ -16,7 +16,7 @@ from liif.core.progress import progress_bar
 from liif.evaluation.config import TestConfig
 from liif.evaluation.evaluate import Score, evaluate, mean
 from liif.evaluation.protocols import get_protocol
-from liif.hub.pretrained import load
+from liif.hub.pretrained import load, resolve_checkpoint
 from liif.images.convert import to_image
 from liif.images.rgb8 import write_image
 
@@ -38,15 +38,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     config = load_config(TestConfig, options.config, options.set)
-    checkpoint = options.checkpoint or _configured_checkpoint(config, options.config)
+    given = options.checkpoint or _configured_checkpoint(config, options.config)
     device = select_device(options.device)
     keep_freed_memory(device)
     inference = shared.inference_options(options)
     for file in (options.output, options.save_images and options.save_images / "image.png"):
         if file:
             shared.check_output(file)
+    checkpoint, pairs = resolve_checkpoint(given), config.open_pairs()
+    outputs: list[Path] = [options.output] if options.output else []
+    if options.save_images:
+        outputs += [_saved_image(options.save_images, name) for name in pairs.names]
+    inputs = [*pairs.hr, *(pairs.lr or []), checkpoint, *shared.config_files(options.config)]
+    shared.check_inputs_are_kept(outputs, inputs)
     model = load(checkpoint, device)
-    pairs = config.open_pairs()
     protocol = get_protocol(config.protocol, config.scale)
     started = time.perf_counter()
     with joined(device) as team:
@@ -54,7 +59,8 @@ def run(options: argparse.Namespace) -> int:
         with progress_bar(total=len(pairs), unit="image") as bar:
             for score in evaluate(model, pairs, protocol, inference, team=team):
                 if options.save_images and score.sr is not None:
-                    write_image(options.save_images / f"{score.name}.png", to_image(score.sr))
+                    file = _saved_image(options.save_images, score.name)
+                    write_image(file, to_image(score.sr))
                 found.append(score._replace(pair=None, sr=None))
                 bar.update()
                 if team.leads:
@@ -72,13 +78,17 @@ def run(options: argparse.Namespace) -> int:
             **_averages(found),
             "images": [{"name": score.name, **_averages([score])} for score in found],
             "lr": config.published_lr or "pillow-bicubic",
-            "checkpoint": str(checkpoint),
+            "checkpoint": str(given),
             "precision": inference.precision,
             "options": inference.non_default,
             "seconds": round(time.perf_counter() - started, 3),
         }
         write_atomically(options.output, (to_json(result, indent=1) + "\n").encode())
     return 0
+
+
+def _saved_image(folder: Path, name: str) -> Path:
+    return folder / f"{name}.png"
 
 
 def _averages(found: Sequence[Score]) -> dict[str, float]:

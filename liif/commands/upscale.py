@@ -127,9 +127,8 @@ def _check_comparison(options: argparse.Namespace, pictures: Sequence[InputPictu
     """Raise UserError for several inputs and for a sheet that must not or cannot be written."""
     if len(pictures) != 1:
         raise UserError(f"--compare: takes one image, not {len(pictures)}")
-    for used in (pictures[0].path, options.reference):
-        if used and os.path.realpath(used) == os.path.realpath(options.compare):
-            raise UserError(f"--compare {options.compare}: is an input; choose another name")
+    inputs = [pictures[0].path, options.reference, options.checkpoint]
+    shared.check_inputs_are_kept([options.compare], filter(None, inputs))
     shared.check_output(options.compare, overwrite=options.overwrite)
 
 

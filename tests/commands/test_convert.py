@@ -56,7 +56,7 @@ def test_an_existing_file_needs_overwrite(cli, refused, tiny_checkpoint):
     assert Path("b.pt").read_text() == "mine"
     assert cli(*convert, "b.pt", "--overwrite")[0] == 0
     assert load_checkpoint("b.pt").halo == load_checkpoint("input.pt").halo
-    assert "input.pt: is the input" in refused(*convert, "input.pt", "--overwrite")
+    assert "input.pt: is an input" in refused(*convert, "input.pt", "--overwrite")
     assert Path("input.pt").read_bytes() == tiny_checkpoint.read_bytes()
 
 
@@ -68,5 +68,8 @@ def test_an_existing_export_needs_overwrite(cli, refused, tiny_checkpoint, monke
     export = ("export", "--checkpoint", tiny_checkpoint, "--format", "torch", "-o", "out")
     assert "out/decoder.pt2: exists already; --overwrite replaces it" in refused(*export)
     assert not written
+    Path("out/encoder.pt2").write_bytes(tiny_checkpoint.read_bytes())
+    own = ("--checkpoint", "out/encoder.pt2", "--overwrite")
+    assert "out/encoder.pt2: is an input" in refused(*export, *own)
     assert cli(*export, "--overwrite")[0] == 0 and len(written) == 1
     assert cli(*export[:-1], "empty")[0] == 0 and len(written) == 2

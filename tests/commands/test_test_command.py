@@ -9,6 +9,7 @@ from helpers.paths import ROOT
 from helpers.pictures import texture
 from PIL import Image
 
+from liif.commands import test as command
 from liif.core.errors import UserError
 from liif.core.parallel import read_ahead
 from liif.evaluation.metrics import psnr
@@ -74,6 +75,34 @@ def test_saved_images_are_the_models(cli, scoring, tiny_checkpoint):
     lr = Image.fromarray(texture(40, 60, 0)).resize((30, 20), Image.Resampling.BICUBIC)
     wanted = to_image(load_checkpoint(tiny_checkpoint).upscale(to_tensor(np.asarray(lr)), (40, 60)))
     assert np.array_equal(read_image(Path("sr/a.png")), wanted)
+
+
+@pytest.mark.parametrize(
+    ("output", "file"),
+    [
+        ("-o=photos/b.png", "photos/b.png"),
+        ("-o=link.json", "link.json"),
+        ("-o=t.yaml", "t.yaml"),
+        ("-o=base.yaml", "base.yaml"),
+        ("-o=model.pt", "model.pt"),
+        ("-o=lr/X2/ax2.png", "lr/X2/ax2.png"),
+        ("--save-images=photos", "photos/a.png"),
+        ("--save-images=photos/../photos", "photos/../photos/a.png"),
+    ],
+)
+def test_inputs_are_never_overwritten(refused, scoring, tiny_checkpoint, output, file, monkeypatch):
+    Path("model.pt").write_bytes(tiny_checkpoint.read_bytes())
+    Path("link.json").symlink_to("photos/c.png")
+    scoring.rename("base.yaml")
+    scoring.write_text("base: base.yaml\n")
+    for name, (height, width) in {"a": (20, 30), "b": (22, 25), "c": (24, 24)}.items():
+        write_image(Path(f"lr/X2/{name}x2.png"), texture(height, width, 5))
+    before = {path: path.read_bytes() for path in Path().rglob("*.*") if path.is_file()}
+    monkeypatch.setattr(command, "load", lambda *arguments: pytest.fail("the work began"))
+    options = ("--checkpoint", "model.pt", "--set", "lr=lr/X{scale}")
+    said = refused("test", "--config", scoring, *options, *output.split("=", 1))
+    assert said == f"error: {file}: is an input; choose another name\n"
+    assert before == {path: path.read_bytes() for path in Path().rglob("*.*") if path.is_file()}
 
 
 def test_published_low_resolution_images(cli, scoring, photos):

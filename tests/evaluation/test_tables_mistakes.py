@@ -38,6 +38,26 @@ def test_wrong_options_are_refused(refused, table, options, said):
     assert said in refused("tables", *options)
 
 
+def test_inputs_are_never_overwritten(refused, table):
+    Path("results").mkdir()
+    last = Path("runs/any/last.pt")
+    for name, file in [
+        ("md", last),
+        ("csv", "configs/tables/t.yaml"),
+        ("tex", "configs/mine.yaml"),
+    ]:
+        Path(f"results/t.{name}").symlink_to(Path(file).resolve())
+        said = refused("tables", "--table", "t", "--scales", "3")
+        assert said == f"error: results/t.{name}: is an input; choose another name\n"
+        Path(f"results/t.{name}").unlink()
+    Path("results/t.json").write_bytes(last.read_bytes())
+    said = refused(
+        *("tables", "--table", "t", "--scales", "3", "--checkpoint", "any=results/t.json")
+    )
+    assert said == "error: results/t.json: is an input; choose another name\n"
+    assert Path("results/t.json").read_bytes() == last.read_bytes()
+
+
 def test_wrong_tables_are_refused(refused, table):
     for text, said in [
         ("scales: [2]", "title: must be given"),

@@ -24,6 +24,23 @@ def test_outputs_that_cannot_be_written_are_refused():
     assert "folder.png: is a folder" in refused(*draw, "--out", "folder.png")
 
 
+def test_inputs_are_never_overwritten(photos, tiny_checkpoint):
+    result = result_file("a.png", 2, 38.0)
+    Path("run").mkdir()
+    Path("run/metrics.jsonl").write_text("")
+    Path("log.png").symlink_to("run/metrics.jsonl")
+    Path("model.png").write_bytes(tiny_checkpoint.read_bytes())
+    crops = ("crops", "--image", photos / "b.png", "--checkpoint", "m=model.png")
+    for draw, output in [
+        (("psnr", result), "a.png"),
+        (("curves", "run"), "log.png"),
+        (crops, "photos/b.png"),
+        (crops, "model.png"),
+    ]:
+        said = refused(*draw, "-o", "fine.png", "-o", output)
+        assert said == f"{output}: is an input; choose another name"
+
+
 def test_a_missing_matplotlib_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     said = refused("psnr", result_file("a.json", 2, 38.0), "--out", "o.png")
