@@ -4,6 +4,7 @@ Importing PyTorch takes seconds. `Popen` and `run` take what those of `subproces
 of `sys.executable`, but fork a process that has imported everything.
 """
 
+import faulthandler
 import multiprocessing
 import os
 import runpy
@@ -77,6 +78,7 @@ class Popen:
             if mine is not None:
                 os.close(theirs[number])
         self.pid = self._process.pid
+        self._readers, self._texts = [], [None, None]
         modes = ("w", "r", "r")
         self.stdin, self.stdout, self.stderr = (
             None if mine is None else open(mine, mode, errors="surrogateescape")  # noqa: SIM115
@@ -108,26 +110,25 @@ class Popen:
 
     def communicate(self, timeout=None):
         """Read (standard output, standard error) to their ends and wait for the process."""
+        if not self._readers:
+            self._readers = [
+                threading.Thread(target=self._read, args=(number, stream), daemon=True)
+                for number, stream in enumerate((self.stdout, self.stderr))
+                if stream is not None
+            ]
+            for reader in self._readers:
+                reader.start()
         end = None if timeout is None else time.monotonic() + timeout
-        texts = [None, None]
-
-        def read(number, stream):
-            with stream:
-                texts[number] = stream.read()
-
-        readers = [
-            threading.Thread(target=read, args=(number, stream), daemon=True)
-            for number, stream in enumerate((self.stdout, self.stderr))
-            if stream is not None
-        ]
-        for reader in readers:
-            reader.start()
-        for reader in readers:
+        for reader in self._readers:
             reader.join(None if end is None else max(0, end - time.monotonic()))
             if reader.is_alive():
                 raise subprocess.TimeoutExpired(self.args, timeout)
         self.wait(None if end is None else max(0, end - time.monotonic()))
-        return tuple(texts)
+        return tuple(self._texts)
+
+    def _read(self, number, stream):
+        with stream:
+            self._texts[number] = stream.read()
 
 
 def run(command, *, capture_output=False, timeout=None, check=False, **options):
@@ -180,6 +181,7 @@ def _become(arguments, place, environment, files, start_new_session):
     sys.stdin = open(0, encoding=encoding, closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", encoding=encoding, closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", 1, encoding, "backslashreplace", closefd=False)  # noqa: SIM115
+    faulthandler.enable(sys.stderr)
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
     kind = arguments[0] if arguments[0] in ("-m", "-c") else None
     program, *rest = arguments[1:] if kind else arguments

@@ -81,6 +81,10 @@ def finished(ranks):
     """Wait for all processes: [(status, output)]."""
     try:
         outputs = [rank.communicate(timeout=120)[0] for rank in ranks]
+    except subprocess.TimeoutExpired:
+        for rank in ranks:
+            rank.send_signal(signal.SIGABRT)  # prints where it waits
+        pytest.fail("\n".join(rank.communicate(timeout=20)[0] for rank in ranks))
     finally:
         for rank in ranks:
             rank.kill()
