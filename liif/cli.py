@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Collection, Sequence
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from liif.core.environment import rank_of_environment
 from liif.core.errors import UserError
@@ -39,6 +39,17 @@ log = logging.getLogger("liif")
 
 
 class _Parser(argparse.ArgumentParser):
+    def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+        args: Any = None,  # noqa: ANN401
+        namespace: Any = None,  # noqa: ANN401
+    ) -> tuple[Any, list[str]]:
+        """Refuse unknown arguments in the parser of the sub-command, which names its own help."""
+        namespace, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return namespace, unknown
+
     def error(self, message: str) -> NoReturn:
         if rank_of_environment():  # all processes of torchrun have the same arguments
             raise SystemExit(1)

@@ -46,6 +46,7 @@ MISSING = "the following arguments are required"
         ("download", "name a data set"),
         ("models get", "give the name of a model"),
         ("models --url x", "--url: requires"),
+        ("test --config c.yaml --bogus", "unrecognized arguments: --bogus"),
     ],
 )
 def test_wrong_usage_ends_with_the_help_of_the_command(refused, photos, arguments, reason):
