@@ -5,6 +5,7 @@
 Without torchrun there is one process, and nothing is exchanged.
 """
 
+import atexit
 import os
 import re
 from collections.abc import Generator
@@ -107,6 +108,9 @@ def joined(device: torch.device) -> Generator[Team, None, None]:
             raise
         message = f"process {rank} of {size} lost its peers: one of them has ended"
         raise _reported_once(store, message) from error
+    # Freed at the exit only: up to PyTorch 2.6 the group's destructor can wait, holding the
+    # interpreter's lock, for a thread that wants this lock (12 of 100 exits hung).
+    atexit.register(lambda _: None, dist.group.WORLD)
     dist.destroy_process_group()
 
 
