@@ -160,7 +160,7 @@ def config_files(file: Path) -> list[Path]:
     with suppress(*errors):  # `load_config` reports them for the configurations that are used
         while files[-1].is_file() and len(files) <= MAX_BASES:
             text = files[-1].read_text(encoding="utf-8")
-            base = yaml.load(text, yaml.BaseLoader).get("base")  # a safe loader, without types
+            base = yaml.safe_load(text).get("base")
             files.append(files[-1].parent / base)
     return files
 
