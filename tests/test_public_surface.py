@@ -60,9 +60,12 @@ OF_0_1 = [
 
 KEYS = {
     TrainConfig: {
-        "": "accumulate batch_size clip_gradient compile data_root decay deterministic ema init "
-        "keep keep_every learning_rate log_every milestones model optimizer precision save_every "
-        "schedule seed stall_minutes steps test train_data valid warm_up workers",
+        "": "accumulate batch_size betas clip_gradient compile data_root decay deterministic ema "
+        "gradient_checkpointing groups init keep keep_every learning_rate log_every milestones "
+        "model optimizer precision save_every schedule seed stall_minutes steps test train_data "
+        "valid warm_up weight_decay workers",
+        "groups.*": "freeze learning_rate_factor match weight_decay",
+        "init": "decoder encoder",
         "model": "decoder encoder",
         "model.encoder": "blocks configuration name residual_scale width",
         "model.decoder": "cell_decode feature_unfold hidden local_ensemble name scale width",

@@ -226,7 +226,7 @@ def _members(section: type[Section], key: str) -> dict[str, type[Section]]:
 
 def _sections(annotation: Any) -> Iterator[type[Section]]:  # noqa: ANN401
     """Yield the sections that an annotation allows."""
-    if get_origin(annotation) in (Union, UnionType, Annotated):
+    if get_origin(annotation) in (Union, UnionType, Annotated, tuple):
         for argument in get_args(annotation):
             yield from _sections(argument)
     elif isinstance(annotation, type) and issubclass(annotation, Section):

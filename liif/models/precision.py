@@ -14,6 +14,8 @@ import torch
 T = TypeVar("T")
 Precision = Literal["float32", "tf32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+TrainingPrecision = Literal["float32", "tf32", "bf16", "fp16"]
+"""float16 is for training only, where the loss is scaled."""
 
 
 @contextmanager
@@ -29,13 +31,15 @@ def precision_context(device: torch.device, precision: Precision) -> Generator[N
         yield
 
 
-def autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    """Return the autocast context of a precision: bfloat16 for "bf16", none for the others."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+def autocast(device: torch.device, precision: TrainingPrecision) -> torch.autocast:
+    """Return the autocast context of a precision: bfloat16 for "bf16", float16 for "fp16", none for
+    the others."""
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, dtype, enabled=precision in ("bf16", "fp16"))
 
 
 @contextmanager
-def tf32_context(device: torch.device, precision: Precision) -> Generator[None]:
+def tf32_context(device: torch.device, precision: TrainingPrecision) -> Generator[None]:
     """As `precision_context` without autocast: for a training step, whose backward pass runs
     outside autocast."""
     if device.type == "cpu":

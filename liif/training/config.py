@@ -2,19 +2,44 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from liif.core.section import ScaleFactor, Section
 from liif.data.paths import data_path
 from liif.data.samplers import TrainData
 from liif.evaluation.protocols import ProtocolName
 from liif.models.build import ModelConfig
+from liif.models.precision import TrainingPrecision
+from liif.training.optimizers import OptimizerName, ParameterGroup
 
 Count = Annotated[int, pydantic.Field(gt=0, le=10**9)]
 ScaleFactors = Annotated[tuple[ScaleFactor, ...], pydantic.Field(min_length=1)]
+
+Beta = Annotated[float, pydantic.Field(ge=0, lt=1)]
+
+
+class InitConfig(Section):
+    """Checkpoints (files or names) to initialise parts of the model from."""
+
+    encoder: str | None = None
+    decoder: str | None = None
+
+
+def _file_or_parts(value: Any) -> Any:  # noqa: ANN401
+    is_parts = isinstance(value, InitConfig) or (
+        isinstance(value, dict)
+        and value.keys() <= InitConfig.model_fields.keys()
+        and all(file is None or isinstance(file, str) for file in value.values())
+        and any(value.values())
+    )
+    if not (value is None or isinstance(value, str) or is_parts):
+        raise ValueError(
+            "must be a file or name, or one for a part: {encoder: FILE}, {decoder: FILE} or both"
+        )
+    return value
 
 
 class ValidConfig(Section):
@@ -56,8 +81,15 @@ class TrainConfig(Section):
     """Samples per step, over all processes."""
     accumulate: PositiveInt = 1
     """Gradient accumulation: micro-batches per optimizer step."""
-    optimizer: Literal["adam", "muon"] = "adam"
+    optimizer: OptimizerName = "adam"
     """muon: orthogonalised momentum for the weights of hidden layers, Adam for the rest."""
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    """Decays of Adam's averages of the gradient and of its square."""
+    weight_decay: NonNegativeFloat = 0.0
+    """Under adam it is added to the gradient (L2 regularisation); under adamw and muon it shrinks
+    the weights directly."""
+    groups: tuple[ParameterGroup, ...] = ()
+    """Parameters that are trained at another rate or weight decay, or not at all."""
     learning_rate: PositiveFloat = 1e-4
     schedule: Literal["milestones", "cosine"] = "milestones"
     """How the learning rate falls: at `milestones`, or along a half cosine to zero."""
@@ -66,9 +98,13 @@ class TrainConfig(Section):
     milestones: tuple[PositiveInt, ...] = (200_000, 400_000, 600_000, 800_000)
     """Steps after which the learning rate is multiplied by `decay`; `schedule: milestones` only."""
     decay: PositiveFloat = 0.5
-    precision: Literal["float32", "tf32", "bf16"] = "float32"
-    """tf32: convolutions and matrix products may round their inputs to TF32 on a GPU. bf16: they
-    run in bfloat16 (autocast), weights stay in float32."""
+    precision: TrainingPrecision = "float32"
+    """tf32: convolutions and matrix products may round their inputs to TF32 on a GPU. bf16 and
+    fp16: they run in bfloat16 or float16 (autocast), weights stay in float32; under fp16 the loss
+    is scaled."""
+    gradient_checkpointing: bool = False
+    """Keep only the inputs of the encoder's blocks for the backward pass, and compute each block
+    again: less memory for deep encoders, more time, the same numbers."""
     compile: bool | Literal["max-autotune"] = False
     """Use torch.compile for the training step; max-autotune also tries variants of its kernels and
     captures the step as CUDA graphs, which takes minutes at the start."""
@@ -78,8 +114,9 @@ class TrainConfig(Section):
     """Decay of an exponential moving average of the weights, which is then validated and saved."""
     clip_gradient: PositiveFloat | None = None
     """Maximum norm of the gradient over all parameters."""
-    init: str | None = None
-    """Checkpoint (file or name) to initialise the weights from, for fine-tuning."""
+    init: Annotated[str | InitConfig | None, pydantic.BeforeValidator(_file_or_parts)] = None
+    """Checkpoint (file or name) to initialise the weights from, for fine-tuning; or one for each
+    part: {encoder: FILE, decoder: FILE}."""
     workers: Annotated[int, pydantic.Field(ge=0, le=1024)] = 2
     """Processes that load samples; 0 loads them in the training process."""
     stall_minutes: PositiveFloat = 30
@@ -105,6 +142,12 @@ class TrainConfig(Section):
                 "remove them (milestones: []) or set schedule: milestones"
             )
         return self
+
+    def init_files(self) -> str | dict[str, str] | None:
+        """Return `init` as a file or name, or as one for each part that is named."""
+        if isinstance(self.init, InitConfig):
+            return self.init.model_dump(exclude_none=True)
+        return self.init
 
     def data_paths(self) -> Iterator[tuple[str, Path]]:
         """(dotted key, path) of all image folders that the configuration names."""

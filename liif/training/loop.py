@@ -2,6 +2,7 @@
 
 import faulthandler
 import logging
+import math
 import os
 import sys
 import time
@@ -106,8 +107,9 @@ class Meter:
 
     def count(self, state: TrainingState, result: StepResult, rate: float, waited: float) -> None:
         """Add a finished step at that learning rate, and the seconds that it waited for data."""
-        values = (result.loss, result.gradient_norm, 1.0)
-        state.window = [a + b for a, b in zip(state.window, values, strict=True)]
+        if not result.is_skipped:
+            values = (result.loss, result.gradient_norm, 1.0)
+            state.window = [a + b for a, b in zip(state.window, values, strict=True)]
         self.counted += 1
         self.waited += waited
         elapsed = time.perf_counter() - self.since
@@ -117,18 +119,21 @@ class Meter:
         if not is_due(state.step, self.log_every, self.steps):
             return
         loss, norm, steps = state.window
+        loss, norm = (loss / steps, norm / steps) if steps else (math.nan, math.nan)
         line = {
-            "loss": loss / steps,
-            "gradient_norm": norm / steps,
+            "loss": loss,
+            "gradient_norm": norm,
             "learning_rate": rate,
             "images_per_s": round(speed, 2),
             "data_wait": round(wait, 4),
         }
+        if state.scaler is not None:
+            line["loss_scale"] = state.scaler.get_scale()
         self.record.record("train", state.step, line)
         left = timedelta(seconds=round((self.steps - state.step) * elapsed / self.counted))
         log.debug(
             "step %d/%d: loss %.4f, %.1f images/s, %.0f%% of the time waiting for data, %s left",
-            *(state.step, self.steps, loss / steps, speed, 100 * wait, left),
+            *(state.step, self.steps, loss, speed, 100 * wait, left),
         )
         state.window = [0.0, 0.0, 0.0]
         self.settle(state)

@@ -1,35 +1,128 @@
-"""Optimizers: Adam, and Muon for the weights of hidden layers."""
+"""Optimizers: Adam, AdamW, and Muon for the weights of hidden layers; groups of parameters."""
 # pyright: reportPrivateUsage=false, reportPrivateImportUsage=false
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
 from typing import Any, Literal
 
+import pydantic
 import torch
+from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
+
+from liif.core.errors import UserError
+from liif.core.section import Section
+
+OptimizerName = Literal["adam", "adamw", "muon"]
+Betas = tuple[float, float]
 
 CHANNELS = 3
 """Layers with at most this many inputs or outputs read or write colours: Adam updates them."""
-
-HIDDEN = 1
-"""Index of the parameter group that Muon updates; Adam updates the group before it."""
 
 Q = (3.4445, -4.7750, 2.0315)
 """The odd polynomial that takes singular values between 0 and 1 near 1 (Jordan et al. 2024)."""
 
 
+class ParameterGroup(Section):
+    """Parameters that are trained otherwise than the rest."""
+
+    match: str
+    """Pattern of parameter names, with * for any text: `encoder.*`, `*.bias`. Of several groups
+    whose pattern matches a parameter, the first takes it."""
+    learning_rate_factor: PositiveFloat = 1.0
+    """Multiplies the learning rate at every step."""
+    weight_decay: NonNegativeFloat | None = None
+    """In place of the run's `weight_decay`; null for that one."""
+    freeze: bool = False
+    """Leave these parameters at their initial values."""
+
+    @pydantic.model_validator(mode="after")
+    def _frozen_parameters_have_no_options(self) -> "ParameterGroup":
+        if self.freeze and (self.learning_rate_factor != 1 or self.weight_decay is not None):
+            raise ValueError(
+                "freeze: true leaves learning_rate_factor and weight_decay without effect; remove "
+                "them"
+            )
+        return self
+
+
 def make_optimizer(
-    model: nn.Module, name: Literal["adam", "muon"], learning_rate: float, *, bf16: bool = False
+    model: nn.Module,
+    name: OptimizerName,
+    learning_rate: float,
+    *,
+    betas: Betas = (0.9, 0.999),
+    weight_decay: float = 0.0,
+    groups: Sequence[ParameterGroup] = (),
+    bf16: bool = False,
 ) -> torch.optim.Optimizer:
-    """Return the optimizer of that name for all parameters of a model.
+    """Return the optimizer of that name for all parameters of a model that are not frozen.
 
     Args:
+        betas: decays of Adam's averages of the gradient and of its square.
+        weight_decay: under adam it is added to the gradient (L2 regularisation); under adamw and
+            muon it shrinks the weights directly (Loshchilov and Hutter, ICLR 2019).
+        groups: parameters that are trained otherwise. Frozen ones no longer require a gradient.
         bf16: Muon orthogonalises in bfloat16.
+
+    Raises:
+        UserError: a group matches no parameter, or all parameters are frozen.
     """
     # One kernel for all weights on a GPU; on a CPU the fused kernel would round differently.
     fused = next(model.parameters()).is_cuda or None
+    parts = group_parameters(model, groups, weight_decay)
     if name == "muon":
-        return Muon(model, lr=learning_rate, bf16=bf16, fused=fused)
-    return torch.optim.Adam(model.parameters(), lr=learning_rate, fused=fused)
+        return Muon(model, lr=learning_rate, betas=betas, parts=parts, bf16=bf16, fused=fused)
+    kind = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
+    return kind(parts, lr=learning_rate, betas=betas, fused=fused)
+
+
+def group_parameters(
+    model: nn.Module, groups: Sequence[ParameterGroup], weight_decay: float
+) -> list[dict[str, Any]]:
+    """Freeze parameters, and return the others as an optimizer's groups: those that no pattern
+    matches, then those of each pattern. `factor` multiplies the learning rate.
+
+    Raises UserError if a pattern takes no parameter, or all parameters are frozen.
+    """
+    parts: list[dict[str, Any]] = [{"params": [], "factor": 1.0, "weight_decay": weight_decay}]
+    for group in groups:
+        decay = weight_decay if group.weight_decay is None else group.weight_decay
+        factor = group.learning_rate_factor
+        parts.append({"params": [], "factor": factor, "weight_decay": decay})
+    names = dict(model.named_parameters())
+    for name, parameter in names.items():
+        matches = (i for i, g in enumerate(groups, 1) if fnmatchcase(name, g.match))
+        parts[next(matches, 0)]["params"].append(parameter)
+    for i, (group, part) in enumerate(zip(groups, parts[1:], strict=True)):
+        if not part["params"]:
+            raise UserError(_no_match(f"groups.{i}.match", group.match, list(names)))
+        for parameter in part["params"]:
+            parameter.requires_grad_(not group.freeze)
+    frozen = [False, *(group.freeze for group in groups)]
+    parts = [part for part, is_frozen in zip(parts, frozen, strict=True) if not is_frozen]
+    parts = [part for part in parts if part["params"]]
+    if not parts:
+        raise UserError("groups: freeze all parameters; leave some to train")
+    return parts
+
+
+def _no_match(key: str, pattern: str, names: list[str]) -> str:
+    """Return the message about a pattern that takes no parameter."""
+    if any(fnmatchcase(name, pattern) for name in names):
+        return f"{key}: all parameters of {pattern!r} belong to earlier groups; put it before them"
+    levels = [part for name in names for part in _levels(name)]
+    near = difflib.get_close_matches(pattern.strip("*."), dict.fromkeys(levels), n=3, cutoff=0.4)
+    listed = ", ".join(name if name in names else f"{name}.*" for name in near)
+    hint = f"the nearest names are {listed}" if near else f"the first name is {names[0]}"
+    return f"{key}: no parameter is named {pattern!r}; {hint}"
+
+
+def _levels(name: str) -> list[str]:
+    """Return a dotted name and the names of the modules that contain it."""
+    parts = name.split(".")
+    return [".".join(parts[: n + 1]) for n in range(len(parts))]
 
 
 class Muon(torch.optim.Adam):
@@ -50,14 +143,30 @@ class Muon(torch.optim.Adam):
         model: nn.Module,
         lr: float,
         *,
+        betas: Betas = (0.9, 0.999),
+        parts: Sequence[dict[str, Any]] | None = None,
         momentum: float = 0.95,
         bf16: bool = False,
         fused: bool | None = None,
     ) -> None:
+        """
+        Args:
+            betas: of Adam.
+            parts: groups of parameters as of `group_parameters`; by default one of all. Each
+                becomes two: of Adam, then with `hidden` of Muon.
+            momentum: of Muon.
+            bf16: orthogonalise in bfloat16.
+        """
         layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-        hidden = [m.weight for m in layers if min(m.weight.shape[:2]) > CHANNELS]
-        others = [p for p in model.parameters() if all(p is not weight for weight in hidden)]
-        super().__init__([{"params": others}, {"params": hidden}], lr=lr, fused=fused)
+        hidden = {id(m.weight) for m in layers if min(m.weight.shape[:2]) > CHANNELS}
+        halves: list[dict[str, Any]] = []
+        for part in group_parameters(model, (), 0.0) if parts is None else parts:
+            for is_hidden in (False, True):
+                own = [p for p in part["params"] if (id(p) in hidden) == is_hidden]
+                # Adam itself would add the decay to the gradient.
+                rest = {"weight_decay": 0.0, "decay": part["weight_decay"], "hidden": is_hidden}
+                halves.append({**part, "params": own, **rest})
+        super().__init__(halves, lr=lr, betas=betas, fused=fused)
         self.momentum = momentum
         self.dtype = torch.bfloat16 if bf16 else torch.float32
 
@@ -65,28 +174,39 @@ class Muon(torch.optim.Adam):
     def step(self, closure: Callable[[], Any] | None = None) -> None:
         """Update all parameters that have a gradient, or none of them: everything that needs
         memory is computed before anything changes. Gradients of hidden weights are dropped."""
-        rate, weights = self.param_groups[HIDDEN]["lr"], self.param_groups[HIDDEN]["params"]
-        same_shape: dict[torch.Size, list[Tensor]] = {}
-        for weight in weights:
-            if weight.grad is not None:
+        updates: list[tuple[list[Tensor], tuple[Tensor, ...], list[Tensor], float, float]] = []
+        shrunk: list[tuple[list[Tensor], tuple[Tensor, ...]]] = []
+        for options in self.param_groups:
+            weights = [weight for weight in options["params"] if weight.grad is not None]
+            decay = options["lr"] * options["decay"]
+            if not options["hidden"]:
+                if decay and weights:
+                    shrunk.append((weights, torch._foreach_mul(weights, decay)))
+                continue
+            same_shape: dict[torch.Size, list[Tensor]] = {}
+            for weight in weights:
                 same_shape.setdefault(weight.shape, []).append(weight)
-        updates: list[tuple[list[Tensor], tuple[Tensor, ...], list[Tensor], float]] = []
-        for shape, group in same_shape.items():
-            gradients = [weight.grad for weight in group if weight.grad is not None]
-            momenta = torch._foreach_lerp(
-                [self._momentum(weight) for weight in group], gradients, 1 - self.momentum
-            )
-            # Nesterov momentum: as if one more gradient had been averaged.
-            ahead = torch._foreach_lerp(gradients, momenta, self.momentum)
-            moves = orthogonal(torch.stack([each.flatten(1) for each in ahead]), self.dtype)
-            size = 0.2 * max(moves.shape[1:]) ** 0.5
-            updates.append((group, momenta, [move.view(shape) for move in moves], -rate * size))
+            for shape, group in same_shape.items():
+                gradients = [weight.grad for weight in group if weight.grad is not None]
+                momenta = torch._foreach_lerp(
+                    [self._momentum(weight) for weight in group], gradients, 1 - self.momentum
+                )
+                # Nesterov momentum: as if one more gradient had been averaged.
+                ahead = torch._foreach_lerp(gradients, momenta, self.momentum)
+                moves = orthogonal(torch.stack([each.flatten(1) for each in ahead]), self.dtype)
+                size = 0.2 * max(moves.shape[1:]) ** 0.5
+                views = [move.view(shape) for move in moves]
+                updates.append((group, momenta, views, -options["lr"] * size, 1 - decay))
         for group, *_ in updates:
             for weight in group:
                 weight.grad = None  # nothing is left for Adam to update
         super().step(closure)
-        for group, momenta, moves, factor in updates:
+        for weights, parts in shrunk:
+            torch._foreach_sub_(weights, parts)
+        for group, momenta, moves, factor, kept in updates:
             torch._foreach_copy_([self._momentum(weight) for weight in group], momenta)
+            if kept != 1:
+                torch._foreach_mul_(group, kept)
             torch._foreach_add_(group, moves, alpha=factor)
 
     def _momentum(self, weight: Tensor) -> Tensor:

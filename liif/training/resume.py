@@ -22,12 +22,12 @@ COMPLETE = {"config", "optimizer", "generator", *COUNTERS}
 FREE_TO_CHANGE = {
     "data_root", "steps", "accumulate", "workers", "stall_minutes", "log_every", "save_every",
     "keep_every", "keep", "valid", "test", "compile", "deterministic", "train_data.cache",
-    "train_data.cache_dir",
+    "train_data.cache_dir", "gradient_checkpointing",
 }  # fmt: skip
 """Keys that may differ when a run continues: they do not change what is computed, except `steps`
 under a cosine, which is warned about."""
 
-FIXED = ("model", "optimizer")
+FIXED = ("model", "optimizer", "groups")
 """Keys that may not even differ in a branch: the saved state belongs to them."""
 
 log = logging.getLogger("liif")
@@ -169,10 +169,18 @@ def changed_keys(saved: Mapping[str, Any], config: TrainConfig) -> Iterator[tupl
     now, defaults = dict(_leaves(config.model_dump(mode="json"))), dict(_defaults(config))
     then = dict(_leaves(saved))
     for key in sorted({*then, *now}):
-        if key not in now:
-            yield key, f"{key}: {then[key]!r} -> (no such key in this version)"
-        elif (before := then.get(key, defaults.get(key))) != now[key]:
-            yield key, f"{key}: {before!r} -> {now[key]!r}"
+        before = then.get(key, defaults.get(key))
+        if key in now:
+            after = now[key]
+        elif any(each.startswith(f"{key}.") for each in now):  # a value that became a section
+            after = before
+        elif any(key.startswith(f"{each}.") for each in now):  # a section that became a value
+            after = None
+        else:
+            yield key, f"{key}: {before!r} -> (no such key in this version)"
+            continue
+        if before != after:
+            yield key, f"{key}: {before!r} -> {after!r}"
 
 
 def _is_free(key: str) -> bool:

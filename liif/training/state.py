@@ -1,20 +1,22 @@
 """Everything that changes during a training run: created, saved and restored here."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from liif.core.errors import UserError
 from liif.hub.pretrained import load
 from liif.models.build import ModelConfig, build_model
 from liif.models.checkpoint import Checkpoint, save_checkpoint
 from liif.models.model import SRModel
-from liif.training.optimizers import HIDDEN, Muon, make_optimizer
+from liif.models.precision import TrainingPrecision
+from liif.training.optimizers import Betas, OptimizerName, ParameterGroup, make_optimizer
+from liif.training.recompute import recompute_blocks
 
 COUNTERS = ("step", "validated", "best", "window", "seconds")
 """Attributes of a TrainingState that are plain numbers."""
@@ -28,6 +30,8 @@ class TrainingState:
     optimizer: torch.optim.Optimizer
     ema_decay: float | None = None
     """Decay of the moving average of the weights; None for no average."""
+    scaler: torch.amp.GradScaler | None = None
+    """Scales the loss under fp16, whose small gradients would vanish."""
     step: int = 0
     """Finished steps."""
     validated: int = 0
@@ -88,6 +92,10 @@ class TrainingState:
             "generator": torch.get_rng_state(),
             **{key: getattr(self, key) for key in COUNTERS},
         }
+        if self.model.mean.is_cuda:
+            training["device_generator"] = torch.cuda.get_rng_state(self.model.mean.device)
+        if self.scaler is not None:
+            training["scaler"] = self.scaler.state_dict()
         if self.ema_model is not None:
             training["weights"] = self.model.state_dict()
             training["averaged"] = self.ema_updates
@@ -108,6 +116,10 @@ class TrainingState:
                 self.ema_updates = int(saved["averaged"]) if has_average else 0
             _restore_optimizer(self.optimizer, saved["optimizer"])
             torch.set_rng_state(saved["generator"])
+            if self.model.mean.is_cuda and "device_generator" in saved:
+                torch.cuda.set_rng_state(saved["device_generator"], self.model.mean.device)
+            if self.scaler is not None and "scaler" in saved:
+                self.scaler.load_state_dict(_like(self.scaler.state_dict(), saved["scaler"]))
             for key in COUNTERS:
                 setattr(self, key, _like(getattr(self, key), saved[key]))
         except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
@@ -119,34 +131,54 @@ def new_state(
     *,
     seed: int,
     device: torch.device,
-    init: str | None = None,
-    optimizer: Literal["adam", "muon"] = "adam",
+    init: str | Mapping[str, str] | None = None,
+    optimizer: OptimizerName = "adam",
     learning_rate: float = 1e-4,
-    bf16: bool = False,
+    betas: Betas = (0.9, 0.999),
+    weight_decay: float = 0.0,
+    groups: Sequence[ParameterGroup] = (),
+    precision: TrainingPrecision = "float32",
+    gradient_checkpointing: bool = False,
     ema: float | None = None,
 ) -> TrainingState:
     """Return the state before the first step.
 
     Args:
         seed: of the initial weights.
-        init: checkpoint (file or name) to take the weights from instead.
-        bf16: Muon orthogonalises in bfloat16.
+        init: checkpoint (file or name) to take the weights from instead, or one for each part:
+            "encoder" and "decoder".
+        optimizer: with learning_rate, betas, weight_decay and groups as of `make_optimizer`.
+        precision: under bf16 Muon orthogonalises in bfloat16; under fp16 the loss is scaled.
+        gradient_checkpointing: see `recompute_blocks`.
         ema: decay of the moving average of the weights.
 
     Raises:
-        UserError: `init` does not exist or is another model.
+        UserError: `init` does not exist or is another model; a group matches no parameter.
     """
     network = build_model(model, seed=seed)
-    if init is not None:
-        weights = load(init).state_dict()
-        try:
-            network.load_state_dict(weights)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())[:400]
-            raise UserError(f"init: {init} does not fit the model: {reason}") from None
+    if isinstance(init, str):
+        _take_weights(network, load(init), f"init: {init}")
+    for part, file in {} if init is None or isinstance(init, str) else init.items():
+        own, other = network.get_submodule(part), load(file).get_submodule(part)
+        _take_weights(own, other, f"init.{part}: {file}: its {part}")
     network.to(device).train()
-    chosen = make_optimizer(network, optimizer, learning_rate, bf16=bf16)
-    return TrainingState(network, chosen, ema_decay=ema)
+    chosen = make_optimizer(
+        network, optimizer, learning_rate,
+        betas=betas, weight_decay=weight_decay, groups=groups, bf16=precision == "bf16",
+    )  # fmt: skip
+    scaler = torch.amp.GradScaler(device.type) if precision == "fp16" else None
+    state = TrainingState(network, chosen, ema_decay=ema, scaler=scaler)
+    if gradient_checkpointing:
+        recompute_blocks(network.get_submodule("encoder"))
+    return state
+
+
+def _take_weights(module: nn.Module, source: nn.Module, name: str) -> None:
+    try:
+        module.load_state_dict(source.state_dict())
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:400]
+        raise UserError(f"{name} does not fit the model: {reason}") from None
 
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
@@ -172,15 +204,16 @@ def _expected_shapes(
     optimizer: torch.optim.Optimizer,
 ) -> Iterator[tuple[Tensor, dict[str, tuple[int, ...]]]]:
     """Yield every weight with the shapes of what the optimizer remembers of it."""
-    for i, group in enumerate(optimizer.param_groups):
-        is_muons = isinstance(optimizer, Muon) and i == HIDDEN
-        averages = ("exp_avg",) if is_muons else ("exp_avg", "exp_avg_sq")
+    for group in optimizer.param_groups:
+        averages = ("exp_avg",) if group.get("hidden") else ("exp_avg", "exp_avg_sq")  # of Muon
         for weight in group["params"]:
             yield weight, {"step": (), **dict.fromkeys(averages, tuple(weight.shape))}
 
 
 def _like(example: Any, value: Any) -> Any:  # noqa: ANN401
-    """Return the value if it is a number, or a list of numbers, as the example is."""
+    """Return the value if it is a number, or a list or dictionary of numbers, as the example is."""
+    if isinstance(example, dict):
+        return {key: _like(e, value[key]) for key, e in cast(dict[str, float], example).items()}
     if isinstance(example, list):
         return [_like(e, v) for e, v in zip(cast(list[float], example), value, strict=True)]
     if type(value) not in (int, type(example)):

@@ -14,7 +14,7 @@ from liif.core.distributed import ALONE, Team
 from liif.core.errors import UserError
 from liif.data.loader import Batch
 from liif.models.model import SRModel
-from liif.models.precision import Precision, autocast, tf32_context
+from liif.models.precision import TrainingPrecision, autocast, tf32_context
 from liif.training.losses import l1_loss
 
 
@@ -32,9 +32,14 @@ class StepResult(NamedTuple):
     loss: float
     """Before the update."""
     gradient_norm: float
-    """Before clipping."""
+    """Before clipping; not finite if the step was skipped."""
     stop: bool
     """Whether any process was told to stop."""
+
+    @property
+    def is_skipped(self) -> bool:
+        """Whether the weights were left as they are, as fp16 does where a gradient overflows."""
+        return not math.isfinite(self.gradient_norm)
 
 
 def train_step(
@@ -44,7 +49,8 @@ def train_step(
     *,
     learning_rate: float,
     forward: Callable[..., Tensor] | None = None,
-    precision: Precision = "float32",
+    precision: TrainingPrecision = "float32",
+    scaler: torch.amp.GradScaler | None = None,
     clip_gradient: float | None = None,
     accumulate: int = 1,
     team: Team = ALONE,
@@ -55,7 +61,10 @@ def train_step(
 
     Args:
         batch: the samples of this process, on the model's device.
+        learning_rate: of the parameters whose group has no factor of its own.
         forward: called in place of the model: see `forward_of`.
+        scaler: multiplies the loss under fp16. If the gradient overflows, it skips the step and
+            halves its factor (Micikevicius et al., Mixed Precision Training, ICLR 2018, sec. 3.2).
         clip_gradient: maximum norm of the gradient.
         accumulate: micro-batches to split the batch into: less memory, the same gradient.
         team: the processes of the run; with several, `forward` sums gradients over them.
@@ -67,7 +76,7 @@ def train_step(
         HalfUpdatedError: the update failed on the way.
     """
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+        group["lr"] = learning_rate * group.get("factor", 1.0)
     optimizer.zero_grad(set_to_none=True)
     apply: Callable[..., Tensor] = model if forward is None else forward
     loss_share = torch.zeros((), device=batch.lr.device)
@@ -78,25 +87,34 @@ def train_step(
             is_last = i == len(micro_batches) - 1
             parallel = forward if isinstance(forward, DistributedDataParallel) else None
             with nullcontext() if parallel is None or is_last else parallel.no_sync():
-                # Convolutions in bf16 are a tenth faster with channels last; in float32 they are
-                # not, and round differently.
-                is_bf16 = precision == "bf16"
-                lr = part.lr.contiguous(memory_format=torch.channels_last) if is_bf16 else part.lr
+                # Convolutions in bf16 are a tenth faster with channels last, those in fp16 on GPUs
+                # need it; in float32 they are not, and round differently.
+                is_half = precision in ("bf16", "fp16")
+                lr = part.lr.contiguous(memory_format=torch.channels_last) if is_half else part.lr
                 with autocast(lr.device, precision):
                     rgb = apply(lr, part.coord, part.cell)
                 loss = l1_loss(rgb.float(), part.target, model.std)
                 weight = len(part.lr) / (batch_size or len(batch.lr))
                 # Gradients are averaged over processes, but losses are shares of one mean.
-                (loss if weight == 1 else loss * (weight * team.size)).backward()
+                share = loss if weight == 1 else loss * (weight * team.size)
+                (share if scaler is None else scaler.scale(share)).backward()
                 loss_share += loss.detach() * weight
+    if scaler is not None:
+        scaler.unscale_(optimizer)
     parameters = [p for p in model.parameters() if p.grad is not None]
     norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
     stops = torch.full_like(loss_share, float(stop), dtype=torch.float64)
     sums = team.sum(torch.stack([loss_share.double(), stops]))
     # The only point at which the host waits for the device.
     total_loss, stopping, norm_value = torch.cat([sums, norm.to(sums).view(1)]).tolist()
-    if not (math.isfinite(total_loss) and math.isfinite(norm_value)):
+    result = StepResult(total_loss, norm_value, stopping > 0)
+    # A factor below 1 would not help: the gradient itself is too large.
+    may_skip = scaler is not None and result.is_skipped and scaler.get_scale() > 1
+    if not math.isfinite(total_loss) or (result.is_skipped and not may_skip):
         raise DivergedError(f"loss {total_loss}, gradient norm {norm_value}")
+    if scaler is not None and result.is_skipped:
+        scaler.update()
+        return result
     if clip_gradient is not None:
         clip_grads_with_norm_(parameters, clip_gradient, norm)
     try:
@@ -105,7 +123,9 @@ def train_step(
         raise
     except (MemoryError, RuntimeError) as error:
         raise HalfUpdatedError(str(error)) from error
-    return StepResult(total_loss, norm_value, stopping > 0)
+    if scaler is not None:
+        scaler.update()
+    return result
 
 
 def forward_of(

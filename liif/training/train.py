@@ -94,11 +94,15 @@ def train(
     state = new_state(
         config.model,
         seed=config.seed,
-        init=config.init if start is None else None,
+        init=config.init_files() if start is None else None,
         device=device,
         optimizer=config.optimizer,
         learning_rate=config.learning_rate,
-        bf16=config.precision == "bf16",
+        betas=config.betas,
+        weight_decay=config.weight_decay,
+        groups=config.groups,
+        precision=config.precision,
+        gradient_checkpointing=config.gradient_checkpointing,
         ema=config.ema,
     )
     if start is not None:
@@ -128,6 +132,7 @@ def train(
         state.optimizer,
         forward=forward_of(state.model, config.compile, config.accumulate, team),
         precision=config.precision,
+        scaler=state.scaler,
         clip_gradient=config.clip_gradient,
         accumulate=config.accumulate,
         team=team,

@@ -62,11 +62,15 @@ def state_of(config, device=None):
     return new_state(
         config.model,
         seed=config.seed,
-        init=config.init,
+        init=config.init_files(),
         device=device or torch.device("cpu"),
         optimizer=config.optimizer,
         learning_rate=config.learning_rate,
-        bf16=config.precision == "bf16",
+        betas=config.betas,
+        weight_decay=config.weight_decay,
+        groups=config.groups,
+        precision=config.precision,
+        gradient_checkpointing=config.gradient_checkpointing,
         ema=config.ema,
     )
 
