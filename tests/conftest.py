@@ -98,11 +98,11 @@ def decoded(monkeypatch) -> list[str]:
     """Names of the files decoded for a cache so far."""
     names = []
 
-    def read(path):
+    def read(path, form):
         names.append(path.name)
         return read_image(path)
 
-    monkeypatch.setattr(mapped, "read_image", read)
+    monkeypatch.setattr(mapped, "read_pixels", read)
     return names
 
 

@@ -1,7 +1,8 @@
 """A cache of decoded images on disk, in one file that is memory-mapped.
 
-A cache is a folder with `pixels.u8` (all images end to end) and `index.json`. Its name is derived
-from the image files, so changed files lead to a new cache. It is built under a temporary name and
+A cache is a folder with `pixels.u8`, `pixels.u16` or `pixels.f32` (all images end to end) and
+`index.json`. Its name is derived from the image files and from what is kept of them, so changed
+files lead to a new cache. It is built under a temporary name and
 renamed when complete, so a cache that exists is complete. A lock makes processes that need the same
 cache wait for the one that builds it.
 """
@@ -16,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -23,14 +25,15 @@ from liif.core.errors import UserError
 from liif.core.files import check_room, lock_file
 from liif.core.progress import progress_bar
 from liif.core.sizes import Size
-from liif.images.rgb8 import image_size, list_images, read_image
+from liif.images.channels import RGB8, Array, PixelFormat, read_header, read_pixels, read_size
+from liif.images.rgb8 import list_images
 
 log = logging.getLogger("liif")
 T = TypeVar("T")
 SkippedFiles = list[tuple[str, str]]
 """(name, reason) of each broken file that was left out."""
 
-_FORMAT = 1  # increase it when the files' layout or the result of `read_image` changes
+_FORMAT = 1  # increase it when the files' layout or the result of `read_pixels` changes
 _THREADS = min(8, os.cpu_count() or 1)  # Pillow releases Python's lock while it decodes
 
 
@@ -48,6 +51,8 @@ class CacheIndex(NamedTuple):
     names: list[str]
     sizes: list[Size]
     skipped: SkippedFiles
+    deep: int
+    """Number of files with more bits than are kept."""
 
 
 def find_image_files(path: Path) -> ImageFiles:
@@ -58,7 +63,7 @@ def find_image_files(path: Path) -> ImageFiles:
 
 
 def open_cache(
-    files: ImageFiles, cache_dir: Path | None, *, skip_broken: bool
+    files: ImageFiles, cache_dir: Path | None, form: PixelFormat = RGB8, *, skip_broken: bool
 ) -> tuple[Path, CacheIndex]:
     """Return the pixel file of `files` and its index; build the cache if there is none. Arguments
     and errors are those of `open_images`."""
@@ -66,16 +71,20 @@ def open_cache(
         os.environ.get("XDG_CACHE_HOME") or "~/.cache", "liif"
     )
     cache_dir = Path(os.path.abspath(cache_dir or Path(default).expanduser()))
-    folder_key = hashlib.sha256(os.fsencode(os.path.abspath(files.root))).hexdigest()[:16]
+    place = os.fsencode(os.path.abspath(files.root))
+    if form != RGB8:  # caches of several formats of a folder are independent of each other
+        place += repr(tuple(form)).encode()
+    folder_key = hashlib.sha256(place).hexdigest()[:16]
     target = cache_dir / f"{folder_key}-{_fingerprint(files)}"
-    index = _read_index(target, files)
+    index = _read_index(target, files, form)
     if index is None:
         try:
             cache_dir.mkdir(parents=True, exist_ok=True)
             with _lock(cache_dir / f"{folder_key}.lock") as is_locked:
-                index = _read_index(target, files)  # another process may have built it meanwhile
+                # Another process may have built it meanwhile.
+                index = _read_index(target, files, form)
                 if index is None:
-                    index = _rebuild(target, files, skip_broken, is_locked)
+                    index = _rebuild(target, files, form, skip_broken, is_locked)
         except OSError as error:
             raise UserError(
                 f"{cache_dir}: cannot write the image cache here: {error.strerror or error}; set "
@@ -83,7 +92,7 @@ def open_cache(
             ) from error
     if index.skipped and not skip_broken:
         raise broken_error([reason for _, reason in index.skipped])
-    return target / "pixels.u8", index
+    return target / pixel_file(form), index
 
 
 def read_each(
@@ -105,9 +114,17 @@ def read_each(
         raise UserError(f"{place}: all {total} images are broken; the first: {skipped[0][1]}")
 
 
-def num_bytes(size: Size) -> int:
-    """Return the number of bytes of an image's pixels, uint8 (H, W, 3)."""
-    return size[0] * size[1] * 3
+def pixel_file(form: PixelFormat) -> str:
+    """Return the name of the file of pixels: pixels.u8, pixels.u16 or pixels.f32."""
+    return f"pixels.{form.dtype.kind}{8 * form.dtype.itemsize}"
+
+
+def count_deep(files: ImageFiles, form: PixelFormat) -> int:
+    """Return how many files have more bits per channel than are kept, from their headers."""
+    if form.bits != 8:
+        return 0
+    headers = _read_in_order(read_header, files.paths)
+    return sum(not isinstance(header, UserError) and header.bits > 8 for header in headers)
 
 
 def broken_error(reasons: list[str]) -> UserError:
@@ -116,7 +133,9 @@ def broken_error(reasons: list[str]) -> UserError:
     return UserError(f"{reasons[0]}{count}; replace it, or leave it out with `skip_broken: true`")
 
 
-def _rebuild(target: Path, files: ImageFiles, skip_broken: bool, is_locked: bool) -> CacheIndex:
+def _rebuild(
+    target: Path, files: ImageFiles, form: PixelFormat, skip_broken: bool, is_locked: bool
+) -> CacheIndex:
     """Build the cache `target`; remove older caches of its folder and, if the lock is held, what
     interrupted builds have left."""
     siblings = f"{target.name.split('-')[0]}-*"
@@ -126,11 +145,11 @@ def _rebuild(target: Path, files: ImageFiles, skip_broken: bool, is_locked: bool
     temporary = target.with_name(f"{target.name}-{uuid.uuid4().hex}.tmp")
     try:
         temporary.mkdir()
-        index = _build(temporary, files, skip_broken)
+        index = _build(temporary, files, form, skip_broken)
         try:
             temporary.rename(target)
         except OSError:  # it exists: damaged, incomplete, or built meanwhile without a lock
-            if (ready := _read_index(target, files)) is not None:
+            if (ready := _read_index(target, files, form)) is not None:
                 return ready
             shutil.rmtree(target)
             temporary.rename(target)
@@ -142,42 +161,52 @@ def _rebuild(target: Path, files: ImageFiles, skip_broken: bool, is_locked: bool
     return index
 
 
-def _build(folder: Path, files: ImageFiles, skip_broken: bool) -> CacheIndex:
+def _build(folder: Path, files: ImageFiles, form: PixelFormat, skip_broken: bool) -> CacheIndex:
     """Decode all images in parallel and write them to `folder` one by one."""
-    headers = _read_in_order(image_size, files.paths)
-    needed = sum(num_bytes(size) for size in headers if not isinstance(size, UserError))
-    index = CacheIndex([], [], [])
-    with (folder / "pixels.u8").open("wb") as file:
+    sizes = _read_in_order(partial(read_size, form=form), files.paths)
+    needed = sum(form.num_bytes(size) for size in sizes if not isinstance(size, UserError))
+    index = CacheIndex([], [], [], count_deep(files, form))
+    with (folder / pixel_file(form)).open("wb") as file:
         _check_cache_room(folder, needed)
-        for i, image in read_each(read_image, files, index.skipped, skip_broken):
+        read = _reader(form)
+        for i, image in read_each(read, files, index.skipped, skip_broken):
             _check_cache_room(folder, needed - file.tell())  # other processes may fill the disk
             file.write(image.data)
             index.names.append(files.names[i])
             index.sizes.append((image.shape[0], image.shape[1]))
         file.flush()
         os.fsync(file.fileno())  # a power cut must not leave a file of zeros
-    content = {"source": os.path.abspath(files.root), **index._asdict()}
+    about = {"channels": form.channels, "dtype": form.dtype.name, "range": form.range}
+    content = {"source": os.path.abspath(files.root), **about, **index._asdict()}
     (folder / "index.json").write_text(json.dumps(content), encoding="utf-8")
     return index
 
 
-def _read_index(folder: Path, files: ImageFiles) -> CacheIndex | None:
-    """Return the index of a cache; None if it is missing, damaged, or skips a readable file."""
+def _reader(form: PixelFormat) -> Callable[[Path], Array]:
+    return partial(read_pixels, form=form)
+
+
+def _read_index(folder: Path, files: ImageFiles, form: PixelFormat) -> CacheIndex | None:
+    """Return the index of a cache; None if it is missing, damaged, or skips a readable file. Caches
+    of version 0.2, which all have 8-bit RGB, do not state channels and bits."""
     try:
         content = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-        file_size = (folder / "pixels.u8").stat().st_size
+        file_size = (folder / pixel_file(form)).stat().st_size
         sizes = [(int(h), int(w)) for h, w in content["sizes"]]
         skipped = [(str(name), str(reason)) for name, reason in content["skipped"]]
-        index = CacheIndex([str(name) for name in content["names"]], sizes, skipped)
+        kind = content.get("channels", 3), content.get("dtype", "uint8")
+        deep = content["deep"] if "deep" in content else count_deep(files, form)
+        index = CacheIndex([str(name) for name in content["names"]], sizes, skipped, int(deep))
     except (OSError, ValueError, KeyError, TypeError):
         return None
     # A file skipped for a temporary reason (permissions, an unmounted disk) is to be included.
     missed = {name for name, _ in skipped}
     paths = [path for path, name in zip(files.paths, files.names, strict=True) if name in missed]
     is_current = (
-        len(index.names) == len(sizes)
-        and file_size == sum(map(num_bytes, sizes))
-        and all(isinstance(result, UserError) for result in _read_in_order(read_image, paths))
+        kind == (form.channels, form.dtype.name)
+        and len(index.names) == len(sizes)
+        and file_size == sum(map(form.num_bytes, sizes))
+        and all(isinstance(result, UserError) for result in _read_in_order(_reader(form), paths))
     )
     return index if is_current else None
 

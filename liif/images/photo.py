@@ -131,7 +131,7 @@ def _photo(image: ImageFile, path: Path, *, is_frame: bool) -> Photo:
         if image.mode == "CMYK":
             icc = None
     else:
-        samples = _turned(samples, orientation_of(image))
+        samples = turned(samples, orientation_of(image))
     colours = 1 if samples.shape[2] < 3 else 3
     colour, alpha = samples[..., :colours], None
     if samples.shape[2] > colours:
@@ -218,15 +218,15 @@ def _deep_tiff(path: Path) -> Photo | None:
             log.warning("%s: %d pages; only the first is read", path, len(file.pages))
         exif, icc = _exif_of(path), page.iccprofile
         colour, alpha = read_deep_page(page)
-    colour = _turned(colour, _orientation(exif))
+    colour = turned(colour, _orientation(exif))
     if colour.shape[2] == 4:
         ink = Image.fromarray((colour >> 8).astype(np.uint8), "CMYK")
         return _finished(_samples(_plain(ink, icc, force_rgb=True)), None, None, exif)
-    alpha = None if alpha is None else _turned(alpha, _orientation(exif))
+    alpha = None if alpha is None else turned(alpha, _orientation(exif))
     return _finished(colour, alpha, icc, exif)
 
 
-def _turned(samples: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
+def turned(samples: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
     """Apply an EXIF orientation: transpose (5 to 8), then flip."""
     if orientation in (5, 6, 7, 8):
         samples = samples.swapaxes(0, 1)

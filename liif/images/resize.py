@@ -1,34 +1,55 @@
-"""Antialiased bicubic resizing of 8-bit colour images as in Pillow and in MATLAB; and Lanczos.
+"""Antialiased bicubic resizing as in Pillow and in MATLAB; and Lanczos.
 
 Published low-resolution images were made with MATLAB's `imresize`; training code uses Pillow. Both
 have a = -0.5, but Pillow's coefficients are fixed-point numbers, and they differ in the rounding
 between the passes and at the borders: some tenths of a decibel in PSNR.
 
-Letters: H W input size, h w output size, P taps of one output pixel.
+Letters: H W input size, h w output size, C channels, P taps of one output pixel.
 """
 
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from liif.images.rgb8 import Pixels
-
+Array = npt.NDArray[Any]
 Border = Literal["replicate", "mirror"]
 Floats = npt.NDArray[np.float64]
 Floats32 = npt.NDArray[np.float32]
-Number = TypeVar("Number", np.uint8, np.float64)
+Number = TypeVar("Number", np.uint8, np.uint16, np.float64)
 
 _BLOCK = 1 << 19  # floats per block: two blocks (8 MB) fit the processor's cache
 
 
-def pillow_bicubic(image: Pixels, size: tuple[int, int]) -> Pixels:
-    """Resize uint8 (H, W, 3) to uint8 (h, w, 3) with Pillow's bicubic; `size` is (h, w). Raises
-    ValueError for another shape or dtype, or a size below 1."""
-    _check(image, size)
+def pillow_bicubic(image: Array, size: tuple[int, int]) -> Array:
+    """Resize (H, W, C) to (h, w, C) of the same dtype with Pillow's bicubic; `size` is (h, w).
+
+    uint8 uses Pillow's 8-bit fixed-point arithmetic; channels do not influence each other, so gray
+    and n channels have the values that they would have in RGB. uint16, and float32 in [0, 1], are
+    resized channel by channel in Pillow's mode F, which has the same coefficients in floating
+    point; uint16 is rounded once, at the end, and both are limited to their range as uint8 is.
+    (Pillow's mode I;16 is not used: versions differ in whether they resize it, and overshoot wraps
+    around there.)
+
+    Raises ValueError for another shape or dtype, or a size below 1.
+    """
+    _check(image, size, ("uint8", "uint16", "float32"))
     height, width = size
-    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
+
+    def resized(plane: Array) -> Array:
+        picture = Image.fromarray(plane)
+        return np.array(picture.resize((width, height), Image.Resampling.BICUBIC))
+
+    if image.dtype == np.uint8 and image.shape[2] == 3:
+        return resized(image)
+    planes = np.ascontiguousarray(image.transpose(2, 0, 1))
+    if image.dtype == np.uint8:
+        return np.stack([resized(plane) for plane in planes], axis=-1)
+    result = np.stack([resized(plane.astype(np.float32)) for plane in planes], axis=-1)
+    if image.dtype == np.float32:
+        return result.clip(0, 1)
+    return result.round().clip(0, 65535).astype(np.uint16)
 
 
 def pillow_lanczos(image: Floats32, size: tuple[int, int]) -> Floats32:
@@ -47,14 +68,13 @@ def matlab_bicubic(
     scale: tuple[float, float] | None = None,
     border: Border = "replicate",
 ) -> npt.NDArray[Number]:
-    """Resize uint8 (H, W, 3) to uint8 (h, w, 3) bit for bit as MATLAB's `imresize(…, 'bicubic')`,
-    or float64 (H, W, C) to float64 (h, w, C).
+    """Resize (H, W, C) to (h, w, C) bit for bit as MATLAB's `imresize(…, 'bicubic')`.
 
     MATLAB resizes one axis after the other, the one with the smaller scale first and rows before
-    columns where they are equal, and rounds 8-bit images (half up) after each.
+    columns where they are equal, and rounds integers (half up) after each.
 
     Args:
-        image: uint8 (H, W, 3) or float64 (H, W, C).
+        image: uint8, uint16 or float64 (H, W, C).
         size: (h, w).
         scale: (y, x), output over input; by default `size` over the input's size. MATLAB's
             `imresize(A, 0.3)` samples at exactly 0.3, whatever size that rounds up to.
@@ -63,8 +83,7 @@ def matlab_bicubic(
 
     Raises ValueError for another shape or dtype, a size below 1, or a scale that is not positive.
     """
-    if image.dtype != np.float64:
-        _check(image, size)
+    _check(image, size, ("uint8", "uint16", "float64"))
     if scale is None:
         scale = size[0] / image.shape[0], size[1] / image.shape[1]
     if not all(0 < s < float("inf") for s in scale):
@@ -75,9 +94,11 @@ def matlab_bicubic(
     return np.ascontiguousarray(image)
 
 
-def _check(image: npt.NDArray[Number], size: tuple[int, int]) -> None:
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise ValueError(f"expected uint8 (H, W, 3), not {image.dtype} {image.shape}")
+def _check(image: Array, size: tuple[int, int], dtypes: tuple[str, ...]) -> None:
+    if image.dtype.name not in dtypes or image.ndim != 3 or image.size == 0:
+        raise ValueError(
+            f"expected (H, W, C) of {', '.join(dtypes)}, not {image.dtype} {image.shape}"
+        )
     if min(size) < 1:
         raise ValueError(f"size must be at least (1, 1), not {size}")
 
@@ -120,11 +141,12 @@ def _resize_rows(
     rows = image.reshape(len(image), -1)
     result = np.empty((out_rows, rows.shape[1]), image.dtype)
     step = max(1, _BLOCK // rows.shape[1])
+    largest = None if image.dtype == np.float64 else np.iinfo(image.dtype.name).max
     for start in range(0, out_rows, step):
         block = slice(start, start + step)
         total = np.zeros(result[block].shape)
         # Tap by tap, in order: another order of summation would round exact halves differently.
         for taps, weights in zip(index[block].T, weight[block].T, strict=True):
             total += rows[taps] * weights[:, None]
-        result[block] = total if image.dtype == np.float64 else np.floor(total + 0.5).clip(0, 255)
+        result[block] = total if largest is None else np.floor(total + 0.5).clip(0, largest)
     return result.reshape(out_rows, *image.shape[1:])

@@ -70,14 +70,16 @@ def is_tiff(path: Path) -> bool:
 
 def write_tiff(
     path: Path, size: Size, strips: Iterable[ImageArray], channels: int = 3, bits: int = 8,
-    *, icc: bytes | None = None, exif: bytes | None = None,
+    *, icc: bytes | None = None, exif: bytes | None = None, is_photo: bool = True,
 ) -> None:  # fmt: skip
     """Write strips (rows, W, channels), from top to bottom, to a tiled, deflated TIFF file of size
     (H, W); to BigTIFF from 4 GB on, with only the texts of the EXIF data. The other arguments are
-    those of `PngWriter`."""
+    those of `PngWriter`; unless `is_photo`, there may be any number of channels, of which none is
+    alpha, and 32 bits are floats."""
     H, W = size
     side = [min(TILE, -(-n // 16) * 16) for n in size]
     is_big = H * W * channels * bits // 8 > BIGTIFF_BYTES
+    extra_kinds = [_UNASSOCIATED] * (channels in (2, 4)) if is_photo else [0] * (channels - 1)
     tags = Image.Exif()
     tags.load(exif or b"")
     further = dict(tags.get_ifd(ExifTags.IFD.Exif))
@@ -90,13 +92,13 @@ def write_tiff(
         writer.write(
             _tiles(strips, *side),
             shape=(H, W, channels) if channels > 1 else (H, W),
-            dtype=np.uint8 if bits == 8 else np.uint16,
-            photometric="rgb" if channels > 2 else "minisblack",
+            dtype={8: np.uint8, 16: np.uint16, 32: np.float32}[bits],
+            photometric="rgb" if is_photo and channels > 2 else "minisblack",
             planarconfig="contig" if channels > 1 else None,
-            extrasamples=[_UNASSOCIATED] if channels in (2, 4) else None,
+            extrasamples=extra_kinds or None,
             tile=side,
             compression="zlib",
-            predictor=True,
+            predictor=bits < 32,  # that of floats needs the package imagecodecs
             buffersize=BUFFER_BYTES,
             iccprofile=icc,
             software=False,

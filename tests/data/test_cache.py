@@ -54,10 +54,10 @@ def test_shared_pixels_cannot_be_changed(noise_folder, cache_dir, cache):
 
 
 def test_sizes_are_known_without_decoding(noise_folder, cache_dir, monkeypatch):
-    def forbidden(path):
+    def forbidden(path, form):
         raise AssertionError("decoded")
 
-    monkeypatch.setattr("liif.data.cache.read_image", forbidden)
+    monkeypatch.setattr("liif.data.cache.read_pixels", forbidden)
     assert open_images(noise_folder).sizes == [(6, 8), (9, 5), (4, 4)]
 
 
@@ -150,13 +150,13 @@ def test_a_cache_with_skipped_files_is_an_error_without_skip_broken(
 def test_files_skipped_for_a_temporary_reason_are_included_again(
     noise_folder, cache_dir, monkeypatch
 ):
-    def closed(path):
+    def closed(path, form):
         if path.name == "b.png":
             raise UserError(f"{path}: cannot read the image: Permission denied")
         return read_image(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(mapped, "read_image", closed)
+        patch.setattr(mapped, "read_pixels", closed)
         store = open_images(noise_folder, cache="mmap", skip_broken=True)
         assert store.names == ["a.png", "sub/c.png"]
         assert np.array_equal(store[1], EXPECTED[2])

@@ -113,13 +113,13 @@ def test_caches_of_other_folders_are_left_alone(noise_folder, tmp_path, cache_di
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left")])
 def test_an_interrupted_build_is_not_used_as_a_cache(noise_folder, cache_dir, monkeypatch, error):
-    def interrupted(path):
+    def interrupted(path, form):
         if path.name == "b.png":
             raise error
         return read_image(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(mapped, "read_image", interrupted)
+        patch.setattr(mapped, "read_pixels", interrupted)
         with pytest.raises((KeyboardInterrupt, UserError)) as caught:
             open_images(noise_folder, cache="mmap")
     if isinstance(error, OSError):
@@ -162,12 +162,12 @@ def open_slowly(folder, start):
     """In a process of its own: open a store while another does, tell what was decoded."""
     names = []
 
-    def read(path):
+    def read(path, form):
         names.append(path.name)
         time.sleep(0.2)
         return read_image(path)
 
-    mapped.read_image = read
+    mapped.read_pixels = read
     time.sleep(max(0.0, start - time.time()))
     images, _ = read_all(open_images(folder, cache="mmap"))
     return images, len(names)
@@ -264,7 +264,7 @@ def test_images_in_flight_are_bounded(tmp_path, cache_dir, monkeypatch):
         save_noise(tmp_path / "photos" / f"{i:02}.png", 2, 2, i)
     started, written = [], []
 
-    def read(path):
+    def read(path, form):
         started.append(path)
         return read_image(path)
 
@@ -273,7 +273,7 @@ def test_images_in_flight_are_bounded(tmp_path, cache_dir, monkeypatch):
         time.sleep(0.005)
         assert len(started) - (len(written) - 2) <= 2 * mapped._THREADS + 3
 
-    monkeypatch.setattr(mapped, "read_image", read)
+    monkeypatch.setattr(mapped, "read_pixels", read)
     monkeypatch.setattr(mapped, "_check_cache_room", check)
     store = open_images(tmp_path / "photos", cache="mmap")
     assert len(store) == 40 and np.array_equal(store[17], noise(2, 2, 17))

@@ -225,19 +225,70 @@ def test_pillow_bicubic_equals_pillow():
     assert not np.array_equal(ours, matlab_bicubic(image, (12, 20)))
 
 
+@pytest.mark.parametrize("channels", [1, 2, 4, 7])
+@pytest.mark.parametrize("resize", [matlab_bicubic, pillow_bicubic])
+def test_8_bit_channels_are_resized_as_those_of_rgb(resize, channels):
+    image = np.random.default_rng(1).integers(0, 256, (31, 45, channels), dtype=np.uint8)
+    for size in [(12, 20), (40, 20)]:
+        ours = resize(image, size)
+        assert ours.shape == (*size, channels) and ours.flags.c_contiguous and ours.flags.writeable
+        for c in range(channels):
+            as_rgb = resize(np.repeat(image[..., c : c + 1], 3, axis=2), size)
+            assert np.array_equal(ours[..., c], as_rgb[..., 1])
+
+
+def pillow_rule(plane, size):
+    """Pillow's antialiased bicubic in exact arithmetic, as float64: support, then normalisation."""
+    for _ in range(2):
+        n, m = len(plane), size[0]
+        stretch = max(n / m, 1.0)
+        weights = np.zeros((m, n))
+        for i in range(m):
+            centre = (i + 0.5) * n / m
+            first = max(int(centre - 2 * stretch + 0.5), 0)
+            last = min(int(centre + 2 * stretch + 0.5), n)
+            for j in range(first, last):
+                weights[i, j] = cubic((j - centre + 0.5) / stretch)
+        plane = (weights / weights.sum(axis=1, keepdims=True) @ plane).T
+        size = size[::-1]
+    return plane
+
+
+@pytest.mark.parametrize("size", [(12, 20), (31, 20), (50, 61)])
+def test_16_bits_and_floats_are_exact(size):
+    """The largest error is that of float32 between the passes: 1/100 of a level of 16 bits."""
+    deep = np.random.default_rng(2).integers(0, 65536, (31, 45, 4), dtype=np.uint16)
+    deep[:16], deep[:8, :20] = 0, 65535
+    expected = np.stack([pillow_rule(p.astype(float), size) for p in deep.transpose(2, 0, 1)], -1)
+    assert expected.min() < 0 and expected.max() > 65535  # overshoot, which must not wrap
+    ours = pillow_bicubic(deep, size)
+    assert ours.dtype == np.uint16
+    assert np.abs(ours - expected.clip(0, 65535)).max() < 0.51
+    floats = pillow_bicubic((deep / 65535).astype(np.float32), size)
+    assert floats.dtype == np.float32
+    assert np.abs(floats * 65535.0 - expected.clip(0, 65535)).max() < 0.05
+
+
+def test_matlab_rounds_16_bits_once_per_axis():
+    deep = np.random.default_rng(3).integers(0, 65536, (20, 24, 2), dtype=np.uint16)
+    rows = np.floor(matlab_bicubic(deep.astype(float), (10, 24)) + 0.5).clip(0, 65535)
+    both = np.floor(matlab_bicubic(rows, (10, 12)) + 0.5).clip(0, 65535)
+    assert np.array_equal(matlab_bicubic(deep, (10, 12)), both)
+
+
 @pytest.mark.parametrize("resize", [matlab_bicubic, pillow_bicubic])
 @pytest.mark.parametrize(
     ("image", "size"),
     [
         (np.zeros((4, 4), np.uint8), (2, 2)),
-        (np.zeros((4, 4, 4), np.uint8), (2, 2)),
-        (np.zeros((4, 4, 3), np.float32), (2, 2)),
+        (np.zeros((4, 4, 3), np.int16), (2, 2)),
+        (np.zeros((4, 4, 3), np.float16), (2, 2)),
         (np.zeros((0, 4, 3), np.uint8), (2, 2)),
         (np.zeros((4, 4, 3), np.uint8), (0, 2)),
     ],
 )
 def test_other_shapes_and_sizes_are_errors(resize, image, size):
-    with pytest.raises(ValueError, match=r"expected uint8|at least"):
+    with pytest.raises(ValueError, match=r"expected \(H, W, C\)|at least"):
         resize(image, size)
 
 

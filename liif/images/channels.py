@@ -1,0 +1,285 @@
+"""Read and write images of any number of channels, of 8 bits, 16 bits or floating-point numbers.
+
+`rgb8` reads every file as 8-bit RGB. This module keeps what a `PixelFormat` asks for, and refuses
+files that do not have it. TIFF files are read with tifffile, which knows any number of channels and
+any type of number; .npy files are NumPy arrays (H, W) or (H, W, C).
+
+Letters: H W size of the upright image, C channels.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+
+from liif.core.sizes import Size
+from liif.images.photo import Photo, read_photo, turned
+from liif.images.png import PngWriter
+from liif.images.rgb8 import (
+    RefusedError,
+    check_pixels,
+    image_errors,
+    image_size,
+    open_image,
+    read_image,
+    replaced_atomically,
+    write_image,
+)
+from liif.images.tiff import is_tiff, write_tiff
+
+Array = npt.NDArray[Any]
+Bits = Literal[8, 16, 32]
+
+log = logging.getLogger("liif")
+
+
+class PixelFormat(NamedTuple):
+    """What is kept of image files. All images of a set are read as arrays (H, W, `channels`)."""
+
+    channels: int = 3
+    bits: Bits = 8
+    """8 or 16 per channel; 32 for any kind of numbers, which need a `range`."""
+    range: tuple[float, float] | None = None
+    """The values that stand for 0 and 1; None for 0 and the largest integer of `bits`."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """uint8 or uint16, of which the largest stands for 1; float32 in [0, 1] with a `range`."""
+        if self.range is not None:
+            return np.dtype(np.float32)
+        return np.dtype(np.uint8 if self.bits == 8 else np.uint16)
+
+    def num_bytes(self, size: Size) -> int:
+        """Return the number of bytes of an image of (H, W)."""
+        return size[0] * size[1] * self.channels * self.dtype.itemsize
+
+
+RGB8 = PixelFormat()
+
+
+class Header(NamedTuple):
+    """What a file says about its pixels."""
+
+    size: Size
+    """(H, W) of the upright image."""
+    channels: tuple[int, ...]
+    """Numbers of channels that it can be read as: gray also as RGB, alpha also composited."""
+    bits: Bits
+    """Per channel; 32 for all types of numbers but unsigned integers of 8 and 16 bits."""
+    is_photo: bool = True
+    """Whether `read_photo` reads it as gray or RGB."""
+
+    def check(self, form: PixelFormat) -> None:
+        """Raise RefusedError if the file cannot be read in this format."""
+        if form.channels not in self.channels:
+            raise RefusedError(
+                f"{_counted(self.channels[0])}, but {form.channels} needed (model.channels)"
+            )
+        if form.bits < self.bits == 32:
+            raise RefusedError(
+                "its numbers have no known range; set bits: 32 and range: [LOW, HIGH], the values "
+                "that stand for black and white"
+            )
+        if self.bits < form.bits == 16:
+            raise RefusedError(
+                "8 bits per channel, but bits: 16 asks for 16; use files of 16 bits, or bits: 8"
+            )
+
+
+def read_header(path: Path) -> Header:
+    """Return what a file says about its pixels. Raises UserError if it cannot be read."""
+    with image_errors(path):
+        if path.suffix.lower() == ".npy":
+            return _npy_header(_load_npy(path))
+        found = _tiff_header(path) if is_tiff(path) else None
+        if found is not None:
+            check_pixels(*found.size)
+            return found
+    with open_image(path) as image:
+        codec, _, _, arguments = image.tile[0] if image.tile else ("", None, 0, "")
+        layout = arguments if isinstance(arguments, tuple) else (arguments,)
+        mode = "LA" if layout[0] == "LA;16B" else image.mode  # Pillow decodes it as RGBA
+        is_deep = mode[0] == "I" or ";16" in str(layout[0])
+        is_deep = is_deep or (codec == "ppm" and int(layout[-1]) > 255)
+    size = image_size(path)
+    if mode == "F":
+        return Header(size, (1,), 32)
+    channels = (1, 3) if mode in ("1", "L", "LA", "La") or mode[0] == "I" else (3,)
+    if mode in ("LA", "La", "RGBA", "RGBa"):
+        channels = (channels[0] + 1, *channels)
+    return Header(size, channels, 16 if is_deep else 8)
+
+
+def read_size(path: Path, form: PixelFormat = RGB8) -> Size:
+    """Return (H, W) of the image that `read_pixels` returns, from the file's header. Raises
+    UserError if the header says that the file is damaged or does not have this format."""
+    if form == RGB8 and not _may_have_more_channels(path):
+        return image_size(path)
+    header = read_header(path)
+    with image_errors(path):
+        header.check(form)
+    return header.size
+
+
+def read_pixels(path: Path, form: PixelFormat = RGB8) -> Array:
+    """Decode an image file to (H, W, C) of the format's dtype, contiguous and writable.
+
+    - 8-bit RGB is read as by `rgb8.read_image`. For one channel the file must be gray.
+    - Orientation is applied. Alpha is composited over white, except for 2 and 4 channels, of which
+      it is one, as stored.
+    - 16 bits are reduced to 8 (value >> 8) for `bits: 8`.
+    - With a `range`, values are mapped to [0, 1]; what lies outside is clipped, with a warning.
+
+    Raises UserError as `read_image` does, if the numbers of channels or of bits are not those of
+    the format, or if a value is not finite.
+    """
+    if form == RGB8 and not _may_have_more_channels(path):
+        return read_image(path)
+    header = read_header(path)
+    with image_errors(path):
+        header.check(form)
+        samples = _read_samples(path, header, form)
+        if form.bits == 16 and samples.dtype != np.uint16:
+            raise RefusedError("only 8 of its 16 bits can be read; save it as PNG or TIFF")
+        if form.bits == 8 and samples.dtype == np.uint16:
+            samples = (samples >> 8).astype(np.uint8)
+        if form.range is not None:
+            samples = _in_range(samples, form.range, path)
+    return np.array(samples, form.dtype, order="C")
+
+
+def write_pixels(path: Path, image: Array, form: PixelFormat) -> None:
+    """Write (H, W, C) in [0, 1] in the bits of a format, without loss, to a file with the suffix
+    `suffix_for(form)`. Raises UserError if it cannot be written."""
+    low, high = form.range or (0, np.iinfo(form.dtype).max)
+    values: Array = image.clip(0, 1).astype(np.float64) * (high - low) + low
+    values = (values if form.range else values.round()).astype(form.dtype)
+    size = (image.shape[0], image.shape[1])
+    if form == RGB8:
+        write_image(path, values)
+    elif suffix_for(form) == ".png":
+        with replaced_atomically(path) as temporary, temporary.open("wb") as file:
+            png = PngWriter(file, size, form.channels, form.bits)
+            png.write(values)
+            png.finish()
+    else:
+        with replaced_atomically(path) as temporary:
+            write_tiff(
+                temporary, size, [values], form.channels, values.itemsize * 8, is_photo=False
+            )
+
+
+def suffix_for(form: PixelFormat) -> str:
+    """Return .png for gray and RGB of integers, .tif for all other formats."""
+    return ".png" if form.channels in (1, 3) and form.range is None else ".tif"
+
+
+def read_channels(path: Path, channels: int) -> Photo:
+    """Read an image of 8 or 16 bits that is neither gray nor RGB, for enlarging, as a photo without
+    alpha. Raises UserError if it cannot be read or has another number of channels."""
+    header = read_header(path)
+    form = PixelFormat(channels, 16 if header.bits == 16 else 8)
+    return Photo(read_pixels(path, form))
+
+
+def _may_have_more_channels(path: Path) -> bool:
+    return path.suffix.lower() in (".npy", ".tif", ".tiff")
+
+
+def _counted(channels: int) -> str:
+    return "1 channel" if channels == 1 else f"{channels} channels"
+
+
+def _read_samples(path: Path, header: Header, form: PixelFormat) -> Array:
+    """Return (H, W, C) as stored, or composited on white."""
+    if path.suffix.lower() == ".npy":
+        array = _load_npy(path)
+        return np.asarray(array).reshape(*array.shape[:2], -1)
+    if header.bits == 32 or not header.is_photo or (form.channels not in (1, 3) and is_tiff(path)):
+        return _read_tiff(path, form.channels)
+    if form.bits == 8 and form.channels in (1, 3):
+        return read_image(path)[..., : form.channels]
+    photo = next(read_photo(path))
+    colour, largest = photo.colour, np.iinfo(photo.colour.dtype).max
+    if photo.alpha is None:  # opaque
+        alpha = np.full((*photo.size, 1), largest, colour.dtype)
+    else:
+        alpha = photo.alpha[..., None]
+    if form.channels in (2, 4):
+        return np.concatenate([colour, alpha], axis=2)
+    opacity = alpha / largest
+    on_white = (colour * opacity + largest * (1 - opacity)).round().astype(colour.dtype)
+    return np.repeat(on_white, form.channels // on_white.shape[2], axis=2)
+
+
+def _in_range(samples: Array, bounds: tuple[float, float], path: Path) -> npt.NDArray[np.float32]:
+    low, high = bounds
+    values = ((samples.astype(np.float64) - low) / (high - low)).astype(np.float32)
+    if not np.isfinite(values).all():
+        raise RefusedError("values that are not finite")
+    if outside := int(((values < 0) | (values > 1)).sum()):
+        text = "%s: %d of %d values are outside of range: [%g, %g] and are clipped"
+        log.warning(text, path, outside, values.size, low, high)
+    return values.clip(0, 1)
+
+
+def _load_npy(path: Path) -> Array:
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if array.ndim not in (2, 3) or 0 in array.shape or array.dtype.kind not in "uif":
+        raise RefusedError(f"an array of {array.dtype} {array.shape}, not numbers (H, W, C)")
+    check_pixels(*array.shape[:2])
+    return array
+
+
+def _npy_header(array: Array) -> Header:
+    channels = 1 if array.ndim == 2 else array.shape[2]
+    return Header((array.shape[0], array.shape[1]), (channels,), _bits(array.dtype), False)
+
+
+def _bits(dtype: np.dtype[Any]) -> Bits:
+    return 8 if dtype == np.uint8 else 16 if dtype == np.uint16 else 32
+
+
+def _tiff_header(path: Path) -> Header | None:
+    """Return the header of a TIFF file of gray, RGB or n channels; None where Pillow has to decide,
+    which decodes palettes, CMYK, YCbCr, LAB and single bits."""
+    try:
+        with tifffile.TiffFile(path) as file:
+            page, series = file.pages.first, file.series[0]
+            axes, shape = series.axes, series.shape
+            turn = page.tags.get("Orientation")
+    except (tifffile.TiffFileError, ValueError, KeyError, IndexError, TypeError, ZeroDivisionError):
+        return None
+    if page.dtype is None or page.dtype == np.bool_ or int(page.photometric) not in (0, 1, 2):
+        return None
+    bits = _bits(page.dtype)
+    colours, count = 3 if int(page.photometric) == 2 else 1, int(page.samplesperpixel)
+    size = int(page.imagelength), int(page.imagewidth)
+    size = (size[1], size[0]) if turn is not None and turn.value in (5, 6, 7, 8) else size
+    has_alpha = count == colours + 1 and int(page.extrasamples[0]) in (1, 2)
+    if axes == "CYX":
+        return Header(size, (shape[0],), bits, False)
+    if bits == 32 or not (count == colours or has_alpha):
+        return Header(size, (count,), bits, False)
+    channels = (1, 3) if colours == 1 else (3,)
+    channels = (count, *channels) if has_alpha else channels
+    is_stack = count == 1 and len(shape) == 3 and axes.endswith("YX")
+    return Header(size, (*channels, shape[0]) if is_stack else channels, bits)
+
+
+def _read_tiff(path: Path, channels: int) -> Array:
+    """Return (H, W, channels) of the first page, or of pages that are channels."""
+    with tifffile.TiffFile(path) as file:
+        page = file.pages.first
+        if page.samplesperpixel == 1 and channels > 1:
+            array = np.moveaxis(file.series[0].asarray(), 0, -1)
+        else:  # (planes, depth, H, W, channels of a plane)
+            array = np.moveaxis(page.asarray().reshape(page.shaped)[:, 0], 0, -2)
+            array = array.reshape(page.imagelength, page.imagewidth, -1)
+        if int(page.photometric) == 0 and array.dtype.kind == "u":  # 0 is white
+            array = np.iinfo(array.dtype).max - array
+        turn = page.tags.get("Orientation")
+    return array if turn is None else turned(array, int(turn.value))
