@@ -99,11 +99,11 @@ def read_header(path: Path) -> Header:
             check_pixels(*found.size)
             return found
     with open_image(path) as image:
-        codec, _, _, arguments = image.tile[0] if image.tile else ("", None, 0, "")
+        arguments: Any = image.tile[0].args if image.tile else ""
         layout = arguments if isinstance(arguments, tuple) else (arguments,)
         mode = "LA" if layout[0] == "LA;16B" else image.mode  # Pillow decodes it as RGBA
         is_deep = mode[0] == "I" or ";16" in str(layout[0])
-        is_deep = is_deep or (codec == "ppm" and int(layout[-1]) > 255)
+        is_deep = is_deep or (image.format == "PPM" and _is_above_255(layout[-1]))
     size = image_size(path)
     if mode == "F":
         return Header(size, (1,), 32)
@@ -237,6 +237,10 @@ def _load_npy(path: Path) -> Array:
 def _npy_header(array: Array) -> Header:
     channels = 1 if array.ndim == 2 else array.shape[2]
     return Header((array.shape[0], array.shape[1]), (channels,), _bits(array.dtype), False)
+
+
+def _is_above_255(largest: object) -> bool:
+    return isinstance(largest, int) and largest > 255
 
 
 def _bits(dtype: np.dtype[Any]) -> Bits:
