@@ -71,7 +71,7 @@ KEYS = {
         "model.decoder": "cell_decode feature_unfold hidden local_ensemble name scale width",
         "train_data": "augment cache cache_dir hr images lr patch queries resize sampling scale "
         "size skip_broken",
-        "valid": "crop every images limit protocol scales",
+        "valid": "best crop every images limit lpips patience protocol scales",
         "test": "images protocol scales",
     },
     TestConfig: {"": "checkpoint data_root hr lr lr_scales protocol scale set"},

@@ -82,7 +82,7 @@ def _row(folder: Path) -> tuple[list[str], str]:
         config = load_config(_RunLength, file)
         keys = [line.partition(UNKNOWN)[0].rpartition(": ")[2] for line in lines]
         unknown = f"{file}: has keys that this version does not know: {', '.join(keys)}"
-    step = logged = 0
+    step, logged, ended = 0, 0, -1
     best, loss, speed, seconds = -math.inf, math.nan, math.nan, 0.0
     with suppress(OSError):
         for text in (folder / "metrics.jsonl").read_bytes().splitlines():
@@ -92,11 +92,13 @@ def _row(folder: Path) -> tuple[list[str], str]:
                 kind, step = line["kind"], int(line["step"])
                 if kind == "valid":
                     best = max(best, float(line["mean_psnr"]))
+                elif kind == "early_stop":
+                    ended = step
                 elif kind == "train":
                     loss, speed = float(line["loss"]), float(line["images_per_s"])
                     seconds += (step - logged) * config.batch_size / speed
                     logged = step
-    state, note = _state(folder, has_all_steps=step >= config.steps)
+    state, note = _state(folder, has_all_steps=step >= config.steps or step == ended)
     if unknown and state != "damaged":  # this version cannot resume the run
         note = unknown
     values = ((best, ".2f"), (loss, ".4f"), (speed, ".1f"))

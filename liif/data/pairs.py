@@ -186,10 +186,13 @@ def reduce(hr: Array, scale: Scale, path: Path) -> tuple[Array, Array]:
     return pillow_bicubic(hr[:H, :W], lr_size), hr[:H, :W]
 
 
-def check_pairs(pairs: PairSet, *, border: tuple[int, int] = (0, 0)) -> None:
+def check_pairs(
+    pairs: PairSet, *, border: tuple[int, int] = (0, 0), least: int = 1, metric: str = ""
+) -> None:
     """Raise UserError if the header of an image cannot be read, or says that the image is smaller
     than the crop, too small for the scale, or nothing of it is left inside the border: (rows,
-    columns) of the high-resolution image that are dropped at each side before images are compared.
+    columns) of the high-resolution image that are dropped at each side before images are compared;
+    or fewer than the `least` rows or columns that a metric needs.
     """
     for path in pairs.hr:
         size = full = image_size(path)
@@ -205,6 +208,12 @@ def check_pairs(pairs: PairSet, *, border: tuple[int, int] = (0, 0)) -> None:
                 f"{path}: {full[1]}×{full[0]} px{used} is too small for the protocol at scale "
                 f"{_format_scale(pairs.scale)}, which drops {border[0]} rows and {border[1]} "
                 f"columns at each side; lower the scale, use protocol: none or {remedy}"
+            )
+        if min(H - 2 * border[0], W - 2 * border[1]) < least:
+            remedy = "use larger images" if pairs.crop is None else "raise valid.crop"
+            raise UserError(
+                f"{path}: {metric} needs {least}×{least} px, more than the protocol leaves of "
+                f"{W}×{H} px; {remedy} or leave {metric} out"
             )
 
 

@@ -13,12 +13,16 @@ from liif.evaluation.evaluate import Perceptual
 from liif.evaluation.protocols import ScoreProtocol
 from liif.models.precision import precision_context
 
+SMALLEST = 31
+"""Side in pixels below which AlexNet's pooling layers leave nothing of an image."""
 
-def lpips_score(device: torch.device) -> Perceptual:
+
+def lpips_score(device: torch.device, option: str = "--lpips") -> Perceptual:
     """Return a function that scores with LPIPS 0.1 and AlexNet; lower is more similar.
 
     It compares the RGB images without the protocol's border, in float32 without TF32. Raises
-    UserError if the package is not installed, or its weights cannot be downloaded.
+    UserError, which names the option or key that asked for LPIPS, if the package is not installed,
+    or its weights cannot be downloaded.
     """
     try:
         package = importlib.import_module("lpips")
@@ -26,9 +30,9 @@ def lpips_score(device: torch.device) -> Perceptual:
             warnings.simplefilter("ignore")  # lpips calls deprecated torchvision functions
             network = package.LPIPS(net="alex", verbose=False).to(device).eval()
     except ImportError:
-        raise UserError('--lpips needs the package lpips: pip install "liif[metrics]"') from None
+        raise UserError(f'{option} needs the package lpips: pip install "liif[metrics]"') from None
     except OSError as error:
-        raise UserError(f"--lpips: cannot download the weights of AlexNet: {error}") from None
+        raise UserError(f"{option}: cannot download the weights of AlexNet: {error}") from None
 
     @torch.inference_mode()
     def score(sr: Tensor, hr: Tensor, protocol: ScoreProtocol) -> float:

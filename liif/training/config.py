@@ -18,6 +18,7 @@ from liif.training.optimizers import OptimizerName, ParameterGroup
 Count = Annotated[int, pydantic.Field(gt=0, le=10**9)]
 ScaleFactors = Annotated[tuple[ScaleFactor, ...], pydantic.Field(min_length=1)]
 
+BestMetric = Literal["psnr", "ssim", "lpips"]
 Beta = Annotated[float, pydantic.Field(ge=0, lt=1)]
 
 
@@ -55,6 +56,13 @@ class ValidConfig(Section):
     limit: NonNegativeInt = 0
     """Number of images to use, the first ones; 0 for all."""
     protocol: ProtocolName = "div2k"
+    lpips: bool = False
+    """Also score LPIPS (Zhang et al., CVPR 2018), which the extra `metrics` installs."""
+    best: BestMetric = "psnr"
+    """Which mean over all scales decides what best.pt is: the highest PSNR or SSIM, or the lowest
+    LPIPS, which is then scored."""
+    patience: PositiveInt | None = None
+    """Stop early after this many validations in a row without a better score; null for never."""
 
 
 class FinalTestConfig(Section):

@@ -43,7 +43,8 @@ def run_loop(
     stopping: Callable[[], bool],
     team: Team,
 ) -> bool:
-    """Train until the last step (return True) or until a process is told to stop (False).
+    """Train until the last step, or until validations are out of patience (return True), or until a
+    process is told to stop (False).
 
     `take_step` is `train_step` with all that stays the same from step to step.
 
@@ -59,19 +60,26 @@ def run_loop(
             if validation and validation.is_due(state.step, schedule.steps, state.validated):
                 checkpoints.save_last(state)  # a validation that fails loses no step
                 try:
-                    psnr = validation.run(state.eval_model, record, state.step, stopping, team)
+                    score = validation.run(state.eval_model, record, state.step, stopping, team)
                 except (UserError, torch.OutOfMemoryError) as error:
                     raise FailedValidationError(str(error)) from error
                 state.model.train()
-                if psnr is None:
+                if score is None:
                     return False  # the continued run validates
                 state.validated = state.step
-                if psnr > state.best:
-                    state.best = psnr
+                state.stale += 1
+                if score > state.best:
+                    state.best, state.stale = score, 0
                     checkpoints.save(state, "best.pt")
+                if validation.is_out_of_patience(state.stale):
+                    record.record("early_stop", state.step, {"validations": state.stale})
+                    text = "step %d: stops early: %d validations without a better score"
+                    log.info(text, state.step, state.stale)
                 meter.restart()
             checkpoints.save_due(state)
             if state.step >= schedule.steps:
+                return True
+            if validation and validation.is_out_of_patience(state.stale):
                 return True
             asked = time.perf_counter()
             batch = next(batches, None)

@@ -20,6 +20,8 @@ from liif.training.recompute import recompute_blocks
 
 COUNTERS = ("step", "validated", "best", "window", "seconds")
 """Attributes of a TrainingState that are plain numbers."""
+NEW_COUNTERS = ("stale",)
+"""Further ones, which checkpoints of versions before 0.3 lack."""
 
 
 @dataclass
@@ -37,7 +39,10 @@ class TrainingState:
     validated: int = 0
     """Step of the last finished validation."""
     best: float = float("-inf")
-    """Mean PSNR of the best validation in dB."""
+    """Score of the best validation, larger is better: mean PSNR in dB, mean SSIM, or the negative
+    of the mean LPIPS."""
+    stale: int = 0
+    """Validations since the best one."""
     window: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
     """Sums of loss and gradient norm, and the number of steps, since the last line of the log."""
     seconds: float = 0.0
@@ -90,7 +95,7 @@ class TrainingState:
             "config": run,
             "optimizer": self.optimizer.state_dict(),
             "generator": torch.get_rng_state(),
-            **{key: getattr(self, key) for key in COUNTERS},
+            **{key: getattr(self, key) for key in (*COUNTERS, *NEW_COUNTERS)},
         }
         if self.model.mean.is_cuda:
             training["device_generator"] = torch.cuda.get_rng_state(self.model.mean.device)
@@ -120,7 +125,7 @@ class TrainingState:
                 torch.cuda.set_rng_state(saved["device_generator"], self.model.mean.device)
             if self.scaler is not None and "scaler" in saved:
                 self.scaler.load_state_dict(_like(self.scaler.state_dict(), saved["scaler"]))
-            for key in COUNTERS:
+            for key in COUNTERS + tuple(key for key in NEW_COUNTERS if key in saved):
                 setattr(self, key, _like(getattr(self, key), saved[key]))
         except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise UserError(f"{path}: the state of its run is damaged ({error!r})") from None

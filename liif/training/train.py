@@ -46,6 +46,9 @@ from liif.training.step import (
 )
 from liif.training.validation import FinalTest, Validation
 
+SAME_SCORES = {"valid.every", "valid.patience", "valid.lpips"}
+"""Keys of the validation that do not change the score by which a validation is the best."""
+
 log = logging.getLogger("liif")
 
 
@@ -79,7 +82,9 @@ def train(
     torch.manual_seed(config.seed)
 
     source = config.train_data.open_source(config.data_root)
-    validation = None if config.valid is None else Validation(config.valid, config.data_root)
+    validation = None
+    if config.valid is not None:
+        validation = Validation(config.valid, config.data_root, device)
     final_test = None if config.test is None else FinalTest(config.test, config.data_root)
     data = {key: fingerprint(path) for key, path in config.data_paths()}
 
@@ -212,9 +217,9 @@ def _restore(
     """Take over a checkpoint, and warn of what the configuration changes in the continued run."""
     state.restore(start.checkpoint, start.path)
     changed = dict(changed_keys(start.config, config))
-    valid_changed = {key for key in changed if key.startswith("valid")} - {"valid.every"}
+    valid_changed = {key for key in changed if key.startswith("valid")} - SAME_SCORES
     if is_branch or valid_changed:  # scores of another set cannot be compared
-        state.best = float("-inf")
+        state.best, state.stale = float("-inf"), 0
     if is_branch:
         state.validated = 0
     before = schedule._replace(steps=start.config.get("steps", schedule.steps))

@@ -5,12 +5,15 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
 from liif.core.distributed import ALONE, Team
 from liif.core.errors import UserError
 from liif.core.files import to_json, write_atomically
 from liif.data.pairs import Pair, PairSet, check_pairs, open_pairs
 from liif.data.paths import data_path
-from liif.evaluation.evaluate import Score, evaluate, mean
+from liif.evaluation.evaluate import Perceptual, Score, evaluate, mean
+from liif.evaluation.perceptual import SMALLEST, lpips_score
 from liif.evaluation.protocols import ProtocolName, get_protocol
 from liif.figures.sheets import Tile, centre_crops, method_tiles, sheet
 from liif.images.convert import to_image
@@ -30,6 +33,8 @@ class ScaleScores(NamedTuple):
     psnr: float
     """In dB, as are those of bicubic."""
     ssim: float
+    lpips: float | None
+    """None if it was not requested."""
     bicubic: float
     tiles: list[Tile]
 
@@ -37,18 +42,28 @@ class ScaleScores(NamedTuple):
 class Validation:
     """Scores at fixed scales on a fixed set of images."""
 
-    def __init__(self, config: ValidConfig, data_root: str | None) -> None:
+    def __init__(
+        self, config: ValidConfig, data_root: str | None, device: torch.device | None = None
+    ) -> None:
         """Open the set and check it, from the headers of its images.
 
+        Args:
+            device: where LPIPS is computed, if the configuration asks for it.
+
         Raises:
-            UserError: no images, or one that is too small for the crop, a scale or the protocol.
+            UserError: no images, or one that is too small for the crop, a scale, the protocol or
+                LPIPS; LPIPS is not installed.
         """
-        self.every = config.every
+        self.every, self.best, self.patience = config.every, config.best, config.patience
+        self.perceptual: Perceptual | None = None
+        if config.lpips or config.best == "lpips":
+            key = "valid.lpips: true" if config.lpips else "valid.best: lpips"
+            self.perceptual = lpips_score(device or torch.device("cpu"), key)
         self.protocol: ProtocolName = config.protocol
         self.sets: dict[float, PairSet | list[Pair]] = {
             scale: _open_checked(
                 data_path(data_root, config.images), scale, config.protocol, "valid",
-                crop=config.crop, limit=config.limit,
+                crop=config.crop, limit=config.limit, has_lpips=self.perceptual is not None,
             )
             for scale in config.scales
         }  # fmt: skip
@@ -70,23 +85,34 @@ class Validation:
         """Score a model and record it as that of a step; processes of a team share the images.
 
         Returns:
-            The mean PSNR over scales in dB; None if told to stop on the way.
+            What decides which validation is the best, larger is better: the mean over scales of
+            PSNR in dB, of SSIM, or the negative of that of LPIPS. None if told to stop on the way.
         """
-        found = list(_scores_at_scales(model, self.sets, self.protocol, team, stopping))
+        found = list(
+            _scores_at_scales(model, self.sets, self.protocol, team, stopping, self.perceptual)
+        )
         if len(found) < len(self.sets):
             return None
         by_scale = {f"x{each.scale:g}": each for each in found}
-        average = mean([each.psnr for each in found])
+        metrics = ["psnr", "ssim"] + ["lpips"] * (self.perceptual is not None)
+        means = {name: mean([getattr(each, name) for each in found]) for name in metrics}
         scalars = {
             name: {key: getattr(each, name) for key, each in by_scale.items()}
-            for name in ("psnr", "ssim", "bicubic")
+            for name in (*metrics, "bicubic")
         }
-        record.record("valid", step, {**scalars, "mean_psnr": average})
+        record.record("valid", step, scalars | {f"mean_{k}": value for k, value in means.items()})
         if team.leads:
             record.picture("LR | bicubic | ours | HR", step, sheet([each.tiles for each in found]))
         gains = [f"{k} {s.psnr:.2f} ({s.psnr - s.bicubic:+.2f})" for k, s in by_scale.items()]
-        log.info("step %d: PSNR in dB (gain over bicubic): %s", step, ", ".join(gains))
-        return average
+        shown = {self.best, "lpips"} & (means.keys() - {"psnr"})
+        others = [f"; mean {name.upper()} {means[name]:.4f}" for name in sorted(shown)]
+        text = ", ".join(gains) + "".join(others)
+        log.info("step %d: PSNR in dB (gain over bicubic): %s", step, text)
+        return -means["lpips"] if self.best == "lpips" else means[self.best]
+
+    def is_out_of_patience(self, stale: int) -> bool:
+        """Return whether a run stops early after so many validations without a better score."""
+        return self.patience is not None and stale >= self.patience
 
 
 class FinalTest:
@@ -128,10 +154,12 @@ def _open_checked(
     section: str,
     crop: int | None = None,
     limit: int = 0,
+    has_lpips: bool = False,
 ) -> PairSet:
     try:
         pairs = open_pairs(folder, scale=(scale, scale), crop=crop, limit=limit)
-        check_pairs(pairs, border=get_protocol(protocol, (scale, scale)).border)
+        border = get_protocol(protocol, (scale, scale)).border
+        check_pairs(pairs, border=border, least=SMALLEST if has_lpips else 1, metric="LPIPS")
     except UserError as error:
         raise UserError(f"{section}.images: {error}") from None
     return pairs
@@ -143,6 +171,7 @@ def _scores_at_scales(
     protocol: ProtocolName,
     team: Team,
     stopping: Callable[[], bool],
+    perceptual: Perceptual | None = None,
 ) -> Iterator[ScaleScores]:
     """Yield the mean scores at each scale, in order; end early if told to stop."""
     model.eval()
@@ -150,7 +179,7 @@ def _scores_at_scales(
         scores: list[Score] = []
         tiles: list[Tile] = []
         rule = get_protocol(protocol, (scale, scale))
-        for score in evaluate(model, pairs, rule, team=team):
+        for score in evaluate(model, pairs, rule, perceptual=perceptual, team=team):
             if team.any(stopping()):
                 return
             if not scores and team.leads:
@@ -160,7 +189,9 @@ def _scores_at_scales(
         psnr, ssim, bicubic = (
             mean([getattr(score, name) for score in scores]) for name in ("psnr", "ssim", "bicubic")
         )
-        yield ScaleScores(scale, psnr, ssim, bicubic, tiles)
+        similar = [score.lpips for score in scores if score.lpips is not None]
+        lpips = mean(similar) if similar else None
+        yield ScaleScores(scale, psnr, ssim, lpips, bicubic, tiles)
 
 
 def _comparison(score: Score, scale: float) -> list[Tile]:
