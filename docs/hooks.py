@@ -13,16 +13,18 @@ import re
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 from pydantic import BeforeValidator, TypeAdapter
 from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 
 from liif.cli import _parser
 from liif.core.section import Section
 from liif.evaluation.config import TestConfig
 from liif.models.build import DECODERS, ENCODERS
 from liif.training.config import TrainConfig
+from liif.training.losses.build import LOSSES
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -163,7 +165,7 @@ def _sections_in(annotation: object) -> Iterator[type[Section]]:
 
 def _tag(kind: type[Section]) -> str:
     """Return the key and value that choose a section among alternatives."""
-    for names in (ENCODERS, DECODERS):
+    for names in (ENCODERS, DECODERS, LOSSES):
         for name, member in names.items():
             if member is kind:
                 return f"name: {name}"
@@ -190,6 +192,8 @@ def field_docs(kind: type[Section]) -> dict[str, str]:
 def _type(field: FieldInfo) -> str:
     """Describe a field's type in words, from its JSON schema, which contains the limits."""
     if list(_sections_in(field.annotation)):
+        if get_origin(field.annotation) is tuple:
+            return "list of sections"
         return "a section" + (", or null" if type(None) in get_args(field.annotation) else "")
     annotation: Any = field.annotation
     for extra in field.metadata:
@@ -231,7 +235,7 @@ def _words(schema: dict[str, Any]) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    value = list(field.default) if isinstance(field.default, tuple) else field.default
+    value = to_jsonable_python(field.default)
     return f"`{json.dumps(value)}`"
 
 

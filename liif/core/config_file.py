@@ -175,7 +175,8 @@ def _explain(config_type: type[Section], error: ErrorDetails, origins: Origins, 
             return f"{where}: must be given"
         case "union_tag_not_found" | "union_tag_invalid":
             tag = str(context.get("discriminator", "name")).strip("'")
-            choices = sorted(_members(section, parts[-1]))
+            fields = section.model_fields
+            choices = sorted(_members(section, next(p for p in reversed(parts) if p in fields)))
             given = error["input"].get(tag) and context.get("tag")  # of null, pydantic says "None"
             problem = f"unknown {tag} {given!r};" if given else f"{tag} must be given;"
             return f"{where}: {problem}{_guess(given, choices)} choose from {', '.join(choices)}"

@@ -4,17 +4,23 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import pydantic
 
 from liif.core.errors import UserError
-from liif.data.cache import CacheConfig
 from liif.data.paired_source import PairedSource, open_paired
 from liif.data.pairs import pair_scale
 from liif.data.paths import data_path
-from liif.data.samples import CropSpec, Sample, Side, check_crop_fits, draw_crop, query_crop
+from liif.data.samples import (
+    CropSpec,
+    Sample,
+    SampleConfig,
+    Side,
+    check_crop_fits,
+    draw_crop,
+    query_crop,
+)
 
 
-class FixedPairs(CacheConfig):
+class FixedPairs(SampleConfig):
     """Configuration of training samples from pairs of images with one integer scale."""
 
     sampling: Literal["pairs"]
@@ -22,8 +28,6 @@ class FixedPairs(CacheConfig):
     hr: str
     patch: Side = 48
     """Side of the low-resolution crop."""
-    queries: pydantic.PositiveInt = 2304
-    """Pixels queried per sample, drawn without repetition."""
     augment: bool = True
     """Random flips and transposition."""
 
@@ -55,7 +59,7 @@ class FixedPairsSource(PairedSource):
         config, size = self.config, self.lr.sizes[self.order[index][0]]
         side = config.patch * self.scale
         return draw_crop(
-            index, size, config.patch, side, queries=config.queries, augment=config.augment, rng=rng
+            index, size, config.patch, side, config=config, augment=config.augment, rng=rng
         )
 
     def sample(self, index: int, rng: np.random.Generator) -> Sample:

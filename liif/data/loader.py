@@ -44,16 +44,17 @@ class Batch(NamedTuple):
     coord: Tensor  # float32 (B, Q, 2)
     cell: Tensor  # float32 (B, 2)
     target: Tensor  # (B, Q, 3): colours, uint8 or float as lr
+    patch: int | None = None  # P where the Q = P·P pixels are a square, row by row
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on a device, with colours as float in [0, 1]."""
-        lr, coord, cell, target = (t.to(device, non_blocking=True) for t in self)
-        return Batch(lr.float() / 255, coord, cell, target.float() / 255)
+        lr, coord, cell, target = (t.to(device, non_blocking=True) for t in self[:4])
+        return Batch(lr.float() / 255, coord, cell, target.float() / 255, self.patch)
 
     def split(self, parts: int) -> "list[Batch]":
         """Return the samples as `parts` smaller batches, fewer if there are fewer samples."""
-        pieces = zip(*(t.tensor_split(min(parts, len(self.lr))) for t in self), strict=True)
-        return [Batch(*piece) for piece in pieces]
+        pieces = zip(*(t.tensor_split(min(parts, len(self.lr))) for t in self[:4]), strict=True)
+        return [Batch(*piece, patch=self.patch) for piece in pieces]
 
 
 def stream(seed: int, number: int, purpose: int) -> np.random.Generator:
@@ -150,6 +151,7 @@ def batches(
     share: range | None = None,
     workers: int = 0,
     pin_memory: bool = False,
+    patch: int | None = None,
     device_sampler: DeviceSampler | None = None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Generator[Batch, None, None]:
@@ -160,6 +162,7 @@ def batches(
         share: the samples of each batch that this process gets; all by default.
         workers: processes that load ahead of time; 0 loads when a batch is requested.
         pin_memory: load into page-locked memory, for copies to a GPU that do not wait.
+        patch: side of the square that the queried pixels of a sample are; None for scattered ones.
         device_sampler: makes the samples on a device; the workers only draw random numbers.
         stopping: called every second while waiting for data; if true, there are no more batches.
 
@@ -188,7 +191,8 @@ def batches(
             if isinstance(item, UserError):
                 raise item
             tensors = item.tensors()
-            yield Batch(*(tensors if device_sampler is None else device_sampler.batch(*tensors)))
+            parts = tensors if device_sampler is None else device_sampler.batch(*tensors)
+            yield Batch(*parts, patch=patch)
     except BaseException as error:
         # Without its frames: they would keep the workers, and the process that waits for them.
         raise _explained(error, dataset).with_traceback(None) from None

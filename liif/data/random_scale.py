@@ -7,11 +7,12 @@ import numpy as np
 import pydantic
 
 from liif.core.section import ScaleFactor
-from liif.data.cache import CacheConfig, ImageStore
+from liif.data.cache import ImageStore
 from liif.data.paths import data_path
 from liif.data.samples import (
     CropSpec,
     Sample,
+    SampleConfig,
     Side,
     check_crop_fits,
     check_range,
@@ -21,7 +22,7 @@ from liif.data.samples import (
 from liif.images.resize import pillow_bicubic
 
 
-class RandomScale(CacheConfig):
+class RandomScale(SampleConfig):
     """Configuration of training samples with a random scale s ~ U(scale) each: a crop of
     round(patch · s) pixels, downsampled to patch × patch with Pillow's bicubic."""
 
@@ -29,8 +30,6 @@ class RandomScale(CacheConfig):
     images: str
     patch: Side = 48
     scale: tuple[ScaleFactor, ScaleFactor] = (1.0, 4.0)
-    queries: pydantic.PositiveInt = 2304
-    """Pixels queried per sample, drawn without repetition."""
     augment: bool = True
     """Random flips and transposition."""
 
@@ -65,9 +64,7 @@ class RandomScaleSource:
         """Draw the random numbers of one sample."""
         config, size = self.config, self.store.sizes[index]
         side = round(config.patch * rng.uniform(*config.scale))
-        return draw_crop(
-            index, size, side, side, queries=config.queries, augment=config.augment, rng=rng
-        )
+        return draw_crop(index, size, side, side, config=config, augment=config.augment, rng=rng)
 
     def sample(self, index: int, rng: np.random.Generator) -> Sample:
         """Make one sample of the image at this index."""

@@ -3,8 +3,9 @@
 Letters: h w low-resolution size, H W high-resolution size, Q queried pixels.
 """
 
+import math
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import pydantic
@@ -12,12 +13,37 @@ from numpy.random import Generator
 
 from liif.core.errors import UserError
 from liif.core.sizes import Size
-from liif.data.cache import ImageStore
+from liif.data.cache import CacheConfig, ImageStore
 
 Array = np.ndarray
 
 Side = Annotated[int, pydantic.Field(gt=0, le=2**16)]
 """Side of a square, in pixels."""
+
+
+class SampleConfig(CacheConfig):
+    """The keys that all kinds of samples share."""
+
+    queries: pydantic.PositiveInt = 2304
+    """Pixels queried per sample, drawn without repetition."""
+    layout: Literal["points", "patch"] = "points"
+    """points: queried pixels are scattered over the crop. patch: they are a square of it, row by
+    row, which some losses need; `queries` is a square number then."""
+
+    @property
+    def queried_side(self) -> int | None:
+        """Side of the queried square in pixels; None for scattered points."""
+        return math.isqrt(self.queries) if self.layout == "patch" else None
+
+    @pydantic.model_validator(mode="after")
+    def _queries_are_a_square(self) -> "SampleConfig":
+        side = math.isqrt(self.queries)
+        if self.layout == "patch" and side**2 != self.queries:
+            raise ValueError(
+                f"queries: {self.queries} is no square number, as layout: patch needs; the nearest "
+                f"are {side**2} and {(side + 1) ** 2}"
+            )
+        return self
 
 
 class Sample(NamedTuple):
@@ -43,14 +69,25 @@ class CropSpec(NamedTuple):
 
 
 def draw_crop(
-    image: int, size: Size, crop: int, side: int, *, queries: int, augment: bool, rng: Generator
-) -> CropSpec:
+    image: int, size: Size, crop: int, side: int, *, config: SampleConfig, augment: bool,
+    rng: Generator,
+) -> CropSpec:  # fmt: skip
     """Draw a crop × crop corner in an image of `size` (height, width), and the queried pixels of
     its side × side high-resolution crop."""
     top, left = rng.integers(0, (size[0] - crop + 1, size[1] - crop + 1)).tolist()
     rows, cols, transpose = (rng.random(3) < 0.5).tolist() if augment else [False] * 3
-    chosen = rng.choice(side * side, queries, replace=False)
+    chosen = draw_queries(side, config, rng)
     return CropSpec(image, side, top, left, rows, cols, transpose, chosen)
+
+
+def draw_queries(side: int, config: SampleConfig, rng: Generator) -> Array:
+    """Draw the queried pixels of a side × side crop, int64 (Q,), numbered row by row."""
+    patch = config.queried_side
+    if patch is None:
+        return rng.choice(side * side, config.queries, replace=False)
+    top, left = rng.integers(0, side - patch + 1, 2)
+    along = np.arange(patch)
+    return ((top + along)[:, None] * side + left + along).ravel()
 
 
 def query_crop(lr: Array, hr: Array, spec: CropSpec) -> Sample:

@@ -7,14 +7,13 @@ import numpy as np
 import pydantic
 
 from liif.core.errors import UserError
-from liif.data.cache import CacheConfig
 from liif.data.paired_source import PairedSource, open_paired
 from liif.data.paths import data_path
-from liif.data.samples import Sample, Side, check_range, query_pixels
+from liif.data.samples import Sample, SampleConfig, Side, check_range, draw_queries, query_pixels
 from liif.images.resize import pillow_bicubic
 
 
-class SizeVaried(CacheConfig):
+class SizeVaried(SampleConfig):
     """Configuration of training samples of whole images: the high-resolution image is resized to a
     side that grows from the first image to the last."""
 
@@ -59,4 +58,4 @@ class SizeVariedSource(PairedSource):
             lr, hr = lr[:, ::-1], np.ascontiguousarray(hr[:, ::-1])
         if self.config.resize is not None:
             hr = pillow_bicubic(hr, (self.config.resize, self.config.resize))
-        return query_pixels(lr, hr, rng.choice(len(hr) ** 2, self.config.queries, replace=False))
+        return query_pixels(lr, hr, draw_queries(len(hr), self.config, rng))

@@ -13,6 +13,8 @@ from liif.data.samplers import TrainData
 from liif.evaluation.protocols import ProtocolName
 from liif.models.build import ModelConfig
 from liif.models.precision import TrainingPrecision
+from liif.training.losses.build import LossList
+from liif.training.losses.pointwise import L1Config
 from liif.training.optimizers import OptimizerName, ParameterGroup
 
 Count = Annotated[int, pydantic.Field(gt=0, le=10**9)]
@@ -89,6 +91,8 @@ class TrainConfig(Section):
     """Samples per step, over all processes."""
     accumulate: PositiveInt = 1
     """Gradient accumulation: micro-batches per optimizer step."""
+    loss: LossList = (L1Config(),)
+    """What training minimises: the weighted sum of these terms."""
     optimizer: OptimizerName = "adam"
     """muon: orthogonalised momentum for the weights of hidden layers, Adam for the rest."""
     betas: tuple[Beta, Beta] = (0.9, 0.999)
@@ -148,6 +152,28 @@ class TrainConfig(Section):
             raise ValueError(
                 f"milestones: {list(self.milestones)} have no effect under schedule: cosine; "
                 "remove them (milestones: []) or set schedule: milestones"
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _losses_fit_the_data(self) -> "TrainConfig":
+        if not self.loss:
+            raise ValueError("loss: must have at least one term, such as [{name: l1}]")
+        names = [loss.name for loss in self.loss]
+        if repeated := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+            raise ValueError(f"loss: {', '.join(repeated)} is given twice; remove one")
+        side = self.train_data.queried_side
+        large = [loss for loss in self.loss if loss.smallest_patch > (side or 0)]
+        if large and side is None:
+            listed = ", ".join(loss.name for loss in large)
+            raise ValueError(
+                f"loss: {listed} cannot compare scattered points; set train_data.layout: patch"
+            )
+        for loss in large:
+            least = loss.smallest_patch
+            raise ValueError(
+                f"loss: {loss.name} needs patches of at least {least}×{least} pixels; set "
+                f"train_data.queries: {least**2} or more"
             )
         return self
 

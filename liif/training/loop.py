@@ -118,6 +118,8 @@ class Meter:
         if not result.is_skipped:
             values = (result.loss, result.gradient_norm, 1.0)
             state.window = [a + b for a, b in zip(state.window, values, strict=True)]
+            terms = (*result.terms.values(), 1.0)
+            state.terms = [a + b for a, b in zip(state.terms, terms, strict=True)]
         self.counted += 1
         self.waited += waited
         elapsed = time.perf_counter() - self.since
@@ -137,13 +139,16 @@ class Meter:
         }
         if state.scaler is not None:
             line["loss_scale"] = state.scaler.get_scale()
+        *sums, counted = state.terms  # fewer steps than above if a checkpoint had no terms
+        means = zip(result.terms, sums, strict=True)
+        line |= {f"loss/{name}": total / counted if counted else math.nan for name, total in means}
         self.record.record("train", state.step, line)
         left = timedelta(seconds=round((self.steps - state.step) * elapsed / self.counted))
         log.debug(
             "step %d/%d: loss %.4f, %.1f images/s, %.0f%% of the time waiting for data, %s left",
             *(state.step, self.steps, loss, speed, 100 * wait, left),
         )
-        state.window = [0.0, 0.0, 0.0]
+        state.window, state.terms = [0.0, 0.0, 0.0], state.no_terms()
         self.settle(state)
 
     def settle(self, state: TrainingState) -> None:

@@ -15,6 +15,9 @@ from liif.models.build import ModelConfig, build_model
 from liif.models.checkpoint import Checkpoint, save_checkpoint
 from liif.models.model import SRModel
 from liif.models.precision import TrainingPrecision
+from liif.training.losses.base import LossConfig
+from liif.training.losses.pointwise import L1Config
+from liif.training.losses.terms import LossTerms
 from liif.training.optimizers import Betas, OptimizerName, ParameterGroup, make_optimizer
 from liif.training.recompute import recompute_blocks
 
@@ -30,6 +33,7 @@ class TrainingState:
 
     model: SRModel
     optimizer: torch.optim.Optimizer
+    losses: LossTerms
     ema_decay: float | None = None
     """Decay of the moving average of the weights; None for no average."""
     scaler: torch.amp.GradScaler | None = None
@@ -45,12 +49,15 @@ class TrainingState:
     """Validations since the best one."""
     window: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
     """Sums of loss and gradient norm, and the number of steps, since the last line of the log."""
+    terms: list[float] = field(init=False)
+    """Sums of the values of all losses, and the number of steps, since the last line of the log."""
     seconds: float = 0.0
     """Time spent on steps."""
     ema_updates: int = 0
     ema_model: SRModel | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
+        self.terms = self.no_terms()
         if self.ema_decay is not None:
             self.ema_model = copy.deepcopy(self.model).requires_grad_(False)
 
@@ -58,6 +65,10 @@ class TrainingState:
     def eval_model(self) -> SRModel:
         """The model to validate, test and use: the averaged one if there is one."""
         return self.model if self.ema_model is None else self.ema_model
+
+    def no_terms(self) -> list[float]:
+        """Return what `terms` is after a line of the log."""
+        return [0.0] * (len(self.losses.names) + 1)
 
     @torch.no_grad()
     def update_ema(self) -> None:
@@ -94,6 +105,7 @@ class TrainingState:
         training: dict[str, Any] = {
             "config": run,
             "optimizer": self.optimizer.state_dict(),
+            "losses": {"terms": self.terms, "state": self.losses.state()},
             "generator": torch.get_rng_state(),
             **{key: getattr(self, key) for key in (*COUNTERS, *NEW_COUNTERS)},
         }
@@ -120,6 +132,7 @@ class TrainingState:
                 self.ema_model.load_state_dict(checkpoint.weights if has_average else weights)
                 self.ema_updates = int(saved["averaged"]) if has_average else 0
             _restore_optimizer(self.optimizer, saved["optimizer"])
+            self._restore_losses(saved)
             torch.set_rng_state(saved["generator"])
             if self.model.mean.is_cuda and "device_generator" in saved:
                 torch.cuda.set_rng_state(saved["device_generator"], self.model.mean.device)
@@ -129,6 +142,14 @@ class TrainingState:
                 setattr(self, key, _like(getattr(self, key), saved[key]))
         except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise UserError(f"{path}: the state of its run is damaged ({error!r})") from None
+
+    def _restore_losses(self, saved: Mapping[str, Any]) -> None:
+        """Restore the losses; files of versions before 0.3 have none that learn."""
+        configs = saved["config"].get("loss", [])
+        losses = saved.get("losses", {"terms": self.no_terms(), "state": {}})
+        self.losses.restore(losses["state"], configs)
+        same = [config["name"] for config in configs] == list(self.losses.configs)
+        self.terms = _like(self.terms, losses["terms"]) if same else self.no_terms()
 
 
 def new_state(
@@ -145,20 +166,23 @@ def new_state(
     precision: TrainingPrecision = "float32",
     gradient_checkpointing: bool = False,
     ema: float | None = None,
+    loss: Sequence[LossConfig] = (L1Config(),),
 ) -> TrainingState:
     """Return the state before the first step.
 
     Args:
-        seed: of the initial weights.
+        seed: of the initial weights, those of losses included.
         init: checkpoint (file or name) to take the weights from instead, or one for each part:
             "encoder" and "decoder".
         optimizer: with learning_rate, betas, weight_decay and groups as of `make_optimizer`.
         precision: under bf16 Muon orthogonalises in bfloat16; under fp16 the loss is scaled.
         gradient_checkpointing: see `recompute_blocks`.
         ema: decay of the moving average of the weights.
+        loss: the terms that training minimises.
 
     Raises:
-        UserError: `init` does not exist or is another model; a group matches no parameter.
+        UserError: `init` does not exist or is another model; a group matches no parameter; a loss
+            lacks its weights.
     """
     network = build_model(model, seed=seed)
     if isinstance(init, str):
@@ -172,7 +196,8 @@ def new_state(
         betas=betas, weight_decay=weight_decay, groups=groups, bf16=precision == "bf16",
     )  # fmt: skip
     scaler = torch.amp.GradScaler(device.type) if precision == "fp16" else None
-    state = TrainingState(network, chosen, ema_decay=ema, scaler=scaler)
+    losses = LossTerms(loss, std=network.std, seed=seed)
+    state = TrainingState(network, chosen, losses, ema_decay=ema, scaler=scaler)
     if gradient_checkpointing:
         recompute_blocks(network.get_submodule("encoder"))
     return state

@@ -1,7 +1,7 @@
 """One training step (Chen et al. 2021, sec. 4 and 5)."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Literal, NamedTuple
 
@@ -15,7 +15,8 @@ from liif.core.errors import UserError
 from liif.data.loader import Batch
 from liif.models.model import SRModel
 from liif.models.precision import TrainingPrecision, autocast, tf32_context
-from liif.training.losses import l1_loss
+from liif.training.losses.pointwise import L1Config
+from liif.training.losses.terms import LossTerms
 
 
 class DivergedError(ArithmeticError):
@@ -35,6 +36,9 @@ class StepResult(NamedTuple):
     """Before clipping; not finite if the step was skipped."""
     stop: bool
     """Whether any process was told to stop."""
+    terms: dict[str, float]
+    """The values that the loss is the weighted sum of, and what losses with parameters of their own
+    minimise (NAME/own)."""
 
     @property
     def is_skipped(self) -> bool:
@@ -48,6 +52,7 @@ def train_step(
     batch: Batch,
     *,
     learning_rate: float,
+    losses: LossTerms | None = None,
     forward: Callable[..., Tensor] | None = None,
     precision: TrainingPrecision = "float32",
     scaler: torch.amp.GradScaler | None = None,
@@ -57,11 +62,12 @@ def train_step(
     batch_size: int | None = None,
     stop: bool = False,
 ) -> StepResult:
-    """Update the weights once.
+    """Update the weights once, and those of losses that have any.
 
     Args:
         batch: the samples of this process, on the model's device.
         learning_rate: of the parameters whose group has no factor of its own.
+        losses: the terms to minimise; by default the published one.
         forward: called in place of the model: see `forward_of`.
         scaler: multiplies the loss under fp16. If the gradient overflows, it skips the step and
             halves its factor (Micikevicius et al., Mixed Precision Training, ICLR 2018, sec. 3.2).
@@ -75,17 +81,66 @@ def train_step(
         DivergedError: before the update, in every process, if loss or gradient is not finite.
         HalfUpdatedError: the update failed on the way.
     """
+    losses = losses or LossTerms([L1Config()], std=model.std)
+    optimizers = (optimizer, *losses.optimizers.values())
     for group in optimizer.param_groups:
         group["lr"] = learning_rate * group.get("factor", 1.0)
-    optimizer.zero_grad(set_to_none=True)
-    apply: Callable[..., Tensor] = model if forward is None else forward
-    loss_share = torch.zeros((), device=batch.lr.device)
+    losses.set_learning_rate(learning_rate)
+    for each in optimizers:
+        each.zero_grad(set_to_none=True)
+    shares = _backward(
+        forward or model, losses, batch, precision, scaler, accumulate, team, batch_size
+    )
+    own_gradients = losses.sum_gradients(team)
+    if scaler is not None:
+        for each in optimizers:
+            scaler.unscale_(each)
+    parameters = [p for p in model.parameters() if p.grad is not None]
+    norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+    norms = torch.stack([norm, *([get_total_norm(own_gradients)] if own_gradients else [])])
+    stops = torch.full_like(shares[:1], float(stop))
+    sums = team.sum(torch.cat([shares, stops]))
+    # The only point at which the host waits for the device.
+    numbers = torch.cat([sums, norms.to(sums)]).tolist()
+    *values, stopping = numbers[: len(sums)]
+    terms = dict(zip(losses.names, values, strict=True))
+    # The model's, unless only that of a loss's own parameters is not finite.
+    norm_value = max(numbers[len(sums) :], key=lambda each: not math.isfinite(each))
+    result = StepResult(losses.total(values), norm_value, stopping > 0, terms)
+    # A factor below 1 would not help: the gradient itself is too large.
+    may_skip = scaler is not None and result.is_skipped and scaler.get_scale() > 1
+    infinite = [name for name, value in terms.items() if not math.isfinite(value)]
+    if infinite or (result.is_skipped and not may_skip):
+        where = f" ({', '.join(infinite)})" if infinite and len(terms) > 1 else ""
+        raise DivergedError(f"loss {result.loss}{where}, gradient norm {norm_value}")
+    if not result.is_skipped:
+        if clip_gradient is not None:
+            clip_grads_with_norm_(parameters, clip_gradient, norm)
+        _update(optimizers)
+    if scaler is not None:
+        scaler.update()
+    return result
+
+
+def _backward(
+    apply: Callable[..., Tensor],
+    losses: LossTerms,
+    batch: Batch,
+    precision: TrainingPrecision,
+    scaler: torch.amp.GradScaler | None,
+    accumulate: int,
+    team: Team,
+    batch_size: int | None,
+) -> Tensor:
+    """Accumulate the gradients of all micro-batches; return this process's share of the values of
+    all losses, float64."""
+    shares = torch.zeros_like(losses.weights)
     micro_batches = batch.split(accumulate)
     with tf32_context(batch.lr.device, precision):
         for i, part in enumerate(micro_batches):
             # Only the last backward pass sums the gradients over the processes.
             is_last = i == len(micro_batches) - 1
-            parallel = forward if isinstance(forward, DistributedDataParallel) else None
+            parallel = apply if isinstance(apply, DistributedDataParallel) else None
             with nullcontext() if parallel is None or is_last else parallel.no_sync():
                 # Convolutions in bf16 are a tenth faster with channels last, those in fp16 on GPUs
                 # need it; in float32 they are not, and round differently.
@@ -93,39 +148,27 @@ def train_step(
                 lr = part.lr.contiguous(memory_format=torch.channels_last) if is_half else part.lr
                 with autocast(lr.device, precision):
                     rgb = apply(lr, part.coord, part.cell)
-                loss = l1_loss(rgb.float(), part.target, model.std)
+                values = losses(rgb.float(), part.target, part)
+                loss = (values * losses.weights).sum()
                 weight = len(part.lr) / (batch_size or len(batch.lr))
                 # Gradients are averaged over processes, but losses are shares of one mean.
                 share = loss if weight == 1 else loss * (weight * team.size)
                 (share if scaler is None else scaler.scale(share)).backward()
-                loss_share += loss.detach() * weight
-    if scaler is not None:
-        scaler.unscale_(optimizer)
-    parameters = [p for p in model.parameters() if p.grad is not None]
-    norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
-    stops = torch.full_like(loss_share, float(stop), dtype=torch.float64)
-    sums = team.sum(torch.stack([loss_share.double(), stops]))
-    # The only point at which the host waits for the device.
-    total_loss, stopping, norm_value = torch.cat([sums, norm.to(sums).view(1)]).tolist()
-    result = StepResult(total_loss, norm_value, stopping > 0)
-    # A factor below 1 would not help: the gradient itself is too large.
-    may_skip = scaler is not None and result.is_skipped and scaler.get_scale() > 1
-    if not math.isfinite(total_loss) or (result.is_skipped and not may_skip):
-        raise DivergedError(f"loss {total_loss}, gradient norm {norm_value}")
-    if scaler is not None and result.is_skipped:
-        scaler.update()
-        return result
-    if clip_gradient is not None:
-        clip_grads_with_norm_(parameters, clip_gradient, norm)
-    try:
-        optimizer.step()
-    except torch.OutOfMemoryError:  # of a GPU, where all is allocated before anything changes
-        raise
-    except (MemoryError, RuntimeError) as error:
-        raise HalfUpdatedError(str(error)) from error
-    if scaler is not None:
-        scaler.update()
-    return result
+                shares += values.detach() * weight
+    return shares.double()
+
+
+def _update(optimizers: Sequence[torch.optim.Optimizer]) -> None:
+    """Update the weights of the model, then those of the losses. Raises HalfUpdatedError unless
+    nothing has changed."""
+    for i, optimizer in enumerate(optimizers):
+        try:
+            optimizer.step()
+        except (MemoryError, RuntimeError) as error:
+            # A GPU allocates all before anything changes.
+            if i == 0 and isinstance(error, torch.OutOfMemoryError):
+                raise
+            raise HalfUpdatedError(str(error)) from error
 
 
 def forward_of(

@@ -109,6 +109,7 @@ def train(
         precision=config.precision,
         gradient_checkpointing=config.gradient_checkpointing,
         ema=config.ema,
+        loss=config.loss,
     )
     if start is not None:
         _restore(state, start, config, schedule, is_branch=is_branch)
@@ -128,6 +129,7 @@ def train(
         share=team.share(config.batch_size),
         workers=config.workers,
         pin_memory=state.model.mean.is_cuda,
+        patch=config.train_data.queried_side,
         device_sampler=DeviceSampler(source, device) if on_device else None,
         stopping=stopping,
     )
@@ -135,6 +137,7 @@ def train(
         train_step,
         state.model,
         state.optimizer,
+        losses=state.losses,
         forward=forward_of(state.model, config.compile, config.accumulate, team),
         precision=config.precision,
         scaler=state.scaler,

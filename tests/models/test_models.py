@@ -24,7 +24,7 @@ def test_one_step_reaches_every_parameter(encoder, decoder):
         torch.rand(2, 3, 9, 7), torch.rand(2, 40, 2) * 2 - 1, torch.rand(2, 2), torch.rand(2, 40, 3)
     )
     optimizer = torch.optim.Adam(model.parameters())
-    loss, norm, _ = train_step(model, optimizer, batch, learning_rate=1e-3)
+    loss, norm, *_ = train_step(model, optimizer, batch, learning_rate=1e-3)
     assert 0 < loss < 10 and norm > 0
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name

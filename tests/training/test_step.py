@@ -68,7 +68,7 @@ def test_gradient_clipping_limits_the_norm(learnable):
     batch = Batch(
         torch.rand(2, 3, 8, 8), torch.zeros(2, 9, 2), torch.ones(2, 2), torch.rand(2, 9, 3)
     )
-    _, norm, _ = train_step(
+    _, norm, *_ = train_step(
         state.model, state.optimizer, batch, learning_rate=0.0, clip_gradient=1e-3
     )
     left = torch.stack([p.grad.norm() for p in state.model.parameters()]).norm().item()
