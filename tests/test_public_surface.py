@@ -76,8 +76,8 @@ KEYS = {
     },
     TestConfig: {"": "checkpoint data_root hr lr lr_scales protocol scale set"},
     TableConfig: {
-        "": "rows scales sets source title",
-        "rows.*": "checkpoint config lanczos_from name published source trained",
+        "": "columns rows scales seeds sets source title",
+        "rows.*": "checkpoint config lanczos_from name published seeds source trained",
         "sets.*": "config scales",
     },
 }

@@ -26,7 +26,7 @@ log = logging.getLogger("liif")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    text = "div2k, benchmark, ablation, single-scale, celebahq or the YAML file of a table"
+    text = "a table in configs/tables, e.g. div2k, or the YAML file of a table"
     parser.add_argument("--table", required=True, metavar="NAME|FILE", help=text)
     rows = "bicubic,edsr (substrings of their names)"
     for name, example in (("sets", "set5,set14"), ("scales", "2,3,4"), ("rows", rows)):
@@ -34,8 +34,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name}", default="", metavar="LIST", help=text)
     text = "folder of the data sets (default: $LIIF_DATA, else datasets/)"
     parser.add_argument("--data-root", metavar="DIR", help=text)
-    text = "checkpoint of the rows of configuration NAME, e.g. edsr-liif=edsr-baseline-liif.pth; "
-    text += "NAME is needed unless the rows have only one; repeatable (default: runs/NAME/last.pt)"
+    text = "checkpoint of the rows of configuration NAME, e.g. edsr-liif=edsr-baseline-liif.pth, "
+    text += "or of one seed, e.g. quickstart-seed1=FILE; NAME is needed unless the rows have only "
+    text += "one; repeatable (default: runs/NAME/last.pt)"
     shared.checkpoints_argument(parser, text)
     text = "folder of training runs"
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help=text)
@@ -45,7 +46,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, default=results, metavar="DIR", help=text)
     text = 'also measure LPIPS (needs pip install "liif[metrics]")'
     parser.add_argument("--lpips", action="store_true", help=text)
-    text = "only list the configurations of the rows and their checkpoints"
+    text = "only list the configurations (with seeds, the runs) of the rows and their checkpoints"
     parser.add_argument("--list", action="store_true", help=text)
     shared.inference_arguments(parser, scoring=True)
 
@@ -61,8 +62,8 @@ def run(options: argparse.Namespace) -> int:
         raise UserError("--sets, --scales and --rows select nothing of the table")
     find_checkpoints(cells, options.runs, _checkpoints_of_rows(options.checkpoint, cells))
     if options.list:
-        for config, cell in {cell.config: cell for cell in cells if cell.config}.items():
-            print(f"{config}\t{cell.checkpoint or 'missing'}")
+        for name, cell in {cell.run: cell for cell in cells if cell.run}.items():
+            print(f"{name}\t{cell.checkpoint or 'missing'}")
         return 0
     device = select_device(options.device)
     keep_freed_memory(device)
@@ -144,8 +145,8 @@ def _scale(text: str) -> float:
 def _checkpoints_of_rows(
     given: Sequence[shared.NamedCheckpoint], cells: Sequence[TableCell]
 ) -> dict[str, Path]:
-    """Return the files by configuration; a file without a name is that of the only one."""
-    known = sorted({cell.config for cell in cells if cell.config})
+    """Return the files by run; a file without a name is that of the only one."""
+    known = sorted({cell.run for cell in cells if cell.run})
     files: dict[str, Path] = {}
     for name, file in given:
         if not name and len(known) != 1:

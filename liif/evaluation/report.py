@@ -3,54 +3,93 @@
 import csv
 import io
 import json
+import statistics
 from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
 from liif.core.files import finite_or_none, to_json
-from liif.evaluation.evaluate import METRICS
-from liif.evaluation.table_config import TableCell, TableConfig
+from liif.evaluation.evaluate import METRICS, mean
+from liif.evaluation.table_config import Column, TableCell, TableConfig
 
 CellRecord = dict[str, Any]
-"""A cell as in the JSON file."""
+"""A row on one set at one scale, over all its seeds, as in the JSON file."""
 Rows = list[tuple[str, dict[float, CellRecord]]]
 """The rows of a set: name, and cells by scale."""
 COLUMNS = (
     *("set", "scale", "row", "trained", "psnr", "published", "difference", "psnr_rgb", "psnr_y"),
     *("ssim", "lpips", "images", "measured", "protocol", "lr", "precision", "options", "config"),
     *("checkpoint", "checkpoint_sha256", "data_sha256", "step", "steps", "machine", "date"),
-    *("published_source", "missing"),
+    *("published_source", "missing", "parameters", "seconds", "seeds", "trainings", "psnr_std"),
 )
+OF_A_TRAINING = ("seed", "checkpoint", "checkpoint_sha256", "step", "steps", "seconds")
+"""What differs between the trainings of a row, besides the scores."""
 MARK = "*"
 MARK_TEXT = "outside the scales of its training"
 
 
 def cell_records(table: TableConfig, cells: Sequence[TableCell]) -> list[CellRecord]:
-    """Return what the JSON and the CSV file hold of every cell, with all keys of COLUMNS."""
-    return [_cell_record(table, cell) for cell in cells]
+    """Return what the JSON and the CSV file hold of every row, set and scale, with all keys of
+    COLUMNS. The scores of a row with seeds are means over its trainings."""
+    groups = groupby(cells, key=lambda cell: (id(cell.row), cell.test.set, cell.scale))
+    return [_cell_record(table, list(group)) for _, group in groups]
 
 
-def _cell_record(table: TableConfig, cell: TableCell) -> CellRecord:
-    ours, published = cell.mean("psnr"), cell.published
-    is_whole = len(cell.measurements) == cell.settings.get("images")
+def _cell_record(table: TableConfig, cells: Sequence[TableCell]) -> CellRecord:
+    """Return the record of the cells that differ in the seed only."""
+    first, published = cells[0], cells[0].published
+    used = [cell for cell in cells if cell.measurements]
+    trainings = [_training(cell) for cell in used]
+    scores = {metric: _mean([each[metric] for each in trainings]) for metric in METRICS}
+    psnr, measurements = scores["psnr"], [m for cell in used for m in cell.measurements]
+    is_whole = all(len(cell.measurements) == cell.settings.get("images") for cell in used)
     facts: CellRecord = {
-        "set": cell.test.set,
-        "scale": cell.scale,
-        "row": cell.row.name,
-        "trained": cell.is_trained,
+        **(used or cells)[0].settings,
+        "set": first.test.set,
+        "scale": first.scale,
+        "row": first.row.name,
+        "trained": first.is_trained,
         "published": published,
-        "published_source": None if published is None else cell.row.source or table.source,
-        "difference": ours - published if is_whole and ours and published else None,
-        "measured": len(cell.measurements),
-        "config": cell.config,
-        "missing": cell.missing,
-        "machine": "; ".join(dict.fromkeys(m["machine"] for m in cell.measurements)),
-        "date": max((m["date"] for m in cell.measurements), default=None),
-        **{metric: cell.mean(metric) for metric in METRICS},
-        **cell.settings,
+        "published_source": None if published is None else first.row.source or table.source,
+        "difference": psnr - published if is_whole and psnr and published else None,
+        "measured": min((each["measured"] for each in trainings), default=0),
+        "config": first.config,
+        "missing": _missing(cells),
+        "machine": "; ".join(dict.fromkeys(m["machine"] for m in measurements)),
+        "date": max((m["date"] for m in measurements), default=None),
+        **scores,
     }
+    if first.seed is not None:
+        facts |= dict.fromkeys(OF_A_TRAINING)
+        facts |= {"seeds": [cell.seed for cell in cells], "trainings": trainings}
+        facts["seconds"] = _mean([each["seconds"] for each in trainings])
+        if psnr is not None and len(used) > 1:
+            facts["psnr_std"] = statistics.stdev(each["psnr"] for each in trainings)
     return {key: finite_or_none(facts.get(key)) for key in COLUMNS}
+
+
+def _training(cell: TableCell) -> dict[str, Any]:
+    """Return the scores of one training of a row, and what they were measured with."""
+    scores = {metric: finite_or_none(cell.mean(metric)) for metric in METRICS}
+    facts = {key: cell.settings.get(key) for key in OF_A_TRAINING}
+    return {**facts, **scores, "measured": len(cell.measurements)}
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Return the mean over the trainings; None if one of them has no value, or there is none."""
+    found = [value for value in values if value is not None]
+    return mean(found) if found and len(found) == len(values) else None
+
+
+def _missing(cells: Sequence[TableCell]) -> str | None:
+    """Return why trainings have no number: what is wrong with the data, or else the commands that
+    train them."""
+    reasons = dict.fromkeys(cell.missing for cell in cells if cell.missing)
+    commands = [reason for reason in reasons if reason.startswith("python ")]
+    others = [reason for reason in reasons if reason not in commands]
+    return others[0] if others else " && ".join(commands) or None
 
 
 def as_json(name: str, table: TableConfig, records: Sequence[CellRecord]) -> str:
@@ -60,12 +99,14 @@ def as_json(name: str, table: TableConfig, records: Sequence[CellRecord]) -> str
 
 
 def as_csv(records: Sequence[CellRecord]) -> str:
-    """Return the content of the CSV file, with one line for each cell."""
+    """Return the content of the CSV file, with one line for each row, set and scale."""
     file = io.StringIO()
-    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    columns = [key for key in COLUMNS if key != "trainings"]
+    writer = csv.DictWriter(file, columns, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     for record in records:
-        writer.writerow({**record, "options": _options_text(record)})
+        seeds = " ".join(map(str, record["seeds"] or ()))
+        writer.writerow({**record, "options": _options_text(record), "seeds": seeds})
     return file.getvalue()
 
 
@@ -77,20 +118,34 @@ def as_markdown(table: TableConfig, records: Sequence[CellRecord]) -> str:
     """Return the report for readers: a table for each set, further scores and provenance."""
     parts = [f"# {table.title}", f"Published: {table.source}." if table.source else ""]
     for name, scales, rows in _by_set(records):
-        lines = [f"| {name} | | " + " | ".join(f"x{s:g}" for s in scales) + " |"]
-        lines.append("|---|---|" + "--:|" * len(scales))
+        heads = [*table.columns, *(f"x{s:g}" for s in scales)]
+        lines = [f"| {name} | | {' | '.join(heads)} |", "|---|---|" + "--:|" * len(heads)]
         for title, cells in rows:
-            first = title.replace("|", r"\|")
+            first, about = title.replace("|", r"\|"), _about_model(table.columns, cells)
             for label, show in _lines(cells).items():
-                shown = " | ".join(show(cells[s]) if s in cells else "" for s in scales)
-                lines.append(f"| {first} | {label} | {shown} |")
-                first = ""
+                shown = [*about, *(show(cells[s]) if s in cells else "" for s in scales)]
+                lines.append(f"| {first} | {label} | {' | '.join(shown)} |")
+                first, about = "", [""] * len(about)
         parts.append("\n".join(lines))
     if any(_is_marked(record) for record in records):
         parts.append(f"\\{MARK} {MARK_TEXT}.")
     measured = [record for record in records if record["measured"]]
     parts += [_further(measured), _unmeasured(records), _provenance(measured)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _about_model(columns: Sequence[Column], cells: dict[float, CellRecord]) -> list[str]:
+    """Return what the columns of a table say about the model of a row."""
+    record = next((cell for cell in cells.values() if cell["measured"]), None)
+    if record is None:
+        return [""] * len(columns)
+    count, seconds, seeds = record["parameters"], record["seconds"], record["seeds"]
+    texts: dict[Column, str] = {
+        "parameters": f"{count:,}" if count else "",
+        "time": str(timedelta(seconds=round(seconds))) if seconds else "",
+        "seeds": str(len(record["trainings"])) if seeds else "1" if record["checkpoint"] else "",
+    }
+    return [texts[column] for column in columns]
 
 
 def _lines(cells: dict[float, CellRecord]) -> dict[str, Callable[[CellRecord], str]]:
@@ -110,7 +165,10 @@ def _ours(record: CellRecord) -> str:
     if not measured:
         return "–"
     count = "" if measured == images else f" ({measured} of {images} images)"
-    return _number(record["psnr"]) + (MARK if _is_marked(record) else "") + count
+    if record["seeds"] and len(record["trainings"]) < len(record["seeds"]):
+        count += f" ({len(record['trainings'])} of {len(record['seeds'])} seeds)"
+    deviation = "" if record["psnr_std"] is None else f" ± {_number(record['psnr_std'])}"
+    return _number(record["psnr"]) + deviation + (MARK if _is_marked(record) else "") + count
 
 
 def _is_marked(record: CellRecord) -> bool:
@@ -167,12 +225,9 @@ def _provenance(measured: Sequence[CellRecord]) -> str:
         facts = [record["precision"], record["machine"]]
         if record["options"]:
             facts.insert(1, f"options {_options_text(record)}")
-        models.setdefault((record["row"], record["checkpoint"], *facts), []).append(record)
-    for (row, checkpoint, *facts), own in models.items():
-        if checkpoint:
-            step, steps, digest = (own[0][key] for key in ("step", "steps", "checkpoint_sha256"))
-            progress = f", step {step:,} of {steps:,}" if step and steps else ""
-            facts.insert(0, f"`{checkpoint}` (sha256 {digest[:16]}…{progress})")
+        used = [_checkpoint(each) for each in record["trainings"] or [record] if each["checkpoint"]]
+        models.setdefault((record["row"], *used, *facts), []).append(record)
+    for (row, *facts), own in models.items():
         lines.append(f"- {row}: {'; '.join([*facts, max(record['date'] for record in own)])}")
     for name in dict.fromkeys(record["set"] for record in measured):
         own = [record for record in measured if record["set"] == name]
@@ -183,13 +238,22 @@ def _provenance(measured: Sequence[CellRecord]) -> str:
             f"low-resolution images: {lr}; sha256 over all files, "
             f"x{own[0]['scale']:g}: {own[0]['data_sha256'][:16]}…"
         )
+    if any(record["psnr_std"] is not None for record in measured):
+        lines.append("- ± is the standard deviation over the trainings of a row (n − 1).")
     end = "- Scores are means over images; outputs are not rounded to 8 bits, except bicubic's."
     return "\n".join([*lines, end])
 
 
+def _checkpoint(training: CellRecord) -> str:
+    step, steps = training["step"], training["steps"]
+    progress = f", step {step:,} of {steps:,}" if step and steps else ""
+    digest = training["checkpoint_sha256"][:16]
+    return f"`{training['checkpoint']}` (sha256 {digest}…{progress})"
+
+
 LATEX = str.maketrans(
     {c: rf"\{c}" for c in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    | {"\\": r"\textbackslash{}", "–": "--", "×": r"$\times$"}
+    | {"\\": r"\textbackslash{}", "–": "--", "×": r"$\times$", "±": r"$\pm$"}
 )  # fmt: skip
 
 
@@ -197,10 +261,13 @@ def as_latex(table: TableConfig, records: Sequence[CellRecord]) -> str:
     """Return a booktabs table for each set: our number, then the published one in brackets."""
     lines = [f"% {table.title}. Published: {table.source or 'nothing'}.".replace("\n", " ")]
     for name, scales, rows in _by_set(records):
-        head = " & ".join([name.translate(LATEX), *(rf"$\times${s:g}" for s in scales)]) + r" \\"
-        lines += [rf"\begin{{tabular}}{{l{'r' * len(scales)}}}", r"\toprule", head, r"\midrule"]
+        heads = [*table.columns, *(rf"$\times${s:g}" for s in scales)]
+        columns = rf"\begin{{tabular}}{{l{'r' * len(heads)}}}"
+        head = " & ".join([name.translate(LATEX), *heads]) + r" \\"
+        lines += [columns, r"\toprule", head, r"\midrule"]
         for title, cells in rows:
-            shown = [_latex_cell(cells[s]) if s in cells else "" for s in scales]
+            shown = _about_model(table.columns, cells)
+            shown += [_latex_cell(cells[s]) if s in cells else "" for s in scales]
             lines.append(" & ".join([title.translate(LATEX), *shown]) + r" \\")
         lines += [r"\bottomrule", r"\end{tabular}", ""]
     marked = any(_is_marked(record) for record in records)

@@ -1,8 +1,9 @@
 """Configuration of tables: rows, sets, scales and published numbers.
 
-A cell is one row of a table on one set at one scale.
+A cell is one row of a table on one set at one scale, and with one seed if the row has seeds.
 """
 
+import difflib
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
-from pydantic import PositiveFloat
+from pydantic import NonNegativeInt, PositiveFloat
 
 from liif.core.config_file import load_config
 from liif.core.errors import UserError
@@ -21,6 +22,9 @@ from liif.evaluation.evaluate import mean
 from liif.evaluation.measurements import Measurement
 
 CHECKPOINTS = {"last": ("last.pt", "last.safetensors", "last.pth"), "best": ("best.pt",)}
+
+Column = Literal["parameters", "time", "seeds"]
+"""A column about a row's model: its parameters, the mean time of a training, their number."""
 
 
 class SetConfig(Section):
@@ -39,7 +43,9 @@ class RowConfig(Section):
     config: str | None = None
     """Path of the training configuration in configs/ and of the run in runs/, without .yaml; None
     for bicubic. {set} and {scale} are replaced by those of the cell; cells without such a file stay
-    empty."""
+    empty, but a row needs one file at least."""
+    seeds: tuple[NonNegativeInt, ...] | None = None
+    """Seeds of the row's trainings; None for those of the table."""
     checkpoint: Literal["last", "best"] = "last"
     lanczos_from: PositiveFloat | None = None
     """See `InferenceOptions`."""
@@ -52,11 +58,16 @@ class RowConfig(Section):
 
 
 class TableConfig(Section):
-    """Configuration of a table of published numbers to reproduce."""
+    """Configuration of a table: models measured on sets, and published numbers beside them."""
 
     title: str
     source: str | None = None
     """Source of the published numbers."""
+    columns: tuple[Column, ...] = ()
+    """Columns in front of the scores in Markdown and LaTeX; CSV and JSON always have all three."""
+    seeds: tuple[NonNegativeInt, ...] = ()
+    """Seeds of each row's trainings, whose scores are shown as mean ± standard deviation. The run
+    of configuration C with seed 1 is runs/C-seed1. Empty for a single training, runs/C."""
     sets: Annotated[dict[str, SetConfig], pydantic.Field(min_length=1)]
     scales: tuple[ScaleFactor, ...] = ()
     rows: Annotated[tuple[RowConfig, ...], pydantic.Field(min_length=1)]
@@ -69,18 +80,27 @@ class TableConfig(Section):
                     raise ValueError(f"row {row.name!r}: published: there is no set {name!r}")
                 if len(numbers) > len(self.sets[name].scales or self.scales):
                     raise ValueError(f"row {row.name!r}: more numbers for {name!r} than scales")
+        names = [row.name for row in self.rows]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"rows: two are named {name!r}")
+        for seeds in (self.seeds, *(row.seeds or () for row in self.rows)):
+            if len(set(seeds)) < len(seeds):
+                raise ValueError(f"seeds: {list(seeds)} has a seed twice")
         return self
 
 
 @dataclass
 class TableCell:
-    """One row on one set at one scale, with its measurements."""
+    """One row on one set at one scale, with one seed, and its measurements."""
 
     row: RowConfig
     test: TestConfig
     config: str | None
     """Name of the training configuration; None for bicubic."""
     published: float | None
+    seed: int | None = None
+    """Seed of the training; None if the row has no seeds."""
     checkpoint: Path | None = None
     missing: str | None = None
     """Reason why the cell has no number."""
@@ -93,8 +113,15 @@ class TableCell:
         return self.test.scale[0]
 
     @property
+    def run(self) -> str | None:
+        """Name of the run; None for bicubic."""
+        has_seed = self.config is not None and self.seed is not None
+        return f"{self.config}-seed{self.seed}" if has_seed else self.config
+
+    @property
     def title(self) -> str:
-        return f"{self.row.name}, {self.test.set} x{self.scale:g}"
+        seed = "" if self.seed is None else f", seed {self.seed}"
+        return f"{self.row.name}{seed}, {self.test.set} x{self.scale:g}"
 
     @property
     def is_trained(self) -> bool:
@@ -120,11 +147,14 @@ def table_cells(
     rows: str,
     overrides: Sequence[str],
 ) -> list[TableCell]:
-    """Return the cells of the selected sets, scales and rows, row by row.
+    """Return the cells of the selected sets, scales and rows: row by row, and seed by seed for each
+    set and scale.
 
     An empty selection selects everything. `overrides` are passed to `load_config` for the
-    configurations of the sets. Raises UserError if the table has no such set, scale or row.
+    configurations of the sets. Raises UserError if the table has no such set, scale or row, if a
+    row, selected or not, has no training configuration, or if two sets have the same `set`.
     """
+    _check_configs(table, file)
     scales_by_set = {name: each.scales or table.scales for name, each in table.sets.items()}
     every = sorted(set(chain(*scales_by_set.values())))
     _check_known("--sets", sets, table.sets)
@@ -137,18 +167,58 @@ def table_cells(
         known = "; ".join(row.name for row in table.rows)
         raise UserError(f"--rows {rows}: not in this table, which has {known}")
     cells: list[TableCell] = []
+    owners: dict[str, str] = {}
     for row, (name, each) in product(selected, table.sets.items()):
         for scale, number in zip_longest(scales_by_set[name], row.published.get(name, ())):
             if (sets and name not in sets) or (scales and scale not in scales):
                 continue
-            config = row.config and row.config.replace("{set}", name)
-            config = config and config.replace("{scale}", f"{scale:g}")
-            if config and not (file.parent.parent / f"{config}.yaml").exists():
+            config = _config_of(row, name, scale)
+            if config and not _config_file(file, config).exists():
                 continue  # a model for a single scale has no cell at another scale
             overridden = [f"scale={scale}", *overrides]
             test = load_config(TestConfig, file.parent / each.config, overridden)
-            cells.append(TableCell(row, test, config, number))
+            if (other := owners.setdefault(test.set, name)) != name:
+                text = f"sets {other!r} and {name!r} have the same name, set: {test.set}"
+                raise UserError(f"{file}: {text}; give each configuration its own")
+            seeds = table.seeds if row.seeds is None else row.seeds
+            for seed in (config and seeds) or (None,):
+                cells.append(TableCell(row, test, config, number, seed))
     return cells
+
+
+def _config_of(row: RowConfig, set_name: str, scale: float) -> str | None:
+    """Return the name of a row's training configuration for a set and a scale."""
+    config = row.config and row.config.replace("{set}", set_name)
+    return config and config.replace("{scale}", f"{scale:g}")
+
+
+def _config_file(table_file: Path, config: str) -> Path:
+    return table_file.parent.parent / f"{config}.yaml"
+
+
+def _check_configs(table: TableConfig, file: Path) -> None:
+    """Raise UserError if a row has no training configuration, or a published number where it has
+    none: both would be left out of the table."""
+    for row in table.rows:
+        missing: list[tuple[str, float | None]] = []
+        cells = 0
+        for name, each in table.sets.items():
+            numbers = row.published.get(name, ())
+            for scale, number in zip_longest(each.scales or table.scales, numbers):
+                cells += 1
+                config = _config_of(row, name, scale)
+                if config and not _config_file(file, config).exists():
+                    missing.append((config, number))
+        lost = [config for config, number in missing if number is not None]
+        if len(missing) == cells:
+            lost = [config for config, _ in missing]
+        if lost:
+            needed = _config_file(file, lost[0])
+            known = sorted(path.stem for path in needed.parent.glob("*.yaml"))
+            close = difflib.get_close_matches(needed.stem, known, n=3)
+            hint = f"did you mean {' or '.join(close)}?" if close else "correct the name or add it"
+            text = f"{file}: row {row.name!r}: config: {needed}: no such configuration file; {hint}"
+            raise UserError(text)
 
 
 def _check_known(option: str, names: Sequence[str], known: Collection[str]) -> None:
@@ -160,15 +230,18 @@ def _check_known(option: str, names: Sequence[str], known: Collection[str]) -> N
 def find_checkpoints(cells: Sequence[TableCell], runs: Path, given: Mapping[str, Path]) -> None:
     """Set the checkpoint of every cell, or the command that trains it as `missing`.
 
-    `given` maps names of training configurations to checkpoints; other checkpoints are looked for
-    in the folder `runs`. Raises UserError if no row has a given name.
+    `given` maps names of runs, which are those of the training configurations in rows without
+    seeds, to checkpoints; other checkpoints are looked for in the folder `runs`. Raises UserError
+    if no row has a given name.
     """
-    names = dict.fromkeys(cell.config for cell in cells if cell.config)
+    names = dict.fromkeys(cell.run for cell in cells if cell.run)
     _check_known("--checkpoint", list(given), names)
     for cell in cells:
-        if cell.config is None:
+        if cell.run is None:
             continue
-        files = [runs / cell.config / name for name in CHECKPOINTS[cell.row.checkpoint]]
-        cell.checkpoint = given.get(cell.config) or next((f for f in files if f.is_file()), None)
+        files = [runs / cell.run / name for name in CHECKPOINTS[cell.row.checkpoint]]
+        cell.checkpoint = given.get(cell.run) or next((f for f in files if f.is_file()), None)
         if cell.checkpoint is None:
             cell.missing = f"python scripts/train.py --config configs/{cell.config}.yaml"
+            if cell.seed is not None:
+                cell.missing += f" --set seed={cell.seed} --name {cell.run}"

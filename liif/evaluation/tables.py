@@ -19,6 +19,7 @@ from liif.evaluation.measurements import ImageKey, Measurement, MeasurementFile
 from liif.evaluation.protocols import get_protocol
 from liif.evaluation.table_config import TableCell
 from liif.inference.predict import InferenceOptions
+from liif.models.build import build_model
 from liif.models.checkpoint import load_checkpoint, read_checkpoint
 
 
@@ -75,6 +76,7 @@ class TableEvaluator:
                 settings |= {"system": "bicubic", "precision": "8 bit", "options": {}}
             else:
                 settings["weights"] = checkpoint["weights"]
+                _check_seed(cell, checkpoint.get("seed"))
             file = MeasurementFile(self.folder, settings)
             known = file.read()
             cell.measurements = [known[key] for key in keys if key in known]
@@ -128,14 +130,32 @@ def _file_hash(path: Path) -> str:
     return sha256(path.read_bytes()).hexdigest()
 
 
+def _check_seed(cell: TableCell, seed: int | None) -> None:
+    """Raise UserError if a checkpoint was trained with another seed than its cell's."""
+    if cell.seed is not None and seed not in (None, cell.seed):
+        raise UserError(
+            f"{cell.checkpoint}: trained with seed {seed}, but row {cell.row.name!r} needs seed "
+            f"{cell.seed}; train it with --set seed={cell.seed} --name {cell.run}"
+        )
+
+
 def _describe(path: Path) -> dict[str, Any]:
     """Return what the report says about a checkpoint, and `weights`: a hash of its model and
-    weights, which does not depend on the file format."""
+    weights, which does not depend on the file format. `seconds` is the time spent on steps."""
     checkpoint = read_checkpoint(path)
     weights = sha256(checkpoint.model.model_dump_json().encode())
     for name, value in sorted(checkpoint.weights.items()):
         weights.update(name.encode() + value.contiguous().numpy().tobytes())
     run = checkpoint.training or {}
-    step, steps = run.get("step"), run.get("config", {}).get("steps")
-    described = {"weights": weights.hexdigest(), "checkpoint": str(path), "step": step}
-    return described | {"steps": steps, "checkpoint_sha256": _file_hash(path)}
+    config = run.get("config", {})
+    parameters = build_model(checkpoint.model).parameters()
+    return {
+        "weights": weights.hexdigest(),
+        "checkpoint": str(path),
+        "checkpoint_sha256": _file_hash(path),
+        "parameters": sum(parameter.numel() for parameter in parameters),
+        "step": run.get("step"),
+        "steps": config.get("steps"),
+        "seconds": run.get("seconds"),
+        "seed": config.get("seed"),
+    }

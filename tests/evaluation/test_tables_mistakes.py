@@ -1,5 +1,6 @@
 """Wrong options and configurations of `liif tables`, and missing data."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,29 @@ def test_wrong_tables_are_refused(refused, table):
     ]:
         Path("configs/tables/t.yaml").write_text(text)
         assert said in refused("tables", "--table", "t")
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ("ani", "config: configs/ani.yaml: no such configuration file; did you mean any?"),
+        ("zzz", "configs/zzz.yaml: no such configuration file; correct the name or add it"),
+        ("'fixd-x{scale}'", "configs/fixd-x2.yaml: no such configuration file; did you mean fixed"),
+        (
+            "'fixed-x{scale}', published: {mine: [1, 2]}",
+            "configs/fixed-x3.yaml: no such configuration file; did you mean fixed-x2?",
+        ),
+    ],
+)
+@pytest.mark.parametrize("options", [[], ["--list"], ["--rows", "bicubic"]])
+def test_a_row_without_a_configuration_is_refused(refused, table, config, said, options):
+    text = TABLE.replace("Any scale, config: any", f"Any scale, config: {config}")
+    file = Path("configs/tables/t.yaml")
+    file.write_text(re.sub("(config: 'fix.*mine: .1, 2.*), trained.*", r"\1}", text))
+    message = refused("tables", "--table", "t", *options)
+    assert message.startswith("error: configs/tables/t.yaml: row 'Any scale': config: configs/")
+    assert said in message and message.count("\n") == 1
+    assert not Path("results").exists()
 
 
 def test_a_checkpoint_without_a_name_is_that_of_the_only_configuration(cli, table):
