@@ -13,7 +13,7 @@ import re
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BeforeValidator, TypeAdapter
 from pydantic.fields import FieldInfo
@@ -22,9 +22,7 @@ from pydantic_core import to_jsonable_python
 from liif.cli import _parser
 from liif.core.section import Section
 from liif.evaluation.config import TestConfig
-from liif.models.build import DECODERS, ENCODERS
 from liif.training.config import TrainConfig
-from liif.training.losses.build import LOSSES
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -164,13 +162,12 @@ def _sections_in(annotation: object) -> Iterator[type[Section]]:
 
 
 def _tag(kind: type[Section]) -> str:
-    """Return the key and value that choose a section among alternatives."""
-    for names in (ENCODERS, DECODERS, LOSSES):
-        for name, member in names.items():
-            if member is kind:
-                return f"name: {name}"
-    field = kind.model_fields.get("sampling")
-    return "" if field is None else f"sampling: {get_args(field.annotation)[0]}"
+    """Return the key and value that choose a section among alternatives: a key, such as `name` or
+    `sampling`, that has a single possible value."""
+    for key, field in kind.model_fields.items():
+        if get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1:
+            return f"{key}: {get_args(field.annotation)[0]}"
+    return ""
 
 
 def field_docs(kind: type[Section]) -> dict[str, str]:

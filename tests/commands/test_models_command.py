@@ -9,7 +9,7 @@ from hub import test_pretrained
 
 from liif.commands import models
 from liif.hub import catalog
-from liif.hub.catalog import MODELS
+from liif.hub.catalog import MODELS, model_names
 from liif.images.rgb8 import write_image
 from liif.models.checkpoint import read_checkpoint
 
@@ -54,8 +54,8 @@ def test_another_address_must_give_the_same_file(cli, refused, offer, folder, we
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["get"], "give the name of a model: edsr-light, edsr-liif, rdn-liif"),
-        (["get", "edsr"], "edsr: no such model; choose from edsr-light, edsr-liif, rdn-liif"),
+        (["get"], f"give the name of a model: {model_names()}"),
+        (["get", "edsr"], f"edsr: no such model; choose from {model_names()}"),
         (["--url", "http://127.0.0.1/x"], "--url: requires `liif models get NAME`"),
         (["get", "rdn-liif"], "manual download required (no verified checksum)"),
         (["get", "rdn-liif", "--url", "file:///etc/passwd"], "starts with http:// or https://"),

@@ -11,6 +11,9 @@ from liif.models.build import DECODERS, ENCODERS
 from liif.training.config import TrainConfig
 
 ENCODER_NAMES, DECODER_NAMES = ", ".join(sorted(ENCODERS)), ", ".join(sorted(DECODERS))
+SAMPLINGS = TrainConfig.model_json_schema()["properties"]["train_data"]["discriminator"]["mapping"]
+SAMPLING_NAMES = ", ".join(sorted(SAMPLINGS))
+KEYS = ", ".join(sorted(TrainConfig.model_fields))
 
 # Files that are no configuration
 
@@ -68,8 +71,8 @@ def test_a_file_from_windows(yaml_file):
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("step", "1", "unknown key; did you mean 'steps'? valid keys are accumulate, batch_size"),
-        ("zzz", "1", "unknown key; valid keys are accumulate, batch_size"),
+        ("step", "1", f"unknown key; did you mean 'steps'? valid keys are {KEYS}"),
+        ("zzz", "1", f"unknown key; valid keys are {KEYS}"),
         ("model.encoder.nam", "rdn", "did you mean 'name'? valid keys are blocks, name, residual_"),
         ("model.decoder.hiden", "[1]", "did you mean 'hidden'? valid keys are cell_decode"),
         ("model.decoder.liif", "1", "unknown key"),
@@ -80,7 +83,7 @@ def test_a_file_from_windows(yaml_file):
         (
             "train_data.sampling",
             "pair",
-            "did you mean 'pairs'? choose from pairs, random-scale",
+            f"did you mean 'pairs'? choose from {SAMPLING_NAMES}",
         ),
         ("train_data.random-scale", "1", "unknown key; valid keys are augment, cache"),
         ("train_data.sampling", "pairs", "train_data.lr: must be given"),

@@ -11,13 +11,13 @@ import pytest
 import safetensors.torch
 import torch
 from helpers.models import TINY
-from helpers.training import state_of
+from helpers.training import OPTIMIZERS, state_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fuzz.cases import confine, damaged, many, within_limits
 from liif.core.errors import UserError
-from liif.models.build import ModelConfig, build_model
+from liif.models.build import DECODERS, ENCODERS, ModelConfig, build_model
 from liif.models.checkpoint import FORMAT, read_checkpoint
 from liif.training.config import TrainConfig
 from liif.training.resume import check_continues, read_resumable
@@ -164,13 +164,14 @@ TENSORS = st.builds(
         torch.zeros(1).half().expand(10**5, 10**5),
     ]
 )
-KEYS = [*TINY, "name", "blocks", "width", "hidden", "scale", "configuration", "residual_scale"]
-KEYS += ["n_feats", "n_resblocks", "RDNconfig", "G0", "hidden_list", "local_ensemble", "args"]
+KINDS = {**ENCODERS, **DECODERS}
+KEYS = [*TINY, *dict.fromkeys(key for kind in KINDS.values() for key in kind.model_fields)]
+KEYS += ["n_feats", "n_resblocks", "RDNconfig", "G0", "hidden_list", "args"]
 PLAIN = (
     st.none()
     | st.booleans()
     | st.integers(-2, 20)
-    | st.sampled_from([10**6, 10**30, 2**63, "8", "rdn", "A", "liif", "metasr", "upsampler"])
+    | st.sampled_from([10**6, 10**30, 2**63, "8", "A", *KINDS])
     | st.floats()
     | st.text(max_size=4)
 )
@@ -213,7 +214,7 @@ MEMORY = st.dictionaries(
 
 @many
 @given(
-    kind=st.sampled_from([CONFIG, CONFIG.model_copy(update={"optimizer": "muon"})]),
+    kind=st.sampled_from([CONFIG.model_copy(update={"optimizer": name}) for name in OPTIMIZERS]),
     parts=st.dictionaries(st.sampled_from(sorted(training())), VALUES, max_size=2),
     group=st.dictionaries(st.sampled_from(["lr", "betas", "params", "eps"]), VALUES, max_size=2),
     weight=st.sampled_from([0, -1]),

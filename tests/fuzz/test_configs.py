@@ -40,10 +40,18 @@ def fields(section):
             yield from fields(value)
 
 
+def choices(section):
+    """Every name that a value can be chosen by: of encoders, decoders, precisions and others."""
+    if isinstance(section, dict):
+        yield from (name for name in (section.get("const"), *section.get("enum", ())) if name)
+    parts = section.values() if isinstance(section, dict) else section
+    for part in parts if isinstance(section, dict | list) else ():
+        yield from choices(part)
+
+
 SCHEMAS = [kind.model_json_schema() for kind in (TrainConfig, TestConfig, TableConfig)]
 KEYS = st.sampled_from([*sorted(set(fields(SCHEMAS))), "base", "", "0", "<<"])
-WORDS = ["edsr-baseline", "rdn", "liif", "metasr", "upsampler", "pairs", "random-scale", "none"]
-WORDS += ["size-varied", "benchmark", "div2k", "mmap", "bf16", "c.yaml", "root.yaml", "1e5", "~"]
+WORDS = [*sorted(set(choices(SCHEMAS))), "c.yaml", "root.yaml", "1e5", "~"]
 VALUES = st.recursive(
     st.none()
     | st.booleans()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.models import TINY
+from helpers.small_models import SMALL_DECODERS
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,11 +18,10 @@ from liif.models.checkpoint import load_checkpoint
 
 pytestmark = pytest.mark.timeout(0)  # cases have their own
 
-LIIF, UPSAMPLER = TINY["decoder"], {"name": "upsampler", "scale": 3, "width": 8}
-DECODERS = [LIIF, {"name": "metasr"}, UPSAMPLER, {**LIIF, "local_ensemble": False}]
+VARIANTS = [*SMALL_DECODERS.values(), {**TINY["decoder"], "local_ensemble": False}]
 MODELS = [
     build_model(ModelConfig.model_validate({**TINY, "decoder": decoder})).eval()
-    for decoder in DECODERS
+    for decoder in VARIANTS
 ]
 SIDES = st.integers(1, 5) | st.integers(1, 33)
 SCALES = st.floats(0.3, 30) | st.integers(1, 30) | st.sampled_from([0.5, 1.5, 2.5, 1 / 3, 29.999])

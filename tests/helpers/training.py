@@ -1,6 +1,7 @@
 """A short training run, and what it leaves behind."""
 
 import json
+from typing import get_args
 
 import torch
 
@@ -10,6 +11,8 @@ from liif.training.schedule import Schedule
 from liif.training.state import new_state
 
 CPU = torch.device("cpu")
+OPTIMIZERS = get_args(TrainConfig.model_fields["optimizer"].annotation)
+"""Every choice of the key `optimizer`."""
 
 
 def config(photos, **changes):

@@ -127,10 +127,10 @@ def test_other_models_name_their_keys(model, tmp_path):
     [
         ({"weights": {}}, "not a checkpoint"),
         ([1, 2], "holds a list"),
-        ({"model": {"name": "lte", "args": {}, "sd": {}}}, "'lte'"),
+        ({"model": {"name": "foreign", "args": {}, "sd": {}}}, "'foreign'"),
         (
-            {"model": {"name": "liif", "args": {"encoder_spec": {"name": "swinir"}}, "sd": {}}},
-            "swin",
+            {"model": {"name": "liif", "args": {"encoder_spec": {"name": "foreign"}}, "sd": {}}},
+            "foreign",
         ),
         ({"format": "liif/1", "model": {"encoder": {}}, "weights": {}}, "describes no model"),
         ({"format": "liif/1", "model": CONFIG.model_dump(), "weights": {"a": 3}}, "tensors"),

@@ -9,7 +9,7 @@ import time
 
 import pytest
 import torch
-from helpers.training import CPU, assert_same_weights, config, state_of
+from helpers.training import CPU, OPTIMIZERS, assert_same_weights, config, state_of
 
 import liif.training.loop
 import liif.training.state
@@ -118,7 +118,7 @@ def test_the_watchdog_is_not_set_at_every_step(learnable, tmp_path, monkeypatch)
     assert len(calls) == 1
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("failing", range(1, 12, 3))
 def test_a_first_step_without_memory_can_be_repeated(
     learnable, tmp_path, monkeypatch, optimizer, failing
