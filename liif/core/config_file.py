@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import ValidationError
@@ -235,8 +235,8 @@ def _sections(annotation: Any) -> Iterator[type[Section]]:  # noqa: ANN401
 
 
 def _tag(section: type[Section]) -> str:
-    """Return the name of a section in a union: the one value of its `name` or `sampling`."""
-    for key in ("name", "sampling"):
-        if key in section.model_fields:
-            return str(get_args(section.model_fields[key].annotation)[0])
+    """Return what selects a section in a union: the one value of a key such as `name`."""
+    for field in section.model_fields.values():
+        if get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1:
+            return str(get_args(field.annotation)[0])
     return section.__name__

@@ -43,7 +43,8 @@ def fields(section):
 def choices(section):
     """Every name that a value can be chosen by: of encoders, decoders, precisions and others."""
     if isinstance(section, dict):
-        yield from (name for name in (section.get("const"), *section.get("enum", ())) if name)
+        names = [section.get("const"), *section.get("enum", ())]
+        yield from (name for name in names if isinstance(name, str))
     parts = section.values() if isinstance(section, dict) else section
     for part in parts if isinstance(section, dict | list) else ():
         yield from choices(part)

@@ -96,9 +96,8 @@ def own_folders(root):
         yield from (folder for key, folder in config.data_paths() if key.endswith("images"))
     for path, table in TABLES.items():
         for each in table.sets.values():
-            yield data_path(
-                str(root), load_config(TestConfig, path.parent / each.config, ["scale=2"]).hr
-            )
+            test = load_config(TestConfig, path.parent / each.config, ["scale=2"])
+            yield data_path(str(root), test.hr)
 
 
 @pytest.fixture(scope="module")
