@@ -22,6 +22,7 @@ from pydantic_core import to_jsonable_python
 from liif.cli import _parser
 from liif.core.section import Section
 from liif.evaluation.config import TestConfig
+from liif.evaluation.table_config import TableConfig
 from liif.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -111,13 +112,13 @@ def _all_parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentP
 def configuration() -> str:
     """Return the page of every key of a configuration."""
     parts = [
-        "# Configuration\n\nOne YAML file configures a training or a test. It states only what "
+        "# Configuration\n\nOne YAML file configures a training, a test or a table. It states only what "
         "differs from the defaults; `base: FILE` first includes another file's values. "
         "`--set KEY=VALUE` overrides any value by its dotted key. Unknown keys, wrong types and "
         "impossible values are refused, each with a line that names the file, the key and the "
         "expected value.\n"
     ]
-    for title, kind in (("Training", TrainConfig), ("Test", TestConfig)):
+    for title, kind in (("Training", TrainConfig), ("Test", TestConfig), ("Table", TableConfig)):
         parts.append(f"## {title}\n\n{_cleaned(kind)}\n")
         parts += [section.table() for section in sections(kind)]
     return "\n".join(parts)
@@ -215,7 +216,7 @@ def _words(schema: dict[str, Any]) -> str:
         return f"list: {_words(schema['items'])}"
     names = {
         "integer": "integer", "number": "number", "boolean": "true or false",
-        "string": "text", "null": "null",
+        "string": "text", "null": "null", "object": "keys and values",
     }  # fmt: skip
     words = names[kind or "null"]
     low, high = schema.get("minimum"), schema.get("maximum", schema.get("exclusiveMaximum"))
@@ -232,7 +233,7 @@ def _words(schema: dict[str, Any]) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    value = to_jsonable_python(field.default)
+    value = to_jsonable_python(field.get_default(call_default_factory=True))
     return f"`{json.dumps(value)}`"
 
 

@@ -19,6 +19,7 @@ from liif.cli import COMMANDS as COMMANDS_THERE_ARE
 from liif.cli import _parser
 from liif.data.loader import Batch
 from liif.evaluation.config import TestConfig
+from liif.evaluation.table_config import TableConfig
 from liif.models.geometry import cell_of, grid_coord, pixel_centres
 from liif.training.config import TrainConfig
 from liif.training.step import train_step
@@ -38,7 +39,7 @@ def load_hooks():
 HOOKS = load_hooks()
 KEYS = {
     kind: {name for part in HOOKS.sections(kind) for name in part.names()}
-    for kind in (TrainConfig, TestConfig)
+    for kind in (TrainConfig, TestConfig, TableConfig)
 }
 
 
@@ -168,7 +169,11 @@ def flattened(data, prefix=""):
 
 @pytest.mark.parametrize(("page", "text"), every("yaml"), ids=name_of)
 def test_keys_of_examples_exist(page, text):
-    keys = set(flattened(yaml.safe_load(text))) - {"base"}
+    data = yaml.safe_load(text)
+    if "rows" in data:
+        assert TableConfig.model_validate(data).rows
+        return
+    keys = set(flattened(data)) - {"base"}
     assert keys
     assert any(keys <= known for known in KEYS.values()), keys
 
@@ -199,7 +204,7 @@ def test_the_page_of_keys_is_complete():
             yield f"{prefix}{key}"
             yield from leaves(inner, definitions, f"{prefix}{key}.")
 
-    for kind in (TrainConfig, TestConfig):
+    for kind in (TrainConfig, TestConfig, TableConfig):
         schema = kind.model_json_schema()
         names = set(leaves(schema, schema.get("$defs", {}), ""))
         assert len(names) >= len(kind.model_fields)

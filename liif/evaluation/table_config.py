@@ -69,8 +69,11 @@ class TableConfig(Section):
     """Seeds of each row's trainings, whose scores are shown as mean ± standard deviation. The run
     of configuration C with seed 1 is runs/C-seed1. Empty for a single training, runs/C."""
     sets: Annotated[dict[str, SetConfig], pydantic.Field(min_length=1)]
+    """Test sets by the names that `published` and --sets use."""
     scales: tuple[ScaleFactor, ...] = ()
+    """Scales of all sets that do not state their own."""
     rows: Annotated[tuple[RowConfig, ...], pydantic.Field(min_length=1)]
+    """Rows in the order of the table, each with a name of its own."""
 
     @pydantic.model_validator(mode="after")
     def _check_published(self) -> "TableConfig":
