@@ -112,8 +112,8 @@ def _all_parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentP
 def configuration() -> str:
     """Return the page of every key of a configuration."""
     parts = [
-        "# Configuration\n\nOne YAML file configures a training, a test or a table. It states only what "
-        "differs from the defaults; `base: FILE` first includes another file's values. "
+        "# Configuration\n\nOne YAML file configures a training, a test or a table. It states "
+        "only what differs from the defaults; `base: FILE` first includes another file's values. "
         "`--set KEY=VALUE` overrides any value by its dotted key. Unknown keys, wrong types and "
         "impossible values are refused, each with a line that names the file, the key and the "
         "expected value.\n"

@@ -6,6 +6,7 @@ import pytest
 from helpers.configs import TEST, TRAIN, mistakes
 
 from liif.core.config_file import load_config
+from liif.data.random_scale import RandomScale
 from liif.evaluation.config import TestConfig
 from liif.models.build import DECODERS, ENCODERS
 from liif.training.config import TrainConfig
@@ -13,7 +14,11 @@ from liif.training.config import TrainConfig
 ENCODER_NAMES, DECODER_NAMES = ", ".join(sorted(ENCODERS)), ", ".join(sorted(DECODERS))
 SAMPLINGS = TrainConfig.model_json_schema()["properties"]["train_data"]["discriminator"]["mapping"]
 SAMPLING_NAMES = ", ".join(sorted(SAMPLINGS))
-KEYS = ", ".join(sorted(TrainConfig.model_fields))
+KEYS, DATA_KEYS, ENCODER_KEYS, DECODER_KEYS = (
+    ", ".join(sorted(section.model_fields))
+    for section in (TrainConfig, RandomScale, ENCODERS["edsr-baseline"], DECODERS["liif"])
+)
+"""Those of the sections in TRAIN."""
 
 # Files that are no configuration
 
@@ -73,8 +78,8 @@ def test_a_file_from_windows(yaml_file):
     [
         ("step", "1", f"unknown key; did you mean 'steps'? valid keys are {KEYS}"),
         ("zzz", "1", f"unknown key; valid keys are {KEYS}"),
-        ("model.encoder.nam", "rdn", "did you mean 'name'? valid keys are blocks, name, residual_"),
-        ("model.decoder.hiden", "[1]", "did you mean 'hidden'? valid keys are cell_decode"),
+        ("model.encoder.nam", "rdn", f"did you mean 'name'? valid keys are {ENCODER_KEYS}"),
+        ("model.decoder.hiden", "[1]", f"did you mean 'hidden'? valid keys are {DECODER_KEYS}"),
         ("model.decoder.liif", "1", "unknown key"),
         ("model.encoder.name", "rdnn", f"'rdnn'; did you mean 'rdn'? choose from {ENCODER_NAMES}"),
         ("model.decoder.name", "xyz", f"'xyz'; choose from {DECODER_NAMES}"),
@@ -85,7 +90,7 @@ def test_a_file_from_windows(yaml_file):
             "pair",
             f"did you mean 'pairs'? choose from {SAMPLING_NAMES}",
         ),
-        ("train_data.random-scale", "1", "unknown key; valid keys are augment, cache"),
+        ("train_data.random-scale", "1", f"unknown key; valid keys are {DATA_KEYS}"),
         ("train_data.sampling", "pairs", "train_data.lr: must be given"),
         ("train_data.cache", "disk", "must be 'none', 'memory', 'mmap' or 'device', not"),
         ("train_data.scale", "[4, 1]", "must be [low, high] with low <= high"),
