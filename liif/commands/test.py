@@ -13,6 +13,7 @@ from liif.core.distributed import joined
 from liif.core.errors import UserError
 from liif.core.files import to_json, write_atomically
 from liif.core.progress import progress_bar
+from liif.data.degradations.build import label
 from liif.evaluation.config import TestConfig
 from liif.evaluation.evaluate import Score, evaluate, mean
 from liif.evaluation.protocols import get_protocol
@@ -77,7 +78,8 @@ def run(options: argparse.Namespace) -> int:
             "protocol": config.protocol,
             **_averages(found),
             "images": [{"name": score.name, **_averages([score])} for score in found],
-            "lr": config.published_lr or "pillow-bicubic",
+            "lr": config.published_lr or label(config.degradation),
+            "degrade": None if config.published_lr else config.degradation.model_dump(mode="json"),
             "checkpoint": str(given),
             "precision": inference.precision,
             "options": inference.non_default,

@@ -2,9 +2,10 @@
 
 Sets with published low-resolution images (x2, x3, x4) use them. For any other scale s the
 high-resolution image is cropped to (round(h·s), round(w·s)) with h = floor(H/s), w = floor(W/s),
-and downsampled to (h, w).
+and reduced to (h, w) by a degradation. What is random in it depends on the image's name only.
 """
 
+import hashlib
 import math
 import re
 from collections import Counter
@@ -17,7 +18,7 @@ import numpy as np
 
 from liif.core.errors import UserError
 from liif.core.sizes import Scale, Size
-from liif.images.resize import pillow_bicubic
+from liif.data.degradations.build import PILLOW_BICUBIC, AnyDegradation
 from liif.images.rgb8 import image_size, list_images, read_image
 
 Array = np.ndarray
@@ -42,6 +43,8 @@ class PairSet:
     scale: Scale
     crop: int | None = None
     """Side of the centre square that is used of each image; None for whole images."""
+    degradation: AnyDegradation = PILLOW_BICUBIC
+    """Makes low-resolution images from `hr`, unless they are published."""
 
     def __len__(self) -> int:
         return len(self.hr)
@@ -55,7 +58,7 @@ class PairSet:
                     _check_crop((h, w), self.crop, path)
                     top, left = (h - self.crop) // 2, (w - self.crop) // 2
                     hr = hr[top : top + self.crop, left : left + self.crop]
-                lr, hr = reduce(hr, self.scale, path)
+                lr, hr = reduce(hr, self.scale, path, self.degradation, name)
             else:
                 lr = read_image(self.lr[i])
                 hr = hr[: round(lr.shape[0] * self.scale[0]), : round(lr.shape[1] * self.scale[1])]
@@ -68,11 +71,17 @@ class PairSet:
         """Return the set of the pairs at these positions."""
         names, hr = [self.names[i] for i in indices], [self.hr[i] for i in indices]
         lr = None if self.lr is None else [self.lr[i] for i in indices]
-        return PairSet(names, hr, lr, self.scale, self.crop)
+        return PairSet(names, hr, lr, self.scale, self.crop, self.degradation)
 
 
 def open_pairs(
-    hr: Path, *, scale: Scale, lr: Path | None = None, crop: int | None = None, limit: int = 0
+    hr: Path,
+    *,
+    scale: Scale,
+    lr: Path | None = None,
+    crop: int | None = None,
+    limit: int = 0,
+    degradation: AnyDegradation = PILLOW_BICUBIC,
 ) -> PairSet:
     """Open the evaluation set of a folder (or one file) of high-resolution images.
 
@@ -80,9 +89,10 @@ def open_pairs(
         hr: folder of images, or one image.
         scale: vertical and horizontal factor; any positive real numbers.
         lr: folder of low-resolution images, matched by name: `babyx2.png` or `baby.png` belongs to
-            `baby.png`. Without it they are made with Pillow's bicubic.
+            `baby.png`. Without it they are made by `degradation`.
         crop: use only this centre square of each image (without `lr`).
         limit: use only the first `limit` images; 0 for all (without `lr`).
+        degradation: makes the low-resolution images (without `lr`).
 
     Raises UserError if there are no images, or names or sizes do not match.
     """
@@ -93,7 +103,8 @@ def open_pairs(
     if lr is None:
         uses = Counter(keys)  # a.png beside a.jpg keep their suffixes
         names = [k if uses[k] == 1 else n for k, n in zip(keys, hr_names, strict=True)]
-        return PairSet(names[: limit or None], hr_paths[: limit or None], None, scale, crop)
+        used = slice(limit or None)
+        return PairSet(names[used], hr_paths[used], None, scale, crop, degradation)
     lr_paths = list_images(lr)
     if hr.is_file():
         lr_paths = [path for path in lr_paths if pair_key(path.name, {hr.stem}) == hr.stem]
@@ -177,13 +188,27 @@ def reduced_size(hr: Size, scale: Scale) -> tuple[Size, Size]:
     return (h, w), (min(round(h * scale[0]), hr[0]), min(round(w * scale[1]), hr[1]))
 
 
-def reduce(hr: Array, scale: Scale, path: Path) -> tuple[Array, Array]:
-    """Downsample an image with Pillow's bicubic: return (lr, the crop of hr that lr covers). Raises
-    UserError if the image, which came from `path`, is too small for the scale."""
+def reduce(
+    hr: Array,
+    scale: Scale,
+    path: Path,
+    degradation: AnyDegradation = PILLOW_BICUBIC,
+    name: str = "",
+) -> tuple[Array, Array]:
+    """Degrade an image: return (lr, the crop of hr that lr covers). `name` determines what is
+    random. Raises UserError if the image, which came from `path`, is too small for the scale."""
     size = (hr.shape[0], hr.shape[1])
     _check_scale(size, scale, f"{path}: ")
     lr_size, (H, W) = reduced_size(size, scale)
-    return pillow_bicubic(hr[:H, :W], lr_size), hr[:H, :W]
+    return degradation.apply(hr[:H, :W], lr_size, stream_of(name)), hr[:H, :W]
+
+
+def stream_of(name: str) -> np.random.Generator:
+    """Return the generator of the random numbers of an evaluation image, keyed by its name."""
+    key = np.frombuffer(
+        hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[:16], "<u8"
+    )
+    return np.random.Generator(np.random.Philox(key=key))
 
 
 def check_pairs(

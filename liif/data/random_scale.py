@@ -8,6 +8,7 @@ import pydantic
 
 from liif.core.section import ScaleFactor
 from liif.data.cache import ImageStore
+from liif.data.degradations.build import PILLOW_BICUBIC, AnyDegradation
 from liif.data.paths import data_path
 from liif.data.samples import (
     CropSpec,
@@ -19,12 +20,11 @@ from liif.data.samples import (
     draw_crop,
     query_crop,
 )
-from liif.images.resize import pillow_bicubic
 
 
 class RandomScale(SampleConfig):
     """Configuration of training samples with a random scale s ~ U(scale) each: a crop of
-    round(patch · s) pixels, downsampled to patch × patch with Pillow's bicubic."""
+    round(patch · s) pixels, reduced to patch × patch."""
 
     sampling: Literal["random-scale"] = "random-scale"
     images: str
@@ -32,10 +32,17 @@ class RandomScale(SampleConfig):
     scale: tuple[ScaleFactor, ScaleFactor] = (1.0, 4.0)
     augment: bool = True
     """Random flips and transposition."""
+    degrade: AnyDegradation = PILLOW_BICUBIC
+    """How a crop is reduced: the name of a degradation, or a section with its options."""
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "RandomScale":
         check_range("scale", self.scale, self.queries, round(self.patch * self.scale[0]))
+        if self.cache == "device" and self.degrade != PILLOW_BICUBIC:
+            raise ValueError(
+                "cache: device makes samples with Pillow's bicubic only, not with degrade: "
+                f"{self.degrade.name}; use cache: mmap"
+            )
         return self
 
     def open_source(self, root: str | None) -> "RandomScaleSource":
@@ -70,4 +77,4 @@ class RandomScaleSource:
         """Make one sample of the image at this index."""
         spec, patch = self.draw(index, rng), self.config.patch
         hr = self.store[index][spec.top :, spec.left :][: spec.side, : spec.side]
-        return query_crop(pillow_bicubic(hr, (patch, patch)), hr, spec)
+        return query_crop(self.config.degrade.apply(hr, (patch, patch), rng), hr, spec)

@@ -6,6 +6,7 @@ import pydantic
 from pydantic import PositiveInt
 
 from liif.core.section import ScaleFactor, Section
+from liif.data.degradations.build import PILLOW_BICUBIC, AnyDegradation
 from liif.data.pairs import PairSet, open_pairs
 from liif.data.paths import data_path
 from liif.evaluation.protocols import ProtocolName
@@ -41,6 +42,10 @@ class TestConfig(Section):
     """Folder of the published low-resolution images; {scale} is replaced by the scale."""
     lr_scales: tuple[PositiveInt, ...] = (2, 3, 4)
     """Scales for which `lr` holds images; for other scales they are made from `hr`."""
+    degrade: AnyDegradation | None = None
+    """How low-resolution images are made from `hr`, instead of published ones; null for published
+    ones where there are, and Pillow's bicubic elsewhere. What is random depends on an image's name
+    only."""
     scale: ScalePair
     protocol: ProtocolName
     """Pixels and channels that are scored; see liif/evaluation/protocols.py."""
@@ -49,14 +54,20 @@ class TestConfig(Section):
 
     @property
     def published_lr(self) -> str | None:
-        """The folder of published low-resolution images at this scale; None without one."""
+        """The folder of the published low-resolution images that are used; None without one."""
         y, x = self.scale
-        if self.lr is None or y != x or y not in self.lr_scales:
+        if self.degrade is not None or self.lr is None or y != x or y not in self.lr_scales:
             return None
         return self.lr.replace("{scale}", f"{y:g}")
+
+    @property
+    def degradation(self) -> AnyDegradation:
+        """What makes low-resolution images where none are published."""
+        return self.degrade or PILLOW_BICUBIC
 
     def open_pairs(self) -> PairSet:
         """Open the images of the set at this scale. Raises UserError if images are missing or do
         not match."""
         lr = None if self.published_lr is None else data_path(self.data_root, self.published_lr)
-        return open_pairs(data_path(self.data_root, self.hr), scale=self.scale, lr=lr)
+        hr = data_path(self.data_root, self.hr)
+        return open_pairs(hr, scale=self.scale, lr=lr, degradation=self.degradation)

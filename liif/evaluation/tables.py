@@ -13,6 +13,7 @@ import torch
 from liif.core.distributed import ALONE, Team
 from liif.core.errors import UserError
 from liif.core.parallel import read_ahead
+from liif.data.degradations.build import label
 from liif.data.pairs import PairSet
 from liif.evaluation.evaluate import METRICS, Perceptual, bicubic_score, evaluate
 from liif.evaluation.measurements import ImageKey, Measurement, MeasurementFile
@@ -66,7 +67,7 @@ class TableEvaluator:
                     raise
                 cell.missing = str(error)
                 continue
-            lr = map(file_hash, pairs.lr) if pairs.lr else ["pillow-bicubic"] * len(pairs)
+            lr = map(file_hash, pairs.lr) if pairs.lr else [label(pairs.degradation)] * len(pairs)
             keys = list(zip(map(file_hash, pairs.hr), lr, strict=True))
             options, checkpoint = self.options, cell.checkpoint and describe(cell.checkpoint)
             if cell.row.lanczos_from is not None:
@@ -85,7 +86,7 @@ class TableEvaluator:
                 **(checkpoint or {}),
                 "data_sha256": sha256("".join(hr + lr for hr, lr in keys).encode()).hexdigest(),
                 "images": len(pairs),
-                "lr": cell.test.published_lr or "pillow-bicubic",
+                "lr": cell.test.published_lr or label(pairs.degradation),
             }
             todo = [i for i, key in enumerate(keys) if key not in known]
             rest, rest_keys = pairs.subset(todo), [keys[i] for i in todo]

@@ -8,6 +8,7 @@ import pydantic
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from liif.core.section import ScaleFactor, Section
+from liif.data.degradations.build import PILLOW_BICUBIC, AnyDegradation
 from liif.data.paths import data_path
 from liif.data.samplers import TrainData
 from liif.evaluation.protocols import ProtocolName
@@ -46,7 +47,7 @@ def _file_or_parts(value: Any) -> Any:  # noqa: ANN401
 
 
 class ValidConfig(Section):
-    """Validation during training, on low-resolution images reduced by Pillow's bicubic."""
+    """Validation during training."""
 
     images: str
     """Folder of high-resolution images."""
@@ -65,6 +66,8 @@ class ValidConfig(Section):
     LPIPS, which is then scored."""
     patience: PositiveInt | None = None
     """Stop early after this many validations in a row without a better score; null for never."""
+    degrade: AnyDegradation = PILLOW_BICUBIC
+    """How low-resolution images are made; what is random depends on an image's name only."""
 
 
 class FinalTestConfig(Section):
@@ -74,6 +77,8 @@ class FinalTestConfig(Section):
     """Folder of high-resolution images."""
     scales: ScaleFactors = (2.0, 3.0, 4.0, 6.0, 12.0)
     protocol: ProtocolName = "div2k"
+    degrade: AnyDegradation = PILLOW_BICUBIC
+    """How low-resolution images are made; what is random depends on an image's name only."""
 
 
 class TrainConfig(Section):

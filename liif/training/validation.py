@@ -10,6 +10,7 @@ import torch
 from liif.core.distributed import ALONE, Team
 from liif.core.errors import UserError
 from liif.core.files import to_json, write_atomically
+from liif.data.degradations.build import PILLOW_BICUBIC, AnyDegradation
 from liif.data.pairs import Pair, PairSet, check_pairs, open_pairs
 from liif.data.paths import data_path
 from liif.evaluation.evaluate import Perceptual, Score, evaluate, mean
@@ -63,7 +64,8 @@ class Validation:
         self.sets: dict[float, PairSet | list[Pair]] = {
             scale: _open_checked(
                 data_path(data_root, config.images), scale, config.protocol, "valid",
-                crop=config.crop, limit=config.limit, has_lpips=self.perceptual is not None,
+                crop=config.crop, limit=config.limit, degradation=config.degrade,
+                has_lpips=self.perceptual is not None,
             )
             for scale in config.scales
         }  # fmt: skip
@@ -124,7 +126,8 @@ class FinalTest:
         self.protocol: ProtocolName = config.protocol
         folder = data_path(data_root, config.images)
         self.sets = {
-            scale: _open_checked(folder, scale, config.protocol, "test") for scale in config.scales
+            scale: _open_checked(folder, scale, config.protocol, "test", degradation=config.degrade)
+            for scale in config.scales
         }
 
     def run(
@@ -154,10 +157,13 @@ def _open_checked(
     section: str,
     crop: int | None = None,
     limit: int = 0,
+    degradation: AnyDegradation = PILLOW_BICUBIC,
     has_lpips: bool = False,
 ) -> PairSet:
     try:
-        pairs = open_pairs(folder, scale=(scale, scale), crop=crop, limit=limit)
+        pairs = open_pairs(
+            folder, scale=(scale, scale), crop=crop, limit=limit, degradation=degradation
+        )
         border = get_protocol(protocol, (scale, scale)).border
         check_pairs(pairs, border=border, least=SMALLEST if has_lpips else 1, metric="LPIPS")
     except UserError as error:

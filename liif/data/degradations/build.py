@@ -1,0 +1,55 @@
+"""The only list of degradations."""
+
+import json
+from typing import Annotated, Any, Literal, Union
+
+import pydantic
+
+from liif.data.degradations.area import AreaConfig
+from liif.data.degradations.bicubic import BicubicConfig
+from liif.data.degradations.bsrgan import BsrganConfig
+from liif.data.degradations.lanczos import LanczosConfig
+from liif.data.degradations.pipeline import PipelineConfig
+from liif.data.degradations.real_esrgan import RealEsrganConfig
+
+DEGRADATIONS = {
+    "bicubic": BicubicConfig,
+    "area": AreaConfig,
+    "lanczos": LanczosConfig,
+    "pipeline": PipelineConfig,
+    "real-esrgan": RealEsrganConfig,
+    "bsrgan": BsrganConfig,
+}
+
+_Any, _Names = tuple(DEGRADATIONS.values()), tuple(DEGRADATIONS)
+_Section = Annotated[Union[_Any], pydantic.Field(discriminator="name")]  # noqa: UP007 # pyright: ignore
+
+
+def _named(value: object) -> object:
+    return {"name": value} if isinstance(value, str) else _with_tuples(value)
+
+
+def _with_tuples(value: Any) -> Any:  # noqa: ANN401
+    """Return nested lists as tuples: strict validation takes a list of JSON for a tuple, but not
+    one that has passed through a function such as `_named`."""
+    if isinstance(value, dict):
+        return {key: _with_tuples(item) for key, item in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+
+
+AnyDegradation = Annotated[
+    Union[_Any],  # noqa: UP007 # pyright: ignore
+    pydantic.Field(discriminator="name"),
+    pydantic.BeforeValidator(_named, json_schema_input_type=Literal[_Names] | _Section),  # pyright: ignore
+]
+"""A degradation in a configuration: its name, or a section with its `name` and options."""
+PILLOW_BICUBIC = BicubicConfig()
+"""The default."""
+
+
+def label(degradation: AnyDegradation) -> str:
+    """Return the name of a degradation in result files, with the options that are not default."""
+    if degradation == PILLOW_BICUBIC:
+        return "pillow-bicubic"
+    options = degradation.model_dump(mode="json", exclude_defaults=True, exclude={"name"})
+    return " ".join([degradation.name, *([json.dumps(options, sort_keys=True)] if options else [])])

@@ -1,0 +1,46 @@
+"""What every degradation is: a function from a high-resolution image to a low-resolution one."""
+
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+import pydantic
+
+from liif.core.section import Section
+from liif.core.sizes import Size
+
+Image = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.float32]
+"""(H, W, C), at least one pixel; integers use their whole range, floats are in [0, 1]."""
+
+Probability = Annotated[float, pydantic.Field(ge=0, le=1)]
+
+
+def limited(image: Image) -> Image:
+    """Return an image with floats limited to [0, 1]."""
+    return image.clip(0, 1) if image.dtype.kind == "f" else image
+
+
+class Degradation(Section):
+    """Base class of the configuration of a degradation, with the function that it configures.
+
+    A subclass states `name`, its options, and `apply`. It is a pure function: everything random
+    comes from the generator that it is given.
+    """
+
+    name: str
+
+    def apply(self, hr: Image, size: Size, rng: np.random.Generator) -> Image:
+        """Return the low-resolution image (h, w, C) of `hr` (H, W, C), in its dtype.
+
+        Args:
+            hr: high-resolution image or crop; it is not changed.
+            size: (h, w), at least one pixel each, at most the size of `hr`.
+            rng: source of all random numbers.
+        """
+        raise NotImplementedError
+
+    def trace(
+        self, hr: Image, size: Size, rng: np.random.Generator
+    ) -> tuple[Image, tuple[str, ...]]:
+        """Return the image of `apply`, and a few words on each step that was applied."""
+        return self.apply(hr, size, rng), (self.name,)
