@@ -1,4 +1,4 @@
-"""Antialiased bicubic resizing as in Pillow and in MATLAB; and Lanczos.
+"""Antialiased resizing: bicubic as in Pillow, MATLAB and PyTorch; other filters as in Pillow.
 
 Published low-resolution images were made with MATLAB's `imresize`; training code uses Pillow. Both
 have a = -0.5, but Pillow's coefficients are fixed-point numbers, and they differ in the rounding
@@ -11,6 +11,8 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import torch
+import torch.nn.functional as F
 from PIL import Image
 
 Array = npt.NDArray[Any]
@@ -23,7 +25,12 @@ _BLOCK = 1 << 19  # floats per block: two blocks (8 MB) fit the processor's cach
 
 
 def pillow_bicubic(image: Array, size: tuple[int, int]) -> Array:
-    """Resize (H, W, C) to (h, w, C) of the same dtype with Pillow's bicubic; `size` is (h, w).
+    """Resize (H, W, C) to (h, w, C) with Pillow's bicubic; see `pillow_resize`."""
+    return pillow_resize(image, size, Image.Resampling.BICUBIC)
+
+
+def pillow_resize(image: Array, size: tuple[int, int], resampling: Image.Resampling) -> Array:
+    """Resize (H, W, C) to (h, w, C) of the same dtype with a filter of Pillow; `size` is (h, w).
 
     uint8 uses Pillow's 8-bit fixed-point arithmetic; channels do not influence each other, so gray
     and n channels have the values that they would have in RGB. uint16, and float32 in [0, 1], are
@@ -39,7 +46,7 @@ def pillow_bicubic(image: Array, size: tuple[int, int]) -> Array:
 
     def resized(plane: Array) -> Array:
         picture = Image.fromarray(plane)
-        return np.array(picture.resize((width, height), Image.Resampling.BICUBIC))
+        return np.array(picture.resize((width, height), resampling))
 
     if image.dtype == np.uint8 and image.shape[2] == 3:
         return resized(image)
@@ -50,6 +57,21 @@ def pillow_bicubic(image: Array, size: tuple[int, int]) -> Array:
     if image.dtype == np.float32:
         return result.clip(0, 1)
     return result.round().clip(0, 65535).astype(np.uint16)
+
+
+def torch_bicubic(image: Array, size: tuple[int, int]) -> Array:
+    """Resize (H, W, C) to (h, w, C) of the same dtype with PyTorch's antialiased bicubic, computed
+    in float32, then rounded and limited to the range of the dtype ([0, 1] for floats).
+
+    Raises ValueError as `pillow_resize` does.
+    """
+    _check(image, size, ("uint8", "uint16", "float32"))
+    planes = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32))
+    resized = F.interpolate(planes[None], size, mode="bicubic", antialias=True)[0]
+    result = np.ascontiguousarray(resized.numpy().transpose(1, 2, 0))
+    if image.dtype == np.float32:
+        return result.clip(0, 1)
+    return result.round().clip(0, np.iinfo(image.dtype.name).max).astype(image.dtype)
 
 
 def pillow_lanczos(image: Floats32, size: tuple[int, int]) -> Floats32:
@@ -122,7 +144,7 @@ def _taps(
     first = np.floor(centre - width / 2)
     index = first[:, None] + np.arange(int(np.ceil(width)) + 2)
     weight = stretch * _cubic(stretch * (centre[:, None] - index))
-    weight /= weight.sum(axis=1, keepdims=True)
+    weight /= np.cumsum(weight, axis=1)[:, -1:]  # in order, as MATLAB; `sum` adds in pairs
 
     index = index.astype(np.intp) - 1
     used = weight.any(axis=0)

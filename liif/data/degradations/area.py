@@ -3,10 +3,11 @@
 from typing import Literal
 
 import numpy as np
+from PIL.Image import Resampling
 
 from liif.core.sizes import Size
 from liif.data.degradations.degradation import Degradation, Image
-from liif.images.resize import pillow_area
+from liif.images.resize import pillow_resize
 
 
 class AreaConfig(Degradation):
@@ -16,4 +17,4 @@ class AreaConfig(Degradation):
     name: Literal["area"] = "area"
 
     def apply(self, hr: Image, size: Size, rng: np.random.Generator) -> Image:
-        return pillow_area(hr, size)
+        return pillow_resize(hr, size, Resampling.BOX)

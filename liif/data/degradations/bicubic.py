@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 
 from liif.core.sizes import Size
-from liif.data.degradations.degradation import Degradation, Image, limited
-from liif.images.resize import matlab_bicubic, pillow_bicubic, torch_bicubic
+from liif.data.degradations.degradation import Degradation, Image
+from liif.images.resize import Border, matlab_bicubic, pillow_bicubic, torch_bicubic
 
 
 class BicubicConfig(Degradation):
@@ -26,10 +26,16 @@ class BicubicConfig(Degradation):
     def apply(self, hr: Image, size: Size, rng: np.random.Generator) -> Image:
         match self.flavour:
             case "pillow":
-                return limited(pillow_bicubic(hr, size))
+                return pillow_bicubic(hr, size)
             case "torch":
-                return limited(torch_bicubic(hr, size))
+                return torch_bicubic(hr, size)
             case "matlab-2014":
-                return limited(matlab_bicubic(hr, size, border="replicate"))
+                return _matlab(hr, size, "replicate")
             case "matlab":
-                return limited(matlab_bicubic(hr, size, border="mirror"))
+                return _matlab(hr, size, "mirror")
+
+
+def _matlab(hr: Image, size: Size, border: Border) -> Image:
+    if hr.dtype == np.float32:
+        return matlab_bicubic(hr.astype(np.float64), size, border=border).clip(0, 1).astype("f4")
+    return matlab_bicubic(hr, size, border=border)

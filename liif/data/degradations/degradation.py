@@ -15,11 +15,6 @@ Image = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.float32]
 Probability = Annotated[float, pydantic.Field(ge=0, le=1)]
 
 
-def limited(image: Image) -> Image:
-    """Return an image with floats limited to [0, 1]."""
-    return image.clip(0, 1) if image.dtype.kind == "f" else image
-
-
 class Degradation(Section):
     """Base class of the configuration of a degradation, with the function that it configures.
 

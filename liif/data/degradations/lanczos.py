@@ -3,10 +3,11 @@
 from typing import Literal
 
 import numpy as np
+from PIL.Image import Resampling
 
 from liif.core.sizes import Size
-from liif.data.degradations.degradation import Degradation, Image, limited
-from liif.images.resize import pillow_lanczos
+from liif.data.degradations.degradation import Degradation, Image
+from liif.images.resize import pillow_resize
 
 
 class LanczosConfig(Degradation):
@@ -15,4 +16,4 @@ class LanczosConfig(Degradation):
     name: Literal["lanczos"] = "lanczos"
 
     def apply(self, hr: Image, size: Size, rng: np.random.Generator) -> Image:
-        return limited(pillow_lanczos(hr, size))
+        return pillow_resize(hr, size, Resampling.LANCZOS)
