@@ -21,6 +21,7 @@ from pydantic_core import to_jsonable_python
 
 from liif.cli import _parser
 from liif.core.section import Section
+from liif.data.degradations.pipeline import Stage
 from liif.evaluation.config import TestConfig
 from liif.evaluation.table_config import TableConfig
 from liif.training.config import TrainConfig
@@ -121,6 +122,8 @@ def configuration() -> str:
     for title, kind in (("Training", TrainConfig), ("Test", TestConfig), ("Table", TableConfig)):
         parts.append(f"## {title}\n\n{_cleaned(kind)}\n")
         parts += [section.table() for section in sections(kind)]
+    parts.append("## Stages of a degradation\n\nThe keys under `stages` of every `degrade`.\n")
+    parts += [section.table() for section in sections(Stage, "stages.")]
     return "\n".join(parts)
 
 
@@ -151,6 +154,8 @@ def sections(kind: type[Section], prefix: str = "", which: str = "") -> Iterator
     for key, field in kind.model_fields.items():
         members = list(_sections_in(field.annotation))
         for member in members:
+            if member is Stage:  # has a part of the page of its own, for all places
+                continue
             tag = _tag(member)
             yield from sections(member, f"{prefix}{key}.", f": {tag}" if tag else "")
 
@@ -234,6 +239,10 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value = to_jsonable_python(field.get_default(call_default_factory=True))
+    if isinstance(field.default, Section):
+        value = value.get("name", {key: part for key, part in value.items() if part})
+    elif Stage in _sections_in(field.annotation):
+        return "those published"
     return f"`{json.dumps(value)}`"
 
 

@@ -69,12 +69,14 @@ KEYS = {
         "model": "decoder encoder",
         "model.encoder": "blocks configuration name residual_scale width",
         "model.decoder": "cell_decode feature_unfold hidden local_ensemble name scale width",
-        "train_data": "augment cache cache_dir hr images lr patch queries resize sampling scale "
-        "size skip_broken",
-        "valid": "best crop every images limit lpips patience protocol scales",
-        "test": "images protocol scales",
+        "train_data": "augment cache cache_dir degrade hr images lr patch queries resize sampling "
+        "scale size skip_broken",
+        "train_data.degrade": "flavour name stages",
+        "train_data.degrade.stages.*": "probability shuffle steps",
+        "valid": "best crop degrade every images limit lpips patience protocol scales",
+        "test": "degrade images protocol scales",
     },
-    TestConfig: {"": "checkpoint data_root hr lr lr_scales protocol scale set"},
+    TestConfig: {"": "checkpoint data_root degrade hr lr lr_scales protocol scale set"},
     TableConfig: {
         "": "columns rows scales seeds sets source title",
         "rows.*": "checkpoint config lanczos_from name published seeds source trained",

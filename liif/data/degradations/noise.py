@@ -18,8 +18,8 @@ class NoiseConfig(Step):
     gaussian: Annotated[tuple[Sigma, Sigma], ordered] = (1.0, 30.0)
     """Standard deviation of Gaussian noise, in gray levels of 8 bits."""
     poisson: Range = (0.05, 3.0)
-    """Factor of Poisson noise, whose variance in gray levels is about the value times its square.
-    """
+    """Factor of Poisson noise; 1 is that of an image with as many photons at white as it has gray
+    levels."""
     poisson_share: Probability = 0.0
     """Probability of Poisson instead of Gaussian noise."""
     gray: Probability = 0.0
