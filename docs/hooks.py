@@ -5,12 +5,10 @@ are outside docs/ in the project (datasets/README.md and others).
 """
 
 import argparse
-import ast
 import inspect
 import json
 import os
 import re
-import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
@@ -20,6 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from liif.cli import _parser
+from liif.core.config_schema import field_docs
 from liif.core.section import Section
 from liif.data.degradations.pipeline import Stage
 from liif.evaluation.config import TestConfig
@@ -140,7 +139,7 @@ class Keys:
         head = ""
         if self.prefix:
             head = f"### {self.prefix.rstrip('.')}{self.which}\n\n{_cleaned(self.kind)}\n\n"
-        notes = field_docs(self.kind)
+        notes = {key: _in_cell(text) for key, text in field_docs(self.kind).items()}
         rows = [
             f"| `{name}` | {_type(field)} | {_default(field)} | {notes.get(key, '')} |"
             for name, (key, field) in zip(self.names(), self.kind.model_fields.items(), strict=True)
@@ -174,22 +173,6 @@ def _tag(kind: type[Section]) -> str:
         if get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1:
             return f"{key}: {get_args(field.annotation)[0]}"
     return ""
-
-
-def field_docs(kind: type[Section]) -> dict[str, str]:
-    """Return the docstring under each field of a section and of its base classes."""
-    found: dict[str, str] = {}
-    for owner in reversed(kind.__mro__):
-        if not (issubclass(owner, Section) and owner is not Section):
-            continue
-        body = ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0]
-        assert isinstance(body, ast.ClassDef)
-        for field, text in zip(body.body, body.body[1:], strict=False):
-            if not (isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)):
-                continue
-            if isinstance(text.value, ast.Constant) and isinstance(field.target, ast.Name):
-                found[field.target.id] = _in_cell(inspect.cleandoc(str(text.value.value)))
-    return found
 
 
 def _type(field: FieldInfo) -> str:

@@ -31,6 +31,7 @@ COMMANDS = {
     "models": "List the pretrained models or download one.",
     "download": "Download a data set.",
     "data": "Check that the data of configurations is present and intact.",
+    "config": "Print a configuration resolved, or the JSON Schema of configurations.",
     "completion": "Print a completion script for your shell.",
 }
 """Each command and its summary; the command itself is the module of that name in liif.commands."""

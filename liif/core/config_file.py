@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
 import yaml
 from pydantic import ValidationError
@@ -41,6 +41,13 @@ def load_config(config_type: type[C], path: Path, overrides: Sequence[str] = ())
     Each override is KEY=VALUE, with a dotted key and a YAML value; the last one wins. Raises
     UserError with one line for each mistake: file, dotted key and valid values.
     """
+    data, origins = read_values(path, overrides)
+    return validated(config_type, data, origins, path)
+
+
+def read_values(path: Path, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], Origins]:
+    """Return the values of a YAML file with its bases and overrides, and where each comes from.
+    Raises UserError if a file cannot be read, or an override is not KEY=VALUE."""
     origins: Origins = {}
     data = _read_with_bases(path, origins, seen=())
     for override in overrides:
@@ -51,6 +58,11 @@ def load_config(config_type: type[C], path: Path, overrides: Sequence[str] = ())
         for part in reversed(key.split(".")):
             nested = {part: nested}
         _merge(data, nested, f"--set {key}", origins)
+    return data, origins
+
+
+def validated(config_type: type[C], data: Mapping[str, Any], origins: Origins, path: Path) -> C:
+    """Return the configuration of these values. Raises UserError as `load_config` does."""
     try:
         # Strict validation of JSON: text is not taken for a number, nor a number for a boolean.
         return config_type.model_validate_json(json.dumps(data), strict=True)
@@ -62,6 +74,39 @@ def load_config(config_type: type[C], path: Path, overrides: Sequence[str] = ())
 def dump_config(config: Section) -> str:
     """Return YAML text from which `load_config` restores an equal configuration."""
     return yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False)
+
+
+def annotated_lines(
+    config: Section, data: Mapping[str, Any], origins: Origins
+) -> Iterator[tuple[str, str]]:
+    """Yield the lines of YAML text from which `load_config` restores an equal configuration, each
+    with where its value comes from: a file, an option, or "default"; empty for a section.
+
+    `data` and `origins` are those of `read_values`.
+    """
+
+    def lines(section: Mapping[str, Any], *above: str) -> Iterator[tuple[str, str]]:
+        for key, value in section.items():
+            path, indent = (*above, key), "  " * len(above)
+            if isinstance(value, dict) and value:
+                yield f"{indent}{key}:", ""
+                yield from lines(cast(dict[str, Any], value), *path)
+            else:
+                text = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, width=10**9)
+                text = text.removesuffix("\n").removesuffix("\n...")
+                yield f"{indent}{key}: {text}", _origin(path, data, origins)
+
+    yield from lines(config.model_dump(mode="json"))
+
+
+def _origin(path: tuple[str, ...], data: Mapping[str, Any], origins: Origins) -> str:
+    """Return where a value comes from: where it is given, or the value that it is a part of."""
+    value: Any = data
+    for n, key in enumerate(path, 1):
+        if not isinstance(value, Mapping) or key not in value:
+            return "default" if isinstance(value, Mapping) else origins[path[: n - 1]]
+        value = value[key]
+    return origins[path]
 
 
 class _Loader(yaml.SafeLoader):
@@ -155,6 +200,9 @@ def _merge(
             old = target[key] = {}
         if any(tag in value and value[tag] != old.get(tag) for tag in ("name", "sampling")):
             old.clear()
+            place = (*prefix, key)
+            for other in [each for each in origins if each[: len(place)] == place != each]:
+                del origins[other]
         _merge(old, value, source, origins, *prefix, key)
 
 

@@ -23,7 +23,13 @@ def _both_axes(value: object) -> object:
     return tuple(value)
 
 
-ScalePair = Annotated[tuple[ScaleFactor, ScaleFactor], pydantic.BeforeValidator(_both_axes)]
+_FACTOR = {"type": "number", "minimum": 1, "maximum": 1000}
+_SCHEMA = {"anyOf": [_FACTOR, {"type": "array", "items": [_FACTOR, _FACTOR]}]}
+ScalePair = Annotated[
+    tuple[ScaleFactor, ScaleFactor],
+    pydantic.BeforeValidator(_both_axes),
+    pydantic.WithJsonSchema(_SCHEMA, mode="validation"),
+]
 """(vertical, horizontal); a single number sets both."""
 
 
