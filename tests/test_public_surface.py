@@ -43,6 +43,8 @@ OPTIONS = {
     "models": "--url ACTION NAME",
     "download": "--data-root --from --keep --list NAMES",
     "data": "--data-root --deep ACTION CONFIGS",
+    "config show": "--set FILE",
+    "config schema": "",
     "completion": "SHELL",
 }
 """Each command's options, and its positional arguments in capitals."""

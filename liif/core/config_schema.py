@@ -87,6 +87,8 @@ def _as_draft_7(schema: Any) -> Any:  # noqa: ANN401
     for key, value in schema.items():
         if key in ("required", "discriminator") or (key == "title" and isinstance(value, str)):
             continue
+        if key == "enum" and "const" in schema:  # pydantic below 2.10 states both
+            continue
         if key == "properties":
             changed[key] = {name: _as_draft_7(part) for name, part in value.items()}
         elif key in ("default", "const", "enum", "examples"):

@@ -24,7 +24,8 @@ def _both_axes(value: object) -> object:
 
 
 _FACTOR = {"type": "number", "minimum": 1, "maximum": 1000}
-_SCHEMA = {"anyOf": [_FACTOR, {"type": "array", "items": [_FACTOR, _FACTOR]}]}
+_BOTH = {"type": "array", "prefixItems": [_FACTOR, _FACTOR], "minItems": 2, "maxItems": 2}
+_SCHEMA = {"anyOf": [_FACTOR, _BOTH]}
 ScalePair = Annotated[
     tuple[ScaleFactor, ScaleFactor],
     pydantic.BeforeValidator(_both_axes),
