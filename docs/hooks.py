@@ -177,7 +177,7 @@ def _tag(kind: type[Section]) -> str:
 
 def _type(field: FieldInfo) -> str:
     """Describe a field's type in words, from its JSON schema, which contains the limits."""
-    if list(_sections_in(field.annotation)):
+    if list(_sections_in(field.annotation)) and str not in get_args(field.annotation):
         if get_origin(field.annotation) is tuple:
             return "list of sections"
         return "a section" + (", or null" if type(None) in get_args(field.annotation) else "")
@@ -185,12 +185,15 @@ def _type(field: FieldInfo) -> str:
     for extra in field.metadata:
         annotation = Annotated[annotation, extra]
     words = _words(TypeAdapter(annotation).json_schema(mode="serialization"))
-    if any(isinstance(extra, BeforeValidator) for extra in field.metadata):
+    is_pair = words.startswith("[")
+    if is_pair and any(isinstance(extra, BeforeValidator) for extra in field.metadata):
         words += "; one number sets both"
     return _in_cell(words)
 
 
 def _words(schema: dict[str, Any]) -> str:
+    if "$ref" in schema:
+        return "section"
     if "const" in schema:
         return f"`{schema['const']}`"
     if "enum" in schema:

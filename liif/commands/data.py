@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import product
 from pathlib import Path
 
 from liif.core.config_file import load_config
@@ -89,12 +88,10 @@ def _load(file: Path) -> TrainConfig | TestConfig:
 
 def _folders(config: TrainConfig | TestConfig) -> Iterator[str]:
     """Yield the folders of images that a configuration names."""
-    keys, sections = ("hr", "published_lr"), [config]
-    if isinstance(config, TrainConfig):
-        keys, sections = ("images", "hr", "lr"), [config.train_data, config.valid, config.test]
-    for section, key in product(sections, keys):
-        if folder := getattr(section, key, None):
-            yield folder
+    if isinstance(config, TestConfig):
+        yield from filter(None, (config.hr, config.published_lr))
+    else:
+        yield from (name for _, name in config.data_folders())
 
 
 def _examine(folder: Path, name: str, root: str | None, deep: bool) -> tuple[bool, str]:

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from liif.core.errors import UserError
 from liif.data.cache import ImageStore
+from liif.data.fixed_pairs import FixedPairsSource
 from liif.data.random_scale import RandomScaleSource
 from liif.data.samplers import SampleSource
 from liif.data.samples import CropSpec
-from liif.data.size_varied import SizeVariedSource
+from liif.images.channels import RGB8
 
 BITS = 22
 """Fractional bits of Pillow's fixed-point coefficients."""
@@ -54,22 +55,26 @@ class DeviceSampler:
     kind of samples, or the images do not fit."""
 
     def __init__(self, source: SampleSource, device: torch.device) -> None:
-        if isinstance(source, SizeVariedSource):
+        if not isinstance(source, RandomScaleSource | FixedPairsSource):
             raise UserError(
                 "train_data.cache: device supports the samplings random-scale and pairs; use mmap"
             )
+        stores = [source.store] if isinstance(source, RandomScaleSource) else [source.lr, source.hr]
+        if any(store.form != RGB8 for store in stores):
+            raise UserError("train_data.cache: device supports 8-bit RGB only; use mmap")
         self.device, self.patch = device, source.config.patch
         self.lr: DeviceImages | None = None
         if isinstance(source, RandomScaleSource):
-            self.hr, self.scale = DeviceImages(source.store, device), 1
+            self.hr, scales = DeviceImages(source.store, device), [1] * len(source)
             order = [(i, i) for i in range(len(source))]
             low, S = (round(self.patch * scale) for scale in source.config.scale)
             table = [pillow_weights(side, self.patch, S) for side in range(low, S + 1)]
         else:
-            self.hr, self.scale = DeviceImages(source.hr, device), source.scale
+            self.hr, scales = DeviceImages(source.hr, device), source.scales
             order, low, table = source.order, 0, [np.zeros((0, 0), np.int64)]
             self.lr = DeviceImages(source.lr, device)
         self.order = torch.tensor(order, device=device)
+        self.scales = torch.tensor(scales, device=device)
         self.smallest = low
         # Whole numbers below 2²⁴ are exact in float32, in half the room of float64.
         self.weights = torch.from_numpy(np.stack(table)).float().to(device)
@@ -80,12 +85,13 @@ class DeviceSampler:
         numbers, chosen = (x.to(self.device, non_blocking=True) for x in (numbers, chosen))
         index, side, top, left, *flips = numbers[..., None].unbind(1)  # each (B, 1)
         of_lr, image = self.order[index].unbind(-1)
+        scale = self.scales[index]
         row, col = chosen // side, chosen % side
         # Products and sums one by one: samples.py rounds each of them.
         step, first = (2 / side.double()).float(), (1 / side.double() - 1).float()
         coord = torch.stack([row.float() * step + first, col.float() * step + first], dim=-1)
         y, x = _before(row, col, side, flips)
-        target = self.hr.at(image, top * self.scale + y, left * self.scale + x)
+        target = self.hr.at(image, top * scale + y, left * scale + x)
 
         at = torch.arange(self.patch**2, device=self.device)
         y, x = _before(at // self.patch, at % self.patch, self.patch, flips)  # (B, P²)

@@ -20,10 +20,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from liif.core.errors import UserError
+from liif.data.fixed_pairs import FixedPairsSource
 from liif.data.gpu import DeviceSampler, stack_specs
+from liif.data.random_scale import RandomScaleSource
 from liif.data.samplers import SampleSource
 from liif.data.samples import CropSpec, Sample
-from liif.data.size_varied import SizeVariedSource
+from liif.images.convert import to_unit
 
 STOPS = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGUSR1] if sys.platform != "win32" else [])
 """Signals that ask a training to save and stop."""
@@ -40,16 +42,16 @@ SHARED_MEMORY_FULL = (
 class Batch(NamedTuple):
     """B samples: B low-resolution patches of one size, Q queried pixels each."""
 
-    lr: Tensor  # (B, 3, h, w): uint8 as loaded, float in [0, 1] after `to`
+    lr: Tensor  # (B, C, h, w): as in the images' store; after `to` float in [0, 1]
     coord: Tensor  # float32 (B, Q, 2)
     cell: Tensor  # float32 (B, 2)
-    target: Tensor  # (B, Q, 3): colours, uint8 or float as lr
+    target: Tensor  # (B, Q, C): colours, of the dtype of lr
     patch: int | None = None  # P where the Q = P·P pixels are a square, row by row
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on a device, with colours as float in [0, 1]."""
         lr, coord, cell, target = (t.to(device, non_blocking=True) for t in self[:4])
-        return Batch(lr.float() / 255, coord, cell, target.float() / 255, self.patch)
+        return Batch(to_unit(lr), coord, cell, to_unit(target), self.patch)
 
     def split(self, parts: int) -> "list[Batch]":
         """Return the samples as `parts` smaller batches, fewer if there are fewer samples."""
@@ -82,7 +84,7 @@ def make_sample(source: SampleSource, seed: int, number: int) -> Sample:
 
 def draw_sample(source: SampleSource, seed: int, number: int) -> CropSpec:
     """Return the random numbers that sample `number` is made from."""
-    assert not isinstance(source, SizeVariedSource)  # DeviceSampler refuses it
+    assert isinstance(source, RandomScaleSource | FixedPairsSource)  # DeviceSampler refuses others
     return source.draw(image_of(source, seed, number), stream(seed, number, SAMPLES))
 
 

@@ -10,7 +10,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -18,18 +18,22 @@ import numpy as np
 
 from liif.core.errors import UserError
 from liif.core.sizes import Scale, Size
+from liif.data.cache import warn_of_dropped_bits
 from liif.data.degradations.build import PILLOW_BICUBIC, AnyDegradation
-from liif.images.rgb8 import image_size, list_images, read_image
+from liif.images.channels import RGB8, PixelFormat, read_header, read_pixels, read_size
+from liif.images.rgb8 import list_images
 
 Array = np.ndarray
+PairFormats = tuple[PixelFormat, PixelFormat]
+"""What is kept of low- and of high-resolution images."""
 
 
 class Pair(NamedTuple):
     """One image in both resolutions."""
 
     name: str  # its path in the folder of high-resolution images, without suffix
-    lr: Array  # uint8 (h, w, 3)
-    hr: Array  # uint8 (H, W, 3), the part that `lr` covers
+    lr: Array  # (h, w, C): uint8, uint16, or float32 in [0, 1]
+    hr: Array  # (H, W, C), the part that `lr` covers
 
 
 @dataclass(frozen=True)
@@ -45,24 +49,37 @@ class PairSet:
     """Side of the centre square that is used of each image; None for whole images."""
     degradation: AnyDegradation = PILLOW_BICUBIC
     """Makes low-resolution images from `hr`, unless they are published."""
+    forms: PairFormats = (RGB8, RGB8)
 
     def __len__(self) -> int:
         return len(self.hr)
 
     def __iter__(self) -> Iterator[Pair]:
         for i, (name, path) in enumerate(zip(self.names, self.hr, strict=True)):
-            hr = read_image(path)
+            hr = read_pixels(path, self.forms[1])
+            if self.crop is not None:
+                _check_crop((hr.shape[0], hr.shape[1]), self.crop, path)
             if self.lr is None:
                 if self.crop is not None:
-                    h, w = hr.shape[:2]
-                    _check_crop((h, w), self.crop, path)
-                    top, left = (h - self.crop) // 2, (w - self.crop) // 2
-                    hr = hr[top : top + self.crop, left : left + self.crop]
+                    hr = _centre(hr, (self.crop, self.crop))[0]
                 lr, hr = reduce(hr, self.scale, path, self.degradation, name)
             else:
-                lr = read_image(self.lr[i])
+                lr = read_pixels(self.lr[i], self.forms[0])
+                if self.crop is not None:
+                    side, _ = reduced_size((self.crop, self.crop), self.scale)
+                    lr, corner = _centre(lr, side)
+                    top, left = (round(n * s) for n, s in zip(corner, self.scale, strict=True))
+                    hr = hr[top:, left:]
                 hr = hr[: round(lr.shape[0] * self.scale[0]), : round(lr.shape[1] * self.scale[1])]
             yield Pair(name, lr, hr)
+
+    def warn_of_dropped_bits(self, *, published_only: bool = False) -> None:
+        """Warn once for each folder that has files with more bits than are kept."""
+        for form, paths in zip(self.forms, (self.lr, self.hr), strict=True):
+            if paths and form.bits == 8 and not (published_only and paths is self.hr):
+                deep = sum(read_header(path).bits > 8 for path in paths)
+                if deep:
+                    warn_of_dropped_bits(paths[0].parent, deep, len(paths))
 
     def __getitem__(self, part: slice) -> "PairSet":
         return self.subset(range(len(self))[part])
@@ -71,7 +88,13 @@ class PairSet:
         """Return the set of the pairs at these positions."""
         names, hr = [self.names[i] for i in indices], [self.hr[i] for i in indices]
         lr = None if self.lr is None else [self.lr[i] for i in indices]
-        return PairSet(names, hr, lr, self.scale, self.crop, self.degradation)
+        return replace(self, names=names, hr=hr, lr=lr)
+
+
+def _centre(image: Array, size: Size) -> tuple[Array, Size]:
+    """Return the middle of an image, and its corner (top, left)."""
+    top, left = (image.shape[0] - size[0]) // 2, (image.shape[1] - size[1]) // 2
+    return image[top : top + size[0], left : left + size[1]], (top, left)
 
 
 def open_pairs(
@@ -82,6 +105,7 @@ def open_pairs(
     crop: int | None = None,
     limit: int = 0,
     degradation: AnyDegradation = PILLOW_BICUBIC,
+    forms: PairFormats = (RGB8, RGB8),
 ) -> PairSet:
     """Open the evaluation set of a folder (or one file) of high-resolution images.
 
@@ -90,9 +114,10 @@ def open_pairs(
         scale: vertical and horizontal factor; any positive real numbers.
         lr: folder of low-resolution images, matched by name: `babyx2.png` or `baby.png` belongs to
             `baby.png`. Without it they are made by `degradation`.
-        crop: use only this centre square of each image (without `lr`).
-        limit: use only the first `limit` images; 0 for all (without `lr`).
+        crop: use only this centre square of each image.
+        limit: use only the first `limit` images; 0 for all.
         degradation: makes the low-resolution images (without `lr`).
+        forms: what is kept of low- and of high-resolution images.
 
     Raises UserError if there are no images, or names or sizes do not match.
     """
@@ -101,24 +126,30 @@ def open_pairs(
     hr_names = [path.relative_to(base).as_posix() for path in hr_paths]
     keys = [_key(name) for name in hr_names]
     if lr is None:
+        if forms[0].channels != forms[1].channels:
+            raise UserError(
+                f"{hr}: low-resolution images of {forms[0].channels} channels cannot be made from "
+                f"images of {forms[1].channels} (model.channels); name published ones with `lr`"
+            )
         uses = Counter(keys)  # a.png beside a.jpg keep their suffixes
         names = [k if uses[k] == 1 else n for k, n in zip(keys, hr_names, strict=True)]
         used = slice(limit or None)
-        return PairSet(names[used], hr_paths[used], None, scale, crop, degradation)
+        return PairSet(names[used], hr_paths[used], None, scale, crop, degradation, forms)
     lr_paths = list_images(lr)
     if hr.is_file():
         lr_paths = [path for path in lr_paths if pair_key(path.name, {hr.stem}) == hr.stem]
     lr_names = [path.relative_to(lr if lr.is_dir() else lr.parent).as_posix() for path in lr_paths]
     matched = [lr_paths[i] for i, _ in match_pairs(lr_names, hr_names, lr, base)]
     for lr_path, hr_path in zip(matched, hr_paths, strict=True):
-        (h, w), (H, W) = image_size(lr_path), image_size(hr_path)
+        (h, w), (H, W) = read_size(lr_path, forms[0]), read_size(hr_path, forms[1])
         expected, _ = reduced_size((H, W), scale)
         if (h, w) != expected:
             raise UserError(
                 f"{lr_path} is {w}×{h} px, but {hr_path} ({W}×{H} px) at scale "
                 f"{_format_scale(scale)} needs {expected[1]}×{expected[0]} px"
             )
-    return PairSet(keys, hr_paths, matched, scale)
+    pairs = PairSet(keys, hr_paths, matched, scale, crop, forms=forms)
+    return pairs[: limit or None]
 
 
 def match_pairs(
@@ -220,7 +251,7 @@ def check_pairs(
     or fewer than the `least` rows or columns that a metric needs.
     """
     for path in pairs.hr:
-        size = full = image_size(path)
+        size = full = read_size(path, pairs.forms[1])
         if pairs.crop is not None:
             _check_crop(size, pairs.crop, path)
             size = (pairs.crop, pairs.crop)

@@ -1,15 +1,17 @@
 """Training samples of random scales (Chen et al. 2021, sec. 4)."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pydantic
 
+from liif.core.errors import UserError
 from liif.core.section import ScaleFactor
-from liif.data.cache import ImageStore
+from liif.data.cache import ImageStore, join_stores
 from liif.data.degradations.build import PILLOW_BICUBIC, AnyDegradation
-from liif.data.paths import data_path
+from liif.data.paths import ImageFolders, data_path, weighted_folders
 from liif.data.samples import (
     CropSpec,
     Sample,
@@ -27,7 +29,9 @@ class RandomScale(SampleConfig):
     round(patch · s) pixels, reduced to patch × patch."""
 
     sampling: Literal["random-scale"] = "random-scale"
-    images: str
+    images: ImageFolders
+    """Folder of high-resolution images; or a list of folders, each a path or {path, weight}: images
+    of a folder of weight 2 are used twice as often."""
     patch: Side = 48
     scale: tuple[ScaleFactor, ScaleFactor] = (1.0, 4.0)
     augment: bool = True
@@ -45,12 +49,24 @@ class RandomScale(SampleConfig):
             )
         return self
 
-    def open_source(self, root: str | None) -> "RandomScaleSource":
-        folder = data_path(root, self.images)
-        store = self.open(folder)
+    def open_source(
+        self, root: str | None, channels: tuple[int, int] = (3, 3)
+    ) -> "RandomScaleSource":
+        if channels[0] != channels[1]:
+            raise UserError(
+                "train_data.sampling: random-scale makes both images from one file, so "
+                f"model.channels must have in = out, not {channels[0]} and {channels[1]}; use "
+                "sampling: pairs"
+            )
         largest = round(self.patch * self.scale[1])
-        check_crop_fits(store, largest, folder, "train_data.patch or train_data.scale")
-        return RandomScaleSource(self, store)
+        parts: list[tuple[Path, ImageStore, int]] = []
+        for each in weighted_folders(self.images):
+            folder = data_path(root, each.path)
+            store = self.open(folder, channels[1])
+            check_crop_fits(store, largest, folder, "train_data.patch or train_data.scale")
+            parts.append((folder, store, each.weight))
+        is_one = len(parts) == 1 and parts[0][2] == 1
+        return RandomScaleSource(self, parts[0][1] if is_one else join_stores(parts))
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,34 @@
-"""The kinds of training samples; a new kind is added here."""
+"""The kinds of training samples. The only list of them: a new kind is a file and a line here."""
 
-from typing import Annotated
+from typing import Annotated, Protocol, Union
 
+import numpy as np
 import pydantic
 
-from liif.data.fixed_pairs import FixedPairs, FixedPairsSource
-from liif.data.random_scale import RandomScale, RandomScaleSource
-from liif.data.size_varied import SizeVaried, SizeVariedSource
+from liif.data.fixed_pairs import FixedPairs
+from liif.data.random_scale import RandomScale
+from liif.data.samples import Sample
+from liif.data.size_varied import SizeVaried
 
-TrainData = Annotated[
-    RandomScale | FixedPairs | SizeVaried, pydantic.Field(discriminator="sampling")
-]
+SAMPLINGS = {"random-scale": RandomScale, "pairs": FixedPairs, "size-varied": SizeVaried}
+
+AnySampling = tuple(SAMPLINGS.values())
+TrainData = Annotated[Union[AnySampling], pydantic.Field(discriminator="sampling")]  # noqa: UP007 # pyright: ignore
 """The section `train_data` of a configuration; `sampling` names the kind."""
 
-SampleSource = RandomScaleSource | FixedPairsSource | SizeVariedSource
-"""The images of a training set, as returned by `TrainData.open_source`."""
+
+class SampleSource(Protocol):
+    """The images of a training set, as returned by the `open_source` of a kind of samples. It must
+    be possible to pickle it, because worker processes get a copy."""
+
+    def __len__(self) -> int:
+        """Return the number of samples in a pass over the set, such as that of its images."""
+        ...
+
+    def name(self, index: int) -> str:
+        """Return the file name of an image, for messages."""
+        ...
+
+    def sample(self, index: int, rng: np.random.Generator) -> Sample:
+        """Make one sample of an image. It depends on the arguments only."""
+        ...

@@ -49,10 +49,10 @@ class SampleConfig(CacheConfig):
 class Sample(NamedTuple):
     """One training sample; a batch stacks several."""
 
-    lr: Array  # uint8 (h, w, 3)
+    lr: Array  # (h, w, C), of the dtype of the images
     coord: Array  # float32 (Q, 2): centres of the queried pixels, (y, x) in [-1, 1]
     cell: Array  # float32 (2,): height and width of a pixel in the same units
-    target: Array  # uint8 (Q, 3): the pixels' colours
+    target: Array  # (Q, C): the pixels' colours
 
 
 class CropSpec(NamedTuple):
@@ -96,7 +96,7 @@ def query_crop(lr: Array, hr: Array, spec: CropSpec) -> Sample:
 
 
 def query_pixels(lr: Array, hr: Array, chosen: Array) -> Sample:
-    """Return the sample of lr (h, w, 3) and the chosen pixels of hr (H, W, 3), both uint8."""
+    """Return the sample of lr (h, w, C) and the chosen pixels of hr (H, W, C)."""
     H, W = hr.shape[:2]
     row, col = np.divmod(chosen, W)
     coord = np.stack([_centres(H)[row], _centres(W)[col]], axis=-1)

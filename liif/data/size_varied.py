@@ -34,8 +34,10 @@ class SizeVaried(SampleConfig):
         check_range("size", self.size, self.queries, self.resize or self.size[0])
         return self
 
-    def open_source(self, root: str | None) -> "SizeVariedSource":
-        lr, hr, order = open_paired(self, self.lr, self.hr, root)
+    def open_source(
+        self, root: str | None, channels: tuple[int, int] = (3, 3)
+    ) -> "SizeVariedSource":
+        lr, hr, order = open_paired(self, self.lr, self.hr, root, channels)
         if len(sizes := set(lr.sizes)) > 1:
             folder = data_path(root, self.lr)
             raise UserError(f"{folder}: its images are of several sizes: {sorted(sizes)}")

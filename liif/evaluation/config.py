@@ -5,10 +5,11 @@ from typing import Annotated
 import pydantic
 from pydantic import PositiveInt
 
-from liif.core.section import ScaleFactor, Section
+from liif.core.section import ScaleFactor
+from liif.data.cache import PixelConfig
 from liif.data.degradations.build import PILLOW_BICUBIC, AnyDegradation
 from liif.data.pairs import PairSet, open_pairs
-from liif.data.paths import data_path
+from liif.data.paths import FoldersByScale, data_path, published_folder
 from liif.evaluation.protocols import ProtocolName
 
 
@@ -34,7 +35,7 @@ ScalePair = Annotated[
 """(vertical, horizontal); a single number sets both."""
 
 
-class TestConfig(Section):
+class TestConfig(PixelConfig):
     """Configuration of the evaluation of one set at one scale."""
 
     __test__ = False  # pytest would collect a class of this name
@@ -45,10 +46,12 @@ class TestConfig(Section):
     """Name of the set in result files."""
     hr: str
     """Folder of high-resolution images, or one image."""
-    lr: str | None = None
-    """Folder of the published low-resolution images; {scale} is replaced by the scale."""
+    lr: FoldersByScale | None = None
+    """Folder of the published low-resolution images, in which {scale} is replaced by the scale; or
+    folders by scale, {2: FOLDER, 3: FOLDER}."""
     lr_scales: tuple[PositiveInt, ...] = (2, 3, 4)
-    """Scales for which `lr` holds images; for other scales they are made from `hr`."""
+    """Scales for which a folder `lr` with {scale} has images; for others they are made from `hr`.
+    """
     degrade: AnyDegradation | None = None
     """How low-resolution images are made from `hr`, instead of published ones; null for published
     ones where there are, and Pillow's bicubic elsewhere. What is random depends on an image's name
@@ -62,19 +65,19 @@ class TestConfig(Section):
     @property
     def published_lr(self) -> str | None:
         """The folder of the published low-resolution images that are used; None without one."""
-        y, x = self.scale
-        if self.degrade is not None or self.lr is None or y != x or y not in self.lr_scales:
+        if self.degrade is not None:
             return None
-        return self.lr.replace("{scale}", f"{y:g}")
+        return published_folder(self.lr, self.lr_scales, self.scale)
 
     @property
     def degradation(self) -> AnyDegradation:
         """What makes low-resolution images where none are published."""
         return self.degrade or PILLOW_BICUBIC
 
-    def open_pairs(self) -> PairSet:
-        """Open the images of the set at this scale. Raises UserError if images are missing or do
-        not match."""
+    def open_pairs(self, channels: tuple[int, int] = (3, 3)) -> PairSet:
+        """Open the images of the set at this scale; `channels` are those of low- and of
+        high-resolution images. Raises UserError if images are missing or do not match."""
         lr = None if self.published_lr is None else data_path(self.data_root, self.published_lr)
         hr = data_path(self.data_root, self.hr)
-        return open_pairs(hr, scale=self.scale, lr=lr, degradation=self.degradation)
+        forms = self.pixel_format(channels[0]), self.pixel_format(channels[1])
+        return open_pairs(hr, scale=self.scale, lr=lr, degradation=self.degradation, forms=forms)

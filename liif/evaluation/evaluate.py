@@ -1,5 +1,6 @@
 """Scores of a model on image pairs, one pair at a time."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from torch import Tensor
 from liif.core.distributed import ALONE, Team
 from liif.core.errors import UserError
 from liif.core.parallel import read_ahead
-from liif.core.sizes import Scale
+from liif.core.sizes import Scale, Size
 from liif.data.pairs import Pair, PairSet
 from liif.evaluation.metrics import LUMA, psnr, ssim
 from liif.evaluation.protocols import ScoreProtocol
@@ -35,15 +36,18 @@ class Score(NamedTuple):
     psnr: float
     """In dB, of the protocol's channels: equal to `psnr_rgb` or to `psnr_y`."""
     psnr_rgb: float
+    """Of all channels."""
     psnr_y: float
+    """Of luma; of all channels if the image is not RGB."""
     ssim: float
     lpips: float | None
     """None unless a perceptual score was requested."""
     bicubic: float
-    """PSNR in dB of MATLAB's bicubic enlargement, rounded to 8 bits."""
+    """PSNR in dB of MATLAB's bicubic enlargement, rounded to the bits of the image; NaN if the
+    images have different numbers of channels."""
     pair: Pair | None
     sr: Tensor | None
-    """The output, (3, H, W) in [0, 1]. `pair` and `sr` are None where the images were dropped."""
+    """The output, (C, H, W) in [0, 1]. `pair` and `sr` are None where the images were dropped."""
 
 
 def evaluate(
@@ -57,9 +61,9 @@ def evaluate(
     """Yield the scores of each pair, in order, to every process of the team.
 
     Each low-resolution image is enlarged to the size of its high-resolution partner and clamped to
-    [0, 1]. It is not rounded to 8 bits unless `options.round` is set. Every process works on its
-    share of the pairs; scores from other processes come without images. Raises UserError if an
-    image is too small for the protocol.
+    [0, 1]. It is not rounded to the bits of the image unless `options.round` is set. Every process
+    works on its share of the pairs; scores from other processes come without images. Raises
+    UserError if an image is too small for the protocol.
     """
     own = read_ahead(pairs[team.rank :: team.size])
     for _ in range(0, len(pairs), team.size):
@@ -67,14 +71,22 @@ def evaluate(
         if (pair := next(own, None)) is not None:
             lr, (H, W, _) = to_tensor(pair.lr).to(model.mean.device), pair.hr.shape
             sr = predict(model, lr, (H, W), options).clamp(0, 1)
-            if options.round:
-                sr = (sr * 255).round() / 255
-            bicubic = to_tensor(matlab_bicubic(pair.lr, (H, W))).to(sr.device)
+            if options.round and pair.hr.dtype != np.float32:
+                levels = np.iinfo(pair.hr.dtype).max
+                sr = (sr * levels).round() / levels
+            bicubic = _bicubic(pair.lr, (H, W)).to(sr.device)
             score = _score(pair, sr, bicubic, protocol, perceptual)
             without_images = score._replace(pair=None, sr=None)
         for rank, other in enumerate(team.gather(without_images)):
             if (found := score if rank == team.rank else other) is not None:
                 yield found
+
+
+def _bicubic(lr: np.ndarray, size: Size) -> Tensor:
+    """Return MATLAB's bicubic enlargement of lr (h, w, C): (C, H, W) in [0, 1]."""
+    if lr.dtype == np.float32:
+        return to_tensor(matlab_bicubic(lr.astype(np.float64), size).clip(0, 1))
+    return to_tensor(matlab_bicubic(lr, size))
 
 
 def mean(values: Sequence[float]) -> float:
@@ -112,7 +124,8 @@ def _score(
         return Score(
             name=pair.name, psnr=y if protocol.luma else rgb, psnr_rgb=rgb, psnr_y=y,
             ssim=ssim(sr, hr, protocol), lpips=perceptual(sr, hr, protocol) if perceptual else None,
-            bicubic=psnr(bicubic, hr, protocol), pair=pair, sr=sr,
+            bicubic=psnr(bicubic, hr, protocol) if len(bicubic) == len(hr) else math.nan,
+            pair=pair, sr=sr,
         )  # fmt: skip
     except ValueError as error:
         raise UserError(f"{pair.name}: {error}; use protocol: none or larger images") from None

@@ -1,4 +1,7 @@
-"""PSNR and SSIM of images (3, H, W), float in [0, 1], which are not rounded to 8 bits."""
+"""PSNR and SSIM of images (C, H, W), float in [0, 1], which are not rounded to 8 bits.
+
+Luma is that of RGB. Of images with another number of channels all are scored.
+"""
 
 import math
 
@@ -22,7 +25,7 @@ def luma(image: Tensor) -> Tensor:
 def psnr(sr: Tensor, hr: Tensor, protocol: ScoreProtocol) -> float:
     """Return the peak signal-to-noise ratio in dB, with peak 1; infinity for equal images. Raises
     ValueError if the protocol's border leaves no pixels."""
-    difference = luma(sr - hr) if protocol.luma else sr - hr
+    difference = luma(sr - hr) if protocol.luma and len(hr) == 3 else sr - hr
     error = protocol.crop(difference).square().mean().item()
     return -10 * math.log10(error) if error > 0 else math.inf
 
@@ -30,11 +33,11 @@ def psnr(sr: Tensor, hr: Tensor, protocol: ScoreProtocol) -> float:
 def ssim(sr: Tensor, hr: Tensor, protocol: ScoreProtocol) -> float:
     """Return the mean structural similarity (Wang, Bovik, Sheikh, Simoncelli 2004).
 
-    The Gaussian window has 11 px and sigma 1.5, and only whole windows count. SSIM of RGB is the
-    mean over its channels. NaN if a side is below 11 px. Raises ValueError if the protocol's border
-    leaves no pixels.
+    The Gaussian window has 11 px and sigma 1.5, and only whole windows count. SSIM of several
+    channels is the mean over them. NaN if a side is below 11 px. Raises ValueError if the
+    protocol's border leaves no pixels.
     """
-    if protocol.luma:
+    if protocol.luma and len(hr) == 3:
         sr, hr = luma(sr) + 16 / 256, luma(hr) + 16 / 256
     sr, hr = protocol.crop(sr), protocol.crop(hr)
     if min(sr.shape[-2:]) < 11:

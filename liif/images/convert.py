@@ -95,11 +95,28 @@ def _tensor(enlarge: Enlarge, picture: Tensor) -> Tensor:
     return (enlarge(picture.float() / white).clamp(0, 1) * white).round().to(picture.dtype)
 
 
+def to_unit(values: Tensor) -> Tensor:
+    """Return integers of 8 or 16 bits as float32 in [0, 1]; floats are in [0, 1] already. Raises
+    ValueError for another dtype."""
+    if values.is_floating_point():
+        return values.float()
+    if values.dtype not in _WHITE:
+        raise ValueError(f"expected uint8, uint16 or float, not {values.dtype}")
+    return values.float() / _WHITE[values.dtype]
+
+
 def to_tensor(image: np.ndarray) -> Tensor:
-    """Convert uint8 (H, W, 3) to float32 (3, H, W) in [0, 1]."""
-    return torch.tensor(image).permute(2, 0, 1).contiguous().float() / 255
+    """Convert (H, W, C), uint8, uint16 or float in [0, 1], to float32 (C, H, W) in [0, 1]."""
+    return to_unit(torch.tensor(image).permute(2, 0, 1).contiguous())
 
 
 def to_image(image: Tensor) -> np.ndarray:
-    """Convert float (3, H, W) in [0, 1] to uint8 (H, W, 3); clamp and round."""
+    """Convert float (C, H, W) in [0, 1] to uint8 (H, W, C); clamp and round."""
     return (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+
+
+def as_rgb8(image: np.ndarray) -> np.ndarray:
+    """Return what is shown of (H, W, C), uint8, uint16 or float in [0, 1], on a sheet: uint8
+    (H, W, 3), the first three channels, or a single one as gray."""
+    shown = image[..., :3] if image.shape[2] > 2 else image[..., [0, 0, 0]]
+    return shown if image.dtype == np.uint8 else to_image(to_tensor(shown))

@@ -8,10 +8,13 @@ import pydantic
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from liif.core.section import ScaleFactor, Section
+from liif.data.cache import check_pixel_range
 from liif.data.degradations.build import PILLOW_BICUBIC, AnyDegradation
-from liif.data.paths import data_path
+from liif.data.pairs import PairFormats
+from liif.data.paths import FoldersByScale, data_path, named_folders, published_folder
 from liif.data.samplers import TrainData
 from liif.evaluation.protocols import ProtocolName
+from liif.images.channels import Bits, PixelFormat
 from liif.models.build import ModelConfig
 from liif.models.precision import TrainingPrecision
 from liif.training.losses.build import LossList
@@ -46,12 +49,44 @@ def _file_or_parts(value: Any) -> Any:  # noqa: ANN401
     return value
 
 
-class ValidConfig(Section):
-    """Validation during training."""
+class ScoredImages(Section):
+    """Images that a model is scored on, and what is kept of them."""
 
     images: str
     """Folder of high-resolution images."""
+    lr: FoldersByScale | None = None
+    """Folder of published low-resolution images, in which {scale} is replaced by the scale; or
+    folders by scale, {2: FOLDER, 3: FOLDER}. For other scales they are made from `images`."""
+    lr_scales: tuple[PositiveInt, ...] = (2, 3, 4)
+    """Scales for which a folder `lr` with {scale} has images."""
+    degrade: AnyDegradation = PILLOW_BICUBIC
+    """How low-resolution images are made; what is random depends on an image's name only. Published
+    ones are used with the default only."""
+    bits: Bits | None = None
+    """Bits per channel that are kept, as `train_data.bits`; by default those and their range."""
+    range: tuple[float, float] | None = None
+    """The values that stand for 0 and 1, as `train_data.range`."""
     scales: ScaleFactors = (2.0, 3.0, 4.0)
+    protocol: ProtocolName = "div2k"
+
+    @pydantic.model_validator(mode="after")
+    def _range_is_known(self) -> "ScoredImages":
+        check_pixel_range(self.bits, self.range)
+        if self.bits is None and self.range is not None:
+            raise ValueError("range: needs bits: 8, 16 or 32 beside it")
+        return self
+
+    def published_lr(self, scale: float) -> str | None:
+        """The folder of published low-resolution images of a scale; None without one."""
+        if self.degrade != PILLOW_BICUBIC:
+            return None
+        return published_folder(self.lr, self.lr_scales, (scale, scale))
+
+
+class ValidConfig(ScoredImages):
+    """Validation during training, on low-resolution images that are published, or reduced by
+    Pillow's bicubic."""
+
     every: PositiveInt = 1000
     """Steps between validations; the last step is always validated."""
     crop: PositiveInt | None = 240
@@ -66,19 +101,13 @@ class ValidConfig(Section):
     LPIPS, which is then scored."""
     patience: PositiveInt | None = None
     """Stop early after this many validations in a row without a better score; null for never."""
-    degrade: AnyDegradation = PILLOW_BICUBIC
-    """How low-resolution images are made; what is random depends on an image's name only."""
 
 
-class FinalTestConfig(Section):
+class FinalTestConfig(ScoredImages):
     """Test of the finished model: a table beside bicubic and a comparison image."""
 
-    images: str
-    """Folder of high-resolution images."""
     scales: ScaleFactors = (2.0, 3.0, 4.0, 6.0, 12.0)
     protocol: ProtocolName = "div2k"
-    degrade: AnyDegradation = PILLOW_BICUBIC
-    """How low-resolution images are made; what is random depends on an image's name only."""
 
 
 class TrainConfig(Section):
@@ -87,7 +116,7 @@ class TrainConfig(Section):
     data_root: str | None = None
     """Folder that the paths below are relative to; by default $LIIF_DATA, else datasets/."""
     model: ModelConfig
-    train_data: TrainData
+    train_data: TrainData  # pyright: ignore[reportInvalidTypeForm]
     valid: ValidConfig | None = None
     test: FinalTestConfig | None = None
     seed: Annotated[int, pydantic.Field(ge=0, lt=2**63)] = 0
@@ -188,10 +217,27 @@ class TrainConfig(Section):
             return self.init.model_dump(exclude_none=True)
         return self.init
 
+    def scored_formats(self, section: ScoredImages, channels: tuple[int, int]) -> PairFormats:
+        """Return what is kept of the low- and high-resolution images of `valid` or `test`: what is
+        kept in training, unless they state it."""
+        bits, bounds = section.bits, section.range
+        if bits is None:
+            bits, bounds = self.train_data.bits, self.train_data.range
+        low, high = (PixelFormat(count, bits, bounds) for count in channels)
+        return low, high
+
     def data_paths(self) -> Iterator[tuple[str, Path]]:
         """(dotted key, path) of all image folders that the configuration names."""
+        for key, name in self.data_folders():
+            yield key, data_path(self.data_root, name)
+
+    def data_folders(self) -> Iterator[tuple[str, str]]:
+        """(dotted key, folder as it is named) of the same."""
         for key in ("train_data", "valid", "test"):
             for name in ("images", "lr", "hr"):
-                path = getattr(getattr(self, key), name, None)
-                if path is not None:
-                    yield f"{key}.{name}", data_path(self.data_root, path)
+                section = getattr(self, key)
+                value = getattr(section, name, None)
+                if isinstance(section, ScoredImages) and isinstance(value, str) and name == "lr":
+                    found = {f"{s:g}": section.published_lr(s) for s in section.scales}
+                    value = {scale: path for scale, path in found.items() if path is not None}
+                yield from named_folders(f"{key}.{name}", value)

@@ -81,11 +81,16 @@ def train(
     device = team.device
     torch.manual_seed(config.seed)
 
-    source = config.train_data.open_source(config.data_root)
+    channels = 3, 3
+    source = config.train_data.open_source(config.data_root, channels)
     validation = None
     if config.valid is not None:
-        validation = Validation(config.valid, config.data_root, device)
-    final_test = None if config.test is None else FinalTest(config.test, config.data_root)
+        forms = config.scored_formats(config.valid, channels)
+        validation = Validation(config.valid, config.data_root, device, forms)
+    final_test = None
+    if config.test is not None:
+        forms = config.scored_formats(config.test, channels)
+        final_test = FinalTest(config.test, config.data_root, forms)
     data = {key: fingerprint(path) for key, path in config.data_paths()}
 
     schedule = Schedule(

@@ -10,17 +10,17 @@ import torch
 from liif.core.distributed import ALONE, Team
 from liif.core.errors import UserError
 from liif.core.files import to_json, write_atomically
-from liif.data.degradations.build import PILLOW_BICUBIC, AnyDegradation
-from liif.data.pairs import Pair, PairSet, check_pairs, open_pairs
+from liif.data.pairs import Pair, PairFormats, PairSet, check_pairs, open_pairs
 from liif.data.paths import data_path
 from liif.evaluation.evaluate import Perceptual, Score, evaluate, mean
 from liif.evaluation.perceptual import SMALLEST, lpips_score
 from liif.evaluation.protocols import ProtocolName, get_protocol
 from liif.figures.sheets import Tile, centre_crops, method_tiles, sheet
-from liif.images.convert import to_image
+from liif.images.channels import RGB8
+from liif.images.convert import as_rgb8
 from liif.images.rgb8 import write_image
 from liif.models.model import SRModel
-from liif.training.config import FinalTestConfig, ValidConfig
+from liif.training.config import FinalTestConfig, ScoredImages, ValidConfig
 from liif.training.log import NullLog
 from liif.training.schedule import is_due
 
@@ -44,11 +44,16 @@ class Validation:
     """Scores at fixed scales on a fixed set of images."""
 
     def __init__(
-        self, config: ValidConfig, data_root: str | None, device: torch.device | None = None
+        self,
+        config: ValidConfig,
+        data_root: str | None,
+        device: torch.device | None = None,
+        forms: PairFormats = (RGB8, RGB8),
     ) -> None:
         """Open the set and check it, from the headers of its images.
 
         Args:
+            forms: what is kept of low- and of high-resolution images.
             device: where LPIPS is computed, if the configuration asks for it.
 
         Raises:
@@ -61,16 +66,15 @@ class Validation:
             key = "valid.lpips: true" if config.lpips else "valid.best: lpips"
             self.perceptual = lpips_score(device or torch.device("cpu"), key)
         self.protocol: ProtocolName = config.protocol
-        self.sets: dict[float, PairSet | list[Pair]] = {
-            scale: _open_checked(
-                data_path(data_root, config.images), scale, config.protocol, "valid",
-                crop=config.crop, limit=config.limit, degradation=config.degrade,
-                has_lpips=self.perceptual is not None,
-            )
-            for scale in config.scales
-        }  # fmt: skip
+        if self.perceptual is not None and forms[1].channels != 3:
+            raise UserError("valid: LPIPS compares RGB images; remove lpips or best: lpips")
+        opened = _open_all(
+            config, data_root, "valid", forms, crop=config.crop, limit=config.limit,
+            has_lpips=self.perceptual is not None,
+        )  # fmt: skip
+        self.sets: dict[float, PairSet | list[Pair]] = {**opened}
         if config.crop:  # crops are small enough to be kept
-            self.sets = {scale: list(pairs) for scale, pairs in self.sets.items()}
+            self.sets = {scale: list(pairs) for scale, pairs in opened.items()}
 
     def is_due(self, step: int, steps: int, validated: int) -> bool:
         """Return whether to validate after `step` of `steps`; the last time was at `validated`."""
@@ -120,15 +124,13 @@ class Validation:
 class FinalTest:
     """Test of the finished model: a table beside bicubic and a comparison image."""
 
-    def __init__(self, config: FinalTestConfig, data_root: str | None) -> None:
+    def __init__(
+        self, config: FinalTestConfig, data_root: str | None, forms: PairFormats = (RGB8, RGB8)
+    ) -> None:
         """Open the set and check it. Raises UserError as `Validation` does."""
         self.images = config.images
         self.protocol: ProtocolName = config.protocol
-        folder = data_path(data_root, config.images)
-        self.sets = {
-            scale: _open_checked(folder, scale, config.protocol, "test", degradation=config.degrade)
-            for scale in config.scales
-        }
+        self.sets = _open_all(config, data_root, "test", forms)
 
     def run(
         self, model: SRModel, folder: Path, stopping: Callable[[], bool], team: Team = ALONE
@@ -150,25 +152,32 @@ class FinalTest:
         return True
 
 
-def _open_checked(
-    folder: Path,
-    scale: float,
-    protocol: ProtocolName,
+def _open_all(
+    config: ScoredImages,
+    data_root: str | None,
     section: str,
+    forms: PairFormats,
     crop: int | None = None,
     limit: int = 0,
-    degradation: AnyDegradation = PILLOW_BICUBIC,
     has_lpips: bool = False,
-) -> PairSet:
-    try:
-        pairs = open_pairs(
-            folder, scale=(scale, scale), crop=crop, limit=limit, degradation=degradation
-        )
-        border = get_protocol(protocol, (scale, scale)).border
-        check_pairs(pairs, border=border, least=SMALLEST if has_lpips else 1, metric="LPIPS")
-    except UserError as error:
-        raise UserError(f"{section}.images: {error}") from None
-    return pairs
+) -> dict[float, PairSet]:
+    """Open and check the set of each scale, and warn of bits that are dropped."""
+    sets: dict[float, PairSet] = {}
+    for scale in config.scales:
+        published = config.published_lr(scale)
+        lr = None if published is None else data_path(data_root, published)
+        try:
+            pairs = open_pairs(
+                data_path(data_root, config.images), scale=(scale, scale), lr=lr, crop=crop,
+                limit=limit, degradation=config.degrade, forms=forms,
+            )  # fmt: skip
+            border = get_protocol(config.protocol, (scale, scale)).border
+            check_pairs(pairs, border=border, least=SMALLEST if has_lpips else 1, metric="LPIPS")
+        except UserError as error:
+            raise UserError(f"{section}.images: {error}") from None
+        pairs.warn_of_dropped_bits(published_only=len(sets) > 0)
+        sets[scale] = pairs
+    return sets
 
 
 def _scores_at_scales(
@@ -203,7 +212,8 @@ def _scores_at_scales(
 def _comparison(score: Score, scale: float) -> list[Tile]:
     """Return the middle of one image as LR | bicubic | ours | HR."""
     assert score.pair is not None and score.sr is not None
-    lr, hr, sr = score.pair.lr, score.pair.hr, to_image(score.sr)
+    shown = score.pair.lr, score.pair.hr, score.sr.permute(1, 2, 0).cpu().numpy()
+    lr, hr, sr = map(as_rgb8, shown)
     title = f"x{scale:g}"
     tiles = method_tiles(lr, sr, hr, title=title, psnr=score.psnr, bicubic=score.bicubic)
     return centre_crops(tiles, scale=scale)

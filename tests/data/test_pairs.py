@@ -235,7 +235,7 @@ def test_limit_and_crop(tmp_path):
 def test_images_too_small_for_an_evaluation_are_found_from_headers(
     photos, monkeypatch, crop, scale, border, message
 ):
-    monkeypatch.setattr("liif.data.pairs.read_image", None)  # nothing may be decoded
+    monkeypatch.setattr("liif.data.pairs.read_pixels", None)  # nothing may be decoded
     pairs = open_pairs(photos, scale=scale, crop=crop)
     if message is None:
         check_pairs(pairs, border=border)

@@ -61,7 +61,7 @@ def pairs_on_disk(root, lr_sizes, hr_sizes):
 def test_fixed_pairs_find_partners_and_scale(tmp_path):
     config = pairs_on_disk(tmp_path, [(10, 12), (8, 9)], [(20, 24), (17, 18)])
     source = config.open_source(str(tmp_path))
-    assert source.scale == 2 and source.order == [(0, 0), (1, 1)]
+    assert source.scales == [2, 2] and source.order == [(0, 0), (1, 1)]
     assert make_sample(source, 0, 0).cell.tolist() == [np.float32(0.2)] * 2
 
 

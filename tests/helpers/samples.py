@@ -58,7 +58,7 @@ def fixed_pairs(lr, hr, scale, order=None, **values):
     settings = {"lr": "l", "hr": "h", "patch": 5, "queries": (5 * scale) ** 2, **values}
     order = order or [(i, i) for i in range(len(lr))]
     config = FixedPairs(sampling="pairs", **settings)
-    return FixedPairsSource(config, store_of(*lr), store_of(*hr), order, scale)
+    return FixedPairsSource(config, store_of(*lr), store_of(*hr), order, [scale] * len(order))
 
 
 def size_varied(count, size, **values):
