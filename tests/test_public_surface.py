@@ -27,7 +27,7 @@ SIGNATURES = {
 }
 INFERENCE = "--clip-cell --device --engine --lanczos-from --memory --precision --self-ensemble"
 OPTIONS = {
-    "train": "--config --device --name --resume --set",
+    "train": "--config --device --dry-run --name --resume --set",
     "runs": "FOLDERS",
     "test": f"{INFERENCE} --checkpoint --config --output --round --save-images --set -o",
     "tables": f"{INFERENCE} --checkpoint --data-root --list --lpips --output --round --rows --runs "
@@ -64,8 +64,9 @@ KEYS = {
     TrainConfig: {
         "": "accumulate batch_size betas clip_gradient compile data_root decay deterministic ema "
         "gradient_checkpointing groups init keep keep_every learning_rate log_every milestones "
-        "model optimizer precision save_every schedule seed stall_minutes steps test train_data "
-        "valid warm_up weight_decay workers",
+        "model optimizer precision profile save_every schedule seed stall_minutes steps test "
+        "train_data valid wandb warm_up weight_decay workers",
+        "wandb": "mode project",
         "groups.*": "freeze learning_rate_factor match weight_decay",
         "init": "decoder encoder",
         "model": "decoder encoder",

@@ -32,6 +32,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help=text)
     text = "auto: resume the run where it stopped (default); never: refuse to; FILE: resume from "
     text += "that checkpoint, with another --name as a branch that may change the configuration"
+    text = "check everything, take a few steps, print the time and memory that the run will take, "
+    text += "and write nothing to the run folder"
+    parser.add_argument("--dry-run", action="store_true", help=text)
     parser.add_argument("--resume", default="auto", metavar="auto|never|FILE", help=text)
 
 
@@ -45,6 +48,9 @@ def run(options: argparse.Namespace) -> int:
             raise UserError(f"--name {name}: must be a plain name; the run folder is runs/NAME")
         folder = Path("runs") / name
         resume = options.resume if options.resume in ("auto", "never") else Path(options.resume)
+        if options.dry_run:
+            train(config, folder, team=team, resume=resume, dry_run=True)
+            return 0
         alone = occupied(folder) if team.leads else nullcontext()
         with alone, _log_file(folder, team), _stop_on_signals() as received:
             if train(config, folder, team=team, resume=resume, stopping=lambda: bool(received)):

@@ -20,6 +20,7 @@ from liif.models.precision import TrainingPrecision
 from liif.training.losses.build import LossList
 from liif.training.losses.pointwise import L1Config
 from liif.training.optimizers import OptimizerName, ParameterGroup
+from liif.training.wandb_board import WandbConfig
 
 Count = Annotated[int, pydantic.Field(gt=0, le=10**9)]
 ScaleFactors = Annotated[tuple[ScaleFactor, ...], pydantic.Field(min_length=1)]
@@ -168,6 +169,11 @@ class TrainConfig(Section):
     stall_minutes: PositiveFloat = 30
     """Print the stacks of all threads if no step finishes for this long."""
     log_every: PositiveInt = 100
+    wandb: WandbConfig | None = None
+    """Weights & Biases beside TensorBoard, which the extra `wandb` installs; {} for its defaults,
+    null for none."""
+    profile: bool = False
+    """Write a trace of three early steps to the run folder, trace-STEP.json.gz."""
     save_every: PositiveInt = 1000
     """Steps between saves of last.pt."""
     keep_every: PositiveInt | None = None

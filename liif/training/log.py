@@ -1,9 +1,9 @@
-"""The records of a run: metrics.jsonl, TensorBoard and a progress bar."""
+"""The records of a run: metrics.jsonl, TensorBoard, Weights & Biases and a progress bar."""
 
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from liif.core.files import to_json
 from liif.core.progress import progress_bar
+from liif.training.wandb_board import WandbBoard
 
 
 class NullLog:
@@ -40,12 +41,21 @@ class RunLog(NullLog):
     the checkpoint does not know of: a continued run has neither gaps nor duplicates.
     """
 
-    def __init__(self, folder: Path, *, step: int, validated: int, steps: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        step: int,
+        validated: int,
+        steps: int,
+        boards: Sequence[WandbBoard] = (),
+    ) -> None:
         """
         Args:
             step: finished steps of the checkpoint that the run continues from.
             validated: step of its last finished validation.
             steps: steps of the whole run.
+            boards: further places for what goes to TensorBoard, closed with the log.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "metrics.jsonl"
@@ -63,7 +73,8 @@ class RunLog(NullLog):
         # TensorBoard drops whole steps only: other lines of this step are added again.
         is_pending = validated < step
         purge = step if is_pending else step + 1
-        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=purge)
+        tensorboard = SummaryWriter(str(folder / "tensorboard"), purge_step=purge)
+        self.boards: list[SummaryWriter | WandbBoard] = [tensorboard, *boards]
         for line in kept:
             if is_pending and line["step"] == step:
                 self._add_scalars(line)
@@ -76,7 +87,8 @@ class RunLog(NullLog):
         self._add_scalars(line)
 
     def picture(self, tag: str, step: int, image: np.ndarray) -> None:
-        self.board.add_image(tag, image, step, dataformats="HWC")
+        for board in self.boards:
+            board.add_image(tag, image, step, dataformats="HWC")
 
     def advance(self, step: int, notes: Mapping[str, str]) -> None:
         self.bar.set_postfix(notes, refresh=False)
@@ -85,12 +97,14 @@ class RunLog(NullLog):
     def flush(self) -> None:
         self.file.flush()
         os.fsync(self.file.fileno())
-        self.board.flush()
+        for board in self.boards:
+            board.flush()
 
     def close(self) -> None:
         self.bar.close()
         self.file.close()
-        self.board.close()
+        for board in self.boards:
+            board.close()
 
     def _add_scalars(self, line: Mapping[str, Any]) -> None:
         for name, value in line.items():
@@ -100,7 +114,8 @@ class RunLog(NullLog):
             for key, number in nested.items():
                 if isinstance(number, int | float) and math.isfinite(number):
                     tag = f"{line['kind']}/{name}/{key}".rstrip("/")
-                    self.board.add_scalar(tag, number, line["step"])
+                    for board in self.boards:
+                        board.add_scalar(tag, number, line["step"])
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -42,6 +42,7 @@ def run_loop(
     stall_seconds: float,
     stopping: Callable[[], bool],
     team: Team,
+    after_step: Callable[[], None] = lambda: None,
 ) -> bool:
     """Train until the last step, or until validations are out of patience (return True), or until a
     process is told to stop (False).
@@ -94,6 +95,7 @@ def run_loop(
             state.update_ema()
             state.step += 1
             step_is_done()
+            after_step()
             meter.count(state, result, rate, waited)
             if result.stop:
                 return False

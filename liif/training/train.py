@@ -2,7 +2,8 @@
 
 import functools
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Literal
@@ -14,11 +15,12 @@ from liif.core.distributed import ALONE, Team, is_peer_lost
 from liif.core.errors import UserError
 from liif.core.files import to_json, write_atomically
 from liif.data.gpu import DeviceSampler
-from liif.data.loader import batches, image_of
+from liif.data.loader import Batch, batches, image_of
 from liif.data.samplers import SampleSource
 from liif.models.checkpoint import save_weights
 from liif.training.checkpoints import Checkpoints
 from liif.training.config import TrainConfig
+from liif.training.dry_run import estimate_cost
 from liif.training.log import NullLog, RunLog
 from liif.training.loop import (
     FailedValidationError,
@@ -40,11 +42,14 @@ from liif.training.state import TrainingState, new_state
 from liif.training.step import (
     DivergedError,
     HalfUpdatedError,
+    StepResult,
     compile_error,
     forward_of,
     train_step,
 )
+from liif.training.trace import traced
 from liif.training.validation import FinalTest, Validation
+from liif.training.wandb_board import WandbBoard, import_wandb
 
 SAME_SCORES = {"valid.every", "valid.patience", "valid.lpips"}
 """Keys of the validation that do not change the score by which a validation is the best."""
@@ -59,6 +64,7 @@ def train(
     team: Team = ALONE,
     resume: Literal["auto", "never"] | Path = "auto",
     stopping: Callable[[], bool] = lambda: False,
+    dry_run: bool = False,
 ) -> bool:
     """Train in a run folder until the last step, or until `stopping()` is true in a process.
 
@@ -69,15 +75,19 @@ def train(
         resume: "auto" continues the run of the folder, "never" refuses to, a path continues from
             that checkpoint: as a branch, with another configuration, if the folder has no run yet.
         stopping: whether to save and stop.
+        dry_run: check everything, take a few steps, log what the run will cost, and leave the run
+            folder as it is.
 
     Returns:
-        Whether the last step was reached and the final test is done.
+        Whether the last step was reached and the final test is done, or the dry run is.
 
     Raises:
         UserError: data, checkpoint or folder are not usable; a loss is not finite.
     """
     if config.batch_size < team.size:
         raise UserError(f"batch_size: {config.batch_size} is less than {team.size} processes")
+    if config.wandb is not None:
+        import_wandb()
     device = team.device
     torch.manual_seed(config.seed)
 
@@ -158,6 +168,10 @@ def train(
         *(folder, device, f"resumes at step {state.step}" if state.step else "starts"),
         *(f"{parameters:,}", len(source)),
     )
+    if dry_run:
+        with closing(supply), deterministic_algorithms(config.deterministic):
+            _dry_run(state, supply, take_step, config, schedule, validation, folder)
+        return True
     record = NullLog()
     if team.leads:
         text = dump_config(config)
@@ -166,7 +180,12 @@ def train(
             folder, config=text, seed=config.seed, data=data, device=device, processes=team.size,
             branch_of=start.path if start is not None and is_branch else None,
         )  # fmt: skip
-        record = RunLog(folder, step=state.step, validated=state.validated, steps=config.steps)
+        boards: list[WandbBoard] = []
+        if config.wandb is not None:
+            boards.append(WandbBoard(config.wandb, folder, config.model_dump(mode="json")))
+        record = RunLog(
+            folder, step=state.step, validated=state.validated, steps=config.steps, boards=boards
+        )
     checkpoints = Checkpoints(
         folder, config.model, config.model_dump(mode="json"), config.steps, config.save_every,
         config.keep_every, config.keep, before_save=record.flush, is_writer=team.leads,
@@ -177,7 +196,11 @@ def train(
         record, batch_size=config.batch_size, log_every=config.log_every, steps=config.steps
     )
 
-    with closing(record), closing(supply), deterministic_algorithms(config.deterministic):
+    trace = folder / f"trace-{state.step:08d}.json.gz" if config.profile and team.leads else None
+    with (
+        closing(record), closing(supply), deterministic_algorithms(config.deterministic),
+        traced(trace) as after_step,
+    ):  # fmt: skip
         if is_branch:
             checkpoints.save_last(state)  # from here on the folder has a run of its own
         try:
@@ -193,6 +216,7 @@ def train(
                 stall_seconds=60 * config.stall_minutes,
                 stopping=stopping,
                 team=team,
+                after_step=after_step,
             )
         except Exception as error:
             message = _explain(error, state.step, folder, is_saved=team.leads)
@@ -212,6 +236,36 @@ def train(
         if final_test is not None:
             return final_test.run(state.eval_model, folder, stopping, team)
     return finished
+
+
+def _dry_run(
+    state: TrainingState,
+    supply: Iterator[Batch],
+    take_step: Callable[..., StepResult],
+    config: TrainConfig,
+    schedule: Schedule,
+    validation: Validation | None,
+    folder: Path,
+) -> None:
+    """Take a few steps and log what the run will cost. Raises UserError if a step fails, or the run
+    folder could not be written."""
+    parent = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    if not (parent.is_dir() and os.access(parent, os.W_OK)):
+        raise UserError(f"{folder}: cannot be written: {parent} is a file, or not ours to write")
+    nth = config.steps // config.keep_every if config.keep_every else 0
+    kept = (2 if validation is None else 3) + min(nth, config.keep or nth)
+    try:
+        estimate_cost(
+            state, supply, take_step,
+            schedule=schedule, validation=validation, kept_checkpoints=kept,
+        )  # fmt: skip
+    except DivergedError as error:
+        raise UserError(f"dry run: {error}: not finite; try a lower learning_rate") from None
+    except Exception as error:
+        message = _explain(error, state.step, folder, is_saved=False)
+        if message is None:
+            raise
+        raise UserError(f"dry run: {message.strip()}") from None
 
 
 def _restore(

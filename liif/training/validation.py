@@ -1,6 +1,7 @@
 """Validation during training, and the test of the finished model."""
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -115,6 +116,17 @@ class Validation:
         text = ", ".join(gains) + "".join(others)
         log.info("step %d: PSNR in dB (gain over bicubic): %s", step, text)
         return -means["lpips"] if self.best == "lpips" else means[self.best]
+
+    def seconds(self, model: SRModel) -> float:
+        """Return about how long a validation takes, from one image at each scale."""
+        total = 0.0
+        model.eval()
+        for scale, pairs in self.sets.items():
+            rule = get_protocol(self.protocol, (scale, scale))
+            begun = time.perf_counter()
+            list(evaluate(model, pairs[:1], rule, perceptual=self.perceptual))
+            total += (time.perf_counter() - begun) * len(pairs)
+        return total
 
     def is_out_of_patience(self, stale: int) -> bool:
         """Return whether a run stops early after so many validations without a better score."""
