@@ -25,31 +25,42 @@ QUERIES = 2**15
 
 
 class Model(NamedTuple):
-    """The two graphs, and the number of low-resolution pixels around a tile that it depends on."""
+    """The graphs, and what tiles must keep to."""
 
     encoder: onnxruntime.InferenceSession
+    binder: onnxruntime.InferenceSession | None
     decoder: onnxruntime.InferenceSession
-    halo: int
+    halo: int | None
+    """Low-resolution pixels around a tile that its result depends on; None for all."""
+    window: int
+    """The sides of the encoder's input are multiples of this number."""
+    channels: int
+    """Channels of the result."""
 
 
 def load(folder: Path) -> Model:
     """Load the folder that `liif export --format onnx` wrote."""
     about = json.loads((folder / "model.json").read_text())
-    encoder, decoder = (
+    encoder, binder, decoder = (
         onnxruntime.InferenceSession(folder / about[name], providers=["CPUExecutionProvider"])
-        for name in ("encoder", "decoder")
+        if name in about
+        else None
+        for name in ("encoder", "binder", "decoder")
     )
-    return Model(encoder, decoder, about["halo"])
+    channels = about["model"]["channels"]["out"]
+    return Model(encoder, binder, decoder, about["halo"], about["window"], channels)
 
 
 def strips(
     model: Model, image: np.ndarray, size: tuple[int, int], tile: int = TILE
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the H × W result of an image (h, w, 3), float32 in [0, 1], not clamped, as strips
-    (first row, (rows, W, 3)) from top to bottom."""
+    """Yield the H × W result of an image (h, w, C), float32 in [0, 1], not clamped, as strips
+    (first row, (rows, W, C)) from top to bottom."""
     h, w, _ = image.shape
+    if model.halo is None:
+        tile = max(h, w)
     for rows in pairwise(borders(size[0], -(-h // tile))):
-        strip = np.empty((rows[1] - rows[0], size[1], 3), np.float32)
+        strip = np.empty((rows[1] - rows[0], size[1], model.channels), np.float32)
         for cols in pairwise(borders(size[1], -(-w // tile))):
             strip[:, cols[0] : cols[1]] = decoded(model, image, size, rows, cols)
         yield rows[0], strip
@@ -63,31 +74,50 @@ def decoded(
     cols: tuple[int, int],
 ) -> np.ndarray:
     """Return the part rows × cols, each as (first, last + 1), of the H × W result."""
-    (y, top, bottom, cell_y), (x, left, right, cell_x) = (
-        window(*each, model.halo) for each in zip((rows, cols), size, image.shape[:2], strict=True)
+    (y, index_y, cell_y), (x, index_x, cell_x) = (
+        surroundings(*each, model) for each in zip((rows, cols), size, image.shape[:2], strict=True)
     )
-    part = image[top:bottom, left:right].transpose(2, 0, 1)[None]
-    (codes,) = model.encoder.run(None, {"image": np.ascontiguousarray(part)})
+    part = image[index_y][:, index_x].transpose(2, 0, 1)[None]
     cell = np.array([[cell_y, cell_x]], np.float32)
-    out = np.empty((len(y), len(x), 3), np.float32)
+    field = outputs(model.encoder, {"image": np.ascontiguousarray(part)})
+    if model.binder is not None:
+        bound = outputs(model.binder, {**field, "cell": cell})
+        field = {name.removeprefix("bound_"): value for name, value in bound.items()}
+    out = np.empty((len(y), len(x), model.channels), np.float32)
     step = max(1, QUERIES // max(1, len(x)))
     for i in range(0, len(y), step):
         coord = np.stack(np.meshgrid(y[i : i + step], x, indexing="ij"), axis=-1).reshape(-1, 2)
-        (rgb,) = model.decoder.run(None, {"codes": codes, "coord": coord, "cell": cell})
-        out[i : i + step] = rgb.reshape(-1, len(x), 3)
+        rgb = outputs(model.decoder, {**field, "coord": coord, "cell": cell})["rgb"]
+        out[i : i + step] = rgb.reshape(-1, len(x), model.channels)
     return out
 
 
-def window(span: tuple[int, int], N: int, n: int, halo: int) -> tuple[np.ndarray, int, int, float]:
-    """Find the input window of output pixels `span`, along an axis of N output and n input pixels.
+def outputs(
+    graph: onnxruntime.InferenceSession, inputs: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Run a graph on those of the inputs that it uses; return its outputs by their names."""
+    used = {each.name for each in graph.get_inputs()}
+    values = graph.run(None, {name: value for name, value in inputs.items() if name in used})
+    return dict(zip((each.name for each in graph.get_outputs()), values, strict=True))
 
-    Return the coordinates of the output pixels in the window, its first and last input pixel, and
-    the size of an output pixel in its coordinates.
+
+def surroundings(
+    span: tuple[int, int], N: int, n: int, model: Model
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Find the input pixels of output pixels `span`, along an axis of N output and n input pixels.
+
+    Return the coordinates of the output pixels among the input pixels, the indices of these, and
+    the size of an output pixel in the coordinates. With windows there are whole ones, and beyond
+    the image, which has at least one more row and column, its mirror image.
     """
-    first, last = max(span[0] * n // N - halo, 0), min(-(-span[1] * n // N) + halo, n)
+    end = n if model.window == 1 else (n // model.window + 1) * model.window
+    halo = end if model.halo is None else model.halo
+    first = max(span[0] * n // N - halo, 0) // model.window * model.window
+    last = -(-(-(-span[1] * n // N) + halo) // model.window) * model.window
+    index = np.arange(first, min(last, end)) % (2 * n)
     at = (np.arange(*span) + 0.5) * n / N - first  # in low-resolution pixels of the window
-    coord = (2 * at / (last - first) - 1).astype(np.float32)
-    return coord, first, last, 2 * n / N / (last - first)
+    coord = (2 * at / len(index) - 1).astype(np.float32)
+    return coord, np.minimum(index, 2 * n - 1 - index), 2 * n / N / len(index)
 
 
 def borders(n: int, parts: int) -> list[int]:

@@ -1,112 +1,157 @@
-"""Export a trained model as two graphs that other programs run without this package.
+"""Export a trained model as graphs that other programs run without this package.
 
-    encoder   image (1, 3, h, w) float32 in [0, 1], of any height and width -> codes (1, h, w, K)
-    decoder   codes, coord (Q, 2), cell (1, 2) -> rgb (Q, 3), not clamped, of any number of points
+    encoder   image (1, C, h, w) float32 in [0, 1] -> codes (1, h, w, K) and named maps, if any
+    binder    codes, maps, cell (1, 2) -> bound codes, maps; only of decoders that have `bind`
+    decoder   codes, maps, coord (Q, 2), cell (1, 2) -> rgb (Q, C), not clamped, of any points
 
 Coordinates and cells are those of the package: (y, x), pixel i of n at -1 + (2i+1)/n, the cell
-(2/H, 2/W). The graphs include the normalisation and use standard operators only: the decoder's
-layers are written out here, because `Liif.query` calls products of PyTorch that ONNX lacks.
+(2/H, 2/W). The graphs include the normalisation, but not the padding of encoders with windows, and
+use standard operators only.
 """
 
 import io
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from liif.core.errors import UserError
 from liif.core.files import write_atomically
 from liif.models.checkpoint import Checkpoint
-from liif.models.decoders.liif import Liif
+from liif.models.decoder import Decoder
 from liif.models.decoders.upsampler import Upsampler
 from liif.models.field import Field
-from liif.models.geometry import corners
 from liif.models.model import SRModel
 
 FORMAT = "liif-export/1"
 
 
+Tensors = tuple[Tensor, ...]
+
+
 class ExportedEncoder(nn.Module):
-    """Image (1, 3, h, w) -> codes (1, h, w, K)."""
+    """Image (1, C, h, w) -> codes (1, h, w, K) and the field's maps (1, h, w, K')."""
 
     def __init__(self, model: SRModel) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, image: Tensor) -> Tensor:
-        return self.model.encode(image).codes
+    def forward(self, image: Tensor) -> Tensors:
+        return _tensors(self.model.encode_frame(image))
+
+
+class ExportedBinder(nn.Module):
+    """Codes and maps, and the cell (1, 2) -> codes and maps for this cell."""
+
+    def __init__(self, model: SRModel, names: list[str]) -> None:
+        super().__init__()
+        self.decoder, self.names = model.decoder, names
+
+    def forward(self, *tensors: Tensor) -> Tensors:
+        *field, cell = tensors
+        return _tensors(self.decoder.bind(_field(self.decoder, field, self.names), cell))
 
 
 class ExportedDecoder(nn.Module):
-    """Codes and points -> colours (Q, 3) in image units."""
+    """Codes, maps, points (Q, 2) and the cell (1, 2) -> colours (Q, C) in image units."""
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, model: SRModel) -> None:
+    def __init__(self, model: SRModel, names: list[str]) -> None:
         super().__init__()
-        self.decoder = model.decoder
+        self.decoder, self.names = model.decoder, names
         self.register_buffer("mean", model.mean.clone())
         self.register_buffer("std", model.std.clone())
 
-    def forward(self, codes: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
-        field, decoder = Field(codes, size=(codes.shape[1], codes.shape[2])), self.decoder
-        if isinstance(decoder, Liif):
-            rgb = _plain_query(decoder, field, coord[None], cell)
-        else:
-            rgb = decoder.query(field, coord[None], cell[None])
-        return (rgb * self.std + self.mean)[0]
+    def forward(self, *tensors: Tensor) -> Tensors:
+        *parts, coord, cell = tensors
+        field = _field(self.decoder, parts, self.names)
+        rgb = self.decoder.query(field, coord[None], cell[None])
+        return ((rgb * self.std + self.mean)[0],)
 
 
-def _plain_query(decoder: Liif, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
-    """As `Liif.query` of coord (1, Q, 2) and cell (1, 2), with linear layers and ReLU only."""
-    y, x = coord.unbind(-1)
-    relative = [(cell[:, i : i + 1] * field.size[i]).expand_as(y) for i in (0, 1)]
-    first = decoder.mlp.linear[0]
-    weight = first.weight[:, -decoder.extra_inputs :]
-    rgb = torch.zeros_like(coord[..., :1])
-    for corner in corners(y, x, field.size, ensemble=decoder.local_ensemble):
-        inputs = [corner.offset_y, corner.offset_x, *relative][: decoder.extra_inputs]
-        share = F.linear(torch.stack(inputs, dim=-1), weight, first.bias)
-        hidden = field.gather(corner.row, corner.col) + share
-        rgb = rgb + decoder.mlp.layers[1:](hidden) * corner.weight[..., None]
-    return rgb
+def _tensors(field: Field) -> Tensors:
+    return field.codes, *field.maps.values()
+
+
+def _field(decoder: Decoder, tensors: Sequence[Tensor], names: list[str]) -> Field:
+    """Return the field of the whole image that these codes and maps belong to."""
+    codes, *maps = tensors
+    size = (codes.shape[1], codes.shape[2])
+    named = dict(zip(names[1:], maps, strict=True))
+    return Field(codes, size=size, layers=decoder.field_layers(codes), maps=named)
 
 
 class Graph(NamedTuple):
-    """An exported program and the names of its inputs and its output."""
+    """An exported program and the names of its inputs and outputs."""
 
     program: ExportedProgram
     inputs: tuple[str, ...]
-    output: str
+    outputs: tuple[str, ...]
 
 
 def graphs(model: SRModel) -> dict[str, Graph]:
-    """Return the graphs "encoder" and "decoder" of a model, with dynamic sizes of image and points.
-    Raises UserError if the decoder is an upsampler for one scale."""
-    if isinstance(model.decoder, Upsampler):
+    """Return the graphs "encoder", "binder" (of a decoder that has `bind`) and "decoder", with
+    dynamic sizes of image and points.
+
+    Raises UserError for an upsampler for one scale, a decoder with statistics, and a model that
+    torch.export cannot trace.
+    """
+    decoder, name = model.decoder, type(model.decoder).__name__
+    if isinstance(decoder, Upsampler):
         raise UserError("a network for one scale has no decoder to export; use LIIF or MetaSR")
+    if decoder.has_statistics:
+        reason = "takes means over all points of the result, which no graph of one point can hold"
+        raise UserError(f"{name} cannot be exported: it {reason}")
     model = model.cpu().eval()
     # All sizes differ: torch.export takes equal ones for the same symbol.
-    image = torch.zeros(1, 3, 6, 7)
+    step = model.window
+    image = torch.zeros(1, model.channels.input, 6 * step, 7 * step)
+    cell = torch.ones(1, 2)
     with torch.no_grad():
-        codes = model.encode(image).codes
-    encoder, decoder = ExportedEncoder(model).eval(), ExportedDecoder(model).eval()
-    sides = {"image": {2: Dim.DYNAMIC, 3: Dim.DYNAMIC}}
-    points = {"codes": {1: Dim.DYNAMIC, 2: Dim.DYNAMIC}, "coord": {0: Dim.DYNAMIC}, "cell": None}
-    example = codes, torch.zeros(5, 2), torch.ones(1, 2)
-    first = torch.export.export(encoder, (image,), dynamic_shapes=sides)
-    second = torch.export.export(decoder, example, dynamic_shapes=points)
-    return {
-        "encoder": Graph(first, tuple(sides), "codes"),
-        "decoder": Graph(second, tuple(points), "rgb"),
+        field = model.encode_frame(image)
+        bound = decoder.bind(field, cell)
+    whole = {1: Dim.DYNAMIC, 2: Dim.DYNAMIC}
+    sides = {axis: Dim.DYNAMIC if step == 1 else step * Dim(f"side_{axis}") for axis in (2, 3)}
+    names, bound_names = (["codes", *each.maps] for each in (field, bound))
+    found = {
+        "encoder": _traced(ExportedEncoder(model), {"image": (image, sides)}, names),
+        "decoder": _traced(
+            ExportedDecoder(model, bound_names),
+            {
+                **{n: (t, whole) for n, t in zip(bound_names, _tensors(bound), strict=True)},
+                "coord": (torch.zeros(5, 2), {0: Dim.DYNAMIC}),
+                "cell": (cell, None),
+            },
+            ["rgb"],
+        ),
     }
+    if decoder.has_bind:
+        inputs = {n: (t, whole) for n, t in zip(names, _tensors(field), strict=True)}
+        module = ExportedBinder(model, names)
+        outputs = [f"bound_{name}" for name in bound_names]
+        found["binder"] = _traced(module, {**inputs, "cell": (cell, None)}, outputs)
+    return found
+
+
+def _traced(module: nn.Module, inputs: dict[str, tuple[Tensor, Any]], outputs: list[str]) -> Graph:
+    """Trace a module; `inputs` holds an example and the dynamic sizes of each input by its name."""
+    examples, sizes = zip(*inputs.values(), strict=True)
+    is_variadic = "image" not in inputs  # *tensors are one argument
+    try:
+        program = torch.export.export(
+            module.eval(), examples, dynamic_shapes=(sizes,) if is_variadic else sizes, strict=False
+        )
+    except Exception as error:  # of many types
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"the model cannot be exported: torch.export fails ({reason})") from error
+    return Graph(program, tuple(inputs), tuple(outputs))
 
 
 def _as_onnx(graph: Graph) -> bytes:
@@ -120,7 +165,7 @@ def _as_onnx(graph: Graph) -> bytes:
         graph.program,
         dynamo=True,
         input_names=list(graph.inputs),
-        output_names=[graph.output],
+        output_names=list(graph.outputs),
         optimize=False,  # the optimiser rounds the ensemble's smallest area, 1e-9, to zero
         verbose=False,
     )
@@ -142,10 +187,11 @@ FORMATS: dict[str, tuple[str, Callable[[Graph], bytes]]] = {
 
 
 def export(checkpoint: Checkpoint, folder: Path, kind: str) -> list[Path]:
-    """Write the encoder, the decoder and model.json, and return their paths.
+    """Write the graphs and model.json, and return their paths.
 
-    model.json names the two files, describes the model, and holds the `halo`: the number of
-    low-resolution pixels around a tile that its result depends on.
+    model.json names the files, describes the model, and holds the `halo`: the number of
+    low-resolution pixels around a tile that its result depends on, null for all; and the `window`,
+    a number that the sides of the encoder's input are multiples of.
 
     Existing files are replaced. `kind` is one of FORMATS. Raises UserError as `graphs`, or if the
     package onnx is missing or a file cannot be written.
@@ -155,7 +201,7 @@ def export(checkpoint: Checkpoint, folder: Path, kind: str) -> list[Path]:
     found = graphs(model)
     files = {f"{name}{suffix}": content(graph) for name, graph in found.items()}
     names = dict(zip(found, files, strict=True))
-    about = {"format": FORMAT, **names, "halo": model.halo}
+    about: dict[str, Any] = {"format": FORMAT, **names, "halo": model.halo, "window": model.window}
     about |= {"model": checkpoint.model.model_dump(mode="json")}
     files["model.json"] = (json.dumps(about, indent=1) + "\n").encode()
     for name, data in files.items():

@@ -53,14 +53,20 @@ class HubModel(SRModel, PyTorchModelHubMixin):
     """An SRModel with `save_pretrained`, `from_pretrained` and `push_to_hub`."""
 
     def __init__(
-        self, encoder: dict[str, Any], decoder: dict[str, Any], about: dict[str, Any] | None = None
+        self,
+        encoder: dict[str, Any],
+        decoder: dict[str, Any],
+        about: dict[str, Any] | None = None,
+        **others: Any,  # noqa: ANN401
     ) -> None:
-        """Build an untrained model from the content of config.json."""
-        content = {"encoder": encoder, "decoder": decoder, "about": about or {}}
+        """Build an untrained model from the content of config.json; `others` are the other sections
+        of a model's configuration."""
+        content = {"encoder": encoder, "decoder": decoder, "about": about or {}, **others}
         config = _HubConfig.model_validate(content)
-        trunk = config.encoder.build()
-        super().__init__(trunk, config.decoder.build(trunk.width))
-        self.config = ModelConfig(encoder=config.encoder, decoder=config.decoder)
+        trunk = config.encoder.build(config.channels.input)
+        head = config.decoder.build(trunk.width, config.channels.output)
+        super().__init__(trunk, head, config.channels, config.normalization)
+        self.config = ModelConfig.model_validate(config.model_dump(exclude={"about"}))
         self.about = config.about
         self._hub_mixin_config = config.model_dump(mode="json")
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from itertools import pairwise, product
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -64,9 +64,9 @@ def predict_strips(
     window: Window | None = None,
     team: Team = ALONE,
 ) -> Iterator[Tensor]:
-    """Yield the enlarged image of lr, not clamped, as strips (3, R, W) from top to bottom.
+    """Yield the enlarged image of lr, not clamped, as strips (C, R, W) from top to bottom.
 
-    lr is (3, h, w) in [0, 1], `size` is (H, W) of the result, and `window` is as in
+    lr is (C, h, w) in [0, 1], `size` is (H, W) of the result, and `window` is as in
     `SRModel.upscale`. All processes of the team compute strips in turn, if the options support it;
     only the leading one receives them. Raises UserError for a window with options that do not
     support strips.
@@ -81,40 +81,43 @@ def predict_strips(
             yield _predict_whole(model, lr, size, options)
         return
 
-    def strips(rows: Size | None) -> Iterator[Tensor]:
-        found = model.strips(
-            lr[None], size, rows=rows, window=window,
-            precision=options.precision, memory=options.memory, clip_cell=options.clip_cell,
-        )  # fmt: skip
-        return (strip[0] for _, strip in found)
-
+    settings: dict[str, Any] = {"precision": options.precision, "memory": options.memory}
+    settings |= {"clip_cell": options.clip_cell, "window": window}
     if team.size == 1:
-        yield from strips(None)
+        for _, strip in model.strips(lr[None], size, **settings):
+            yield strip[0]
         return
+    # Computed once, on the CPU for the way to the other processes.
+    if model.decoder.has_statistics:
+        found = model.statistics(lr[None], size, **settings) if team.leads else ()
+        found = team.gather([each.cpu() for each in found])[0]
+        settings["shared"] = tuple(each.to(model.mean.device) for each in found)
     turns = math.ceil(strip_count(size) / team.size)
     for i, rows in enumerate(pairwise(borders(size[0], team.size * turns))):
         rank = i % team.size
         if rows[0] == rows[1]:  # there are fewer rows than turns of all processes
             continue
         if rank == team.rank:
-            strip = torch.cat(list(strips(rows)), dim=1)
+            parts = [part[0] for _, part in model.strips(lr[None], size, rows=rows, **settings)]
+            strip = torch.cat(parts, dim=1)
             if team.leads:
                 yield strip
             else:
                 team.send(strip)
         elif team.leads:
-            yield team.receive((3, rows[1] - rows[0], size[1]), rank)
+            channels = model.channels.output
+            yield team.receive((channels, rows[1] - rows[0], size[1]), rank)
 
 
 def predict(model: SRModel, lr: Tensor, size: Size, options: InferenceOptions) -> Tensor:
-    """Return the enlarged image (3, H, W) of lr (3, h, w), not clamped."""
+    """Return the enlarged image (C, H, W) of lr (C, h, w), not clamped."""
     return torch.cat(list(predict_strips(model, lr, size, options)), dim=1)
 
 
 def _predict_whole(model: SRModel, lr: Tensor, size: Size, options: InferenceOptions) -> Tensor:
     """As `predict`, for options that do not support strips."""
     if options.self_ensemble:
-        total = lr.new_zeros(3, *size)
+        total = lr.new_zeros(model.channels.output, *size)
         for flips, transposed in product(((), (1,), (2,), (1, 2)), (False, True)):
             turned, turned_size = lr.flip(flips), size
             if transposed:

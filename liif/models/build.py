@@ -6,6 +6,7 @@ import pydantic
 import torch
 
 from liif.core.section import Section
+from liif.models.channels import Channels, Normalization
 from liif.models.decoders.liif import LiifConfig
 from liif.models.decoders.metasr import MetaSrConfig
 from liif.models.decoders.upsampler import UpsamplerConfig
@@ -24,11 +25,32 @@ class ModelConfig(Section):
 
     encoder: Annotated[Union[AnyEncoder], pydantic.Field(discriminator="name")]  # noqa: UP007 # pyright: ignore
     decoder: Annotated[Union[AnyDecoder], pydantic.Field(discriminator="name")]  # noqa: UP007 # pyright: ignore
+    channels: Channels = Channels()
+    normalization: Normalization = Normalization()
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> "ModelConfig":
+        for key in ("mean", "std"):
+            value, wanted = getattr(self.normalization, key), self.channels.input
+            if isinstance(value, tuple):
+                if len(value) != wanted:
+                    raise ValueError(
+                        f"normalization.{key}: {len(value)} numbers for {wanted} channels; give "
+                        "one number, or one for each channel"
+                    )
+                if self.channels.output != wanted:
+                    raise ValueError(
+                        f"normalization.{key}: give one number, because channels.in and "
+                        "channels.out differ"
+                    )
+        return self
 
 
 def build_model(config: ModelConfig, *, seed: int = 0) -> SRModel:
     """Return a model with PyTorch's default initial weights, which depend on the seed only."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder = config.encoder.build()
-        return SRModel(encoder, config.decoder.build(encoder.width))
+        channels = config.channels
+        encoder = config.encoder.build(channels.input)
+        decoder = config.decoder.build(encoder.width, channels.output)
+        return SRModel(encoder, decoder, channels, config.normalization)

@@ -1,5 +1,7 @@
-"""The encoded image: one vector for each cell of a regular grid."""
+"""The encoded image: vectors for each cell of a regular grid."""
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,7 +14,7 @@ from liif.models.layers import Layer
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """The encoded image that decoders query: one vector for each cell of a regular grid, or of a
+    """The encoded image that decoders query: vectors for each cell of a regular grid, or of a
     window of a larger one; coordinates and indices always refer to the whole grid."""
 
     codes: Tensor
@@ -25,19 +27,63 @@ class Field:
     """Cells per low-resolution pixel along an axis; more than 1 for upsamplers."""
     layers: tuple[Layer, ...] = ()
     """(weight, bias) of the decoder's layers, in the type of the codes."""
+    maps: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
+    """Further vectors (B, rows, cols, K') of the same cells by their name, each in its own type:
+    what needs float32 beside codes in bfloat16."""
+    covered: Size | None = None
+    """(h, w) of the part of the grid that the image covers, if it was padded (`SRModel.frame`)."""
+    is_bound: bool = False
+    """Whether `Decoder.bind` was applied."""
+    shared: tuple[Tensor, ...] = ()
+    """The result of `Decoder.statistics`, (B, …) each; empty before it is computed."""
 
     @staticmethod
-    def of_map(codes: Tensor, factor: int = 1, layers: tuple[Layer, ...] = ()) -> "Field":
-        """Return the field of a whole map (B, K, rows, cols); no copy if it is channels_last."""
+    def of_map(
+        codes: Tensor,
+        factor: int = 1,
+        layers: tuple[Layer, ...] = (),
+        maps: Mapping[str, Tensor] | None = None,
+    ) -> "Field":
+        """Return the field of a whole map (B, K, rows, cols), and of further ones of the same size;
+        no copy of those that are channels_last."""
         size = (codes.shape[-2], codes.shape[-1])
-        codes = codes.permute(0, 2, 3, 1).contiguous()
-        return Field(codes, size=size, factor=factor, layers=layers)
+        codes, *others = (
+            each.permute(0, 2, 3, 1).contiguous() for each in (codes, *(maps or {}).values())
+        )
+        named = dict(zip(maps or {}, others, strict=True))
+        return Field(codes, size=size, factor=factor, layers=layers, maps=named)
 
-    def at_origin(self, origin: Size, size: Size) -> "Field":
-        """Return the same codes as a window at `origin` of an image of `size`, both in
-        low-resolution pixels."""
+    @property
+    def image_size(self) -> Size:
+        """(h, w) of the image in low-resolution pixels, without its padding."""
+        h, w = self.covered or self.size
+        return h // self.factor, w // self.factor
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the codes and the maps."""
+        return self.codes.nbytes + sum(each.nbytes for each in self.maps.values())
+
+    def at_origin(self, origin: Size, size: Size, covered: Size | None = None) -> "Field":
+        """Return the same codes as a window at `origin` of a grid of `size`, of which the image
+        covers a part; all in low-resolution pixels."""
         (top, left), (h, w), k = origin, size, self.factor
-        return replace(self, origin=(top * k, left * k), size=(h * k, w * k))
+        part = None if covered in (None, size) else (covered[0] * k, covered[1] * k)
+        return replace(self, origin=(top * k, left * k), size=(h * k, w * k), covered=part)
+
+    def coord_to_grid(self, coord: Tensor, axis: int) -> Tensor:
+        """Return coordinates of the image along an axis (0 for y) as those of the whole grid, which
+        are others if the image was padded."""
+        if self.covered is None:
+            return coord
+        return (coord + 1) * (self.covered[axis] / self.size[axis]) - 1
+
+    def cell_to_grid(self, cell: Tensor) -> Tensor:
+        """As `coord_to_grid`, for cells (…, 2)."""
+        if self.covered is None:
+            return cell
+        ratios = zip(self.covered, self.size, strict=True)
+        return torch.stack([cell[..., i] * (a / b) for i, (a, b) in enumerate(ratios)], dim=-1)
 
     def window(self, rows: Size, cols: Size) -> "Field":
         """Return the codes that queries inside low-resolution pixels rows × cols use, without a
@@ -48,12 +94,15 @@ class Field:
             start, end = first * self.factor - 2 - at, last * self.factor + 2 - at
             spans.append(slice(max(start, 0), end))
         (top, left), (y, x) = self.origin, spans
-        return replace(self, codes=self.codes[:, y, x], origin=(top + y.start, left + x.start))
+        maps = {name: each[:, y, x] for name, each in self.maps.items()}
+        origin = (top + y.start, left + x.start)
+        return replace(self, codes=self.codes[:, y, x], maps=maps, origin=origin)
 
-    def gather(self, row: Tensor, col: Tensor) -> Tensor:
-        """Return the codes (B, …, K) at indices row and col, of broadcastable shapes whose first
-        dimension is 1 or B."""
-        return F.embedding(self._index(row, col), self.codes.flatten(0, 2))
+    def gather(self, row: Tensor, col: Tensor, name: str | None = None) -> Tensor:
+        """Return the codes (B, …, K), or the vectors of the map `name`, at indices row and col, of
+        broadcastable shapes whose first dimension is 1 or B."""
+        vectors = self.codes if name is None else self.maps[name]
+        return F.embedding(self._index(row, col), vectors.flatten(0, 2))
 
     def gather_grid(self, row: Tensor, col: Tensor, along_y: Tensor, along_x: Tensor) -> Tensor:
         """Return codes + along_y + along_x, (B, R, W, K), at indices row (R,) and col (W,) in one
@@ -76,3 +125,25 @@ class Field:
             image = torch.arange(B, device=index.device).view(-1, *[1] * (index.dim() - 1))
             index = index + image * (rows * cols)
         return index
+
+
+def bilinear(field: Field, y: Tensor, x: Tensor, name: str = "lr") -> Tensor:
+    """Interpolate a map of the field bilinearly, (B, …, K) at coordinates y and x of broadcastable
+    shapes whose first dimension is 1 or B; beyond the outer pixel centres the values are those of
+    the edge. With the normalised image as the map "lr" it is the residual that most decoders after
+    LIIF add to: `grid_sample` with mode bilinear, padding border, align_corners False."""
+    (row, down), (col, right) = (_between(*each) for each in zip((y, x), field.size, strict=True))
+    rows, cols = ((row, 1 - down), (row + 1, down)), ((col, 1 - right), (col + 1, right))
+    parts = [
+        field.gather(i, j, name) * (of_row * of_col)[..., None]
+        for i, of_row in rows
+        for j, of_col in cols
+    ]
+    return parts[0] + parts[1] + parts[2] + parts[3]
+
+
+def _between(coord: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Return the index of the cell centre at or before a coordinate, and the distance from it."""
+    position = (((coord + 1) * n - 1) / 2).clamp(0, n - 1)
+    index = position.floor()
+    return index.long(), position - index

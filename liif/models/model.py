@@ -1,78 +1,60 @@
 """The model: an encoder and a decoder that together make an image continuous.
 
-Letters: B batch, h w low-resolution grid, H W high-resolution grid, Q queried points, R rows.
-Images are (B, 3, h, w) float in [0, 1]; encoder and decoder work on (x - 0.5) / 0.5.
+Letters: B batch, C channels, h w low-resolution grid, H W high-resolution grid, Q queried points,
+R rows. Images are float in [0, 1]; encoder and decoder work on (x - 0.5) / 0.5 by default.
 """
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from liif.core.sizes import Size, Window, target_size
 from liif.images.convert import ImageLike, apply_to_image
+from liif.models.channels import Channels, Normalization
+from liif.models.decoder import Decoder
+from liif.models.encoder import Encoder
 from liif.models.field import Field
 from liif.models.geometry import Grid
 from liif.models.precision import Precision, precision_context, tf32_context
-from liif.models.tiling import render, render_strips
-
-
-class Encoder(Protocol):
-    """Maps a normalised image (B, 3, h, w) to features (B, width, h, w)."""
-
-    width: int
-    """Channels of the features."""
-    radius: int
-    """Distance in pixels up to which an input pixel can change a feature."""
-    peak_channels: int
-    """Channels of feature maps that are alive at once, for the choice of tiles."""
-
-    def __call__(self, lr: Tensor) -> Tensor: ...
-
-
-class Decoder(Protocol):
-    """Predicts colours at any points. Its methods keep nothing between calls."""
-
-    radius: int
-    """Distance in low-resolution pixels up to which a feature can change a code of `prepare`."""
-    code_channels: int
-    """Channels that `prepare` keeps alive for each low-resolution pixel."""
-
-    def prepare(self, feat: Tensor, lr: Tensor) -> Field:
-        """Compute what does not depend on the query, once per image, from feat (B, width, h, w) and
-        the normalised image lr (B, 3, h, w)."""
-        ...
-
-    def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
-        """Return normalised colours (B, Q, 3) at coord (B, Q, 2) for cell (B, Q, 2) or (B, 1, 2),
-        all as (y, x)."""
-        ...
-
-    def query_grid(self, field: Field, y: Tensor, x: Tensor, cell: Tensor) -> Tensor:
-        """Return normalised colours (B, R, W, 3) of rows y (R,), columns x (W,), a cell (1, 2)."""
-        ...
+from liif.models.tiling import Region, Tiles, cut, render, render_strips, whole_statistics
 
 
 class SRModel(nn.Module):
     """A super-resolution model of any scale: encode an image once, then query any of its points. It
-    owns the normalisation: all images that it takes and gives are in [0, 1]."""
+    owns the normalisation and the padding: all images that it takes and gives are in [0, 1], and
+    coordinates are those of the image."""
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, encoder: Encoder, decoder: Decoder) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        decoder: Decoder,
+        channels: Channels = Channels(),  # noqa: B008
+        normalization: Normalization = Normalization(),  # noqa: B008
+    ) -> None:
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
-        self.register_buffer("mean", torch.tensor(0.5), persistent=False)
-        self.register_buffer("std", torch.tensor(0.5), persistent=False)
+        self.channels = channels
+        self.register_buffer("mean", torch.tensor(normalization.mean), persistent=False)
+        self.register_buffer("std", torch.tensor(normalization.std), persistent=False)
 
     @property
-    def halo(self) -> int:
-        """Low-resolution pixels around a tile that its result depends on."""
+    def halo(self) -> int | None:
+        """Low-resolution pixels around a tile that its result depends on; None for all."""
+        if self.encoder.radius is None:
+            return None
         return self.encoder.radius + self.decoder.radius + 1
+
+    @property
+    def window(self) -> int:
+        """Side of the encoder's windows: tiles start and end at multiples of it."""
+        return self.encoder.window
 
     @property
     def peak_channels(self) -> int:
@@ -80,22 +62,63 @@ class SRModel(nn.Module):
         encoder = self.encoder
         return max(encoder.peak_channels, encoder.width + self.decoder.code_channels)
 
+    def frame(self, size: Size) -> Size:
+        """Return the size to which the encoder's input is padded, with whole windows.
+
+        In evaluation it has at least one more row and column, as published for SwinIR (Lee and Jin,
+        LTE, CVPR 2022): the encoder sees the image mirrored beyond its lower and right edge. The
+        decoder works on the padded image, too, so that these edges are like any other place.
+        """
+        n = self.encoder.window
+        if n == 1:
+            return size
+        more = 0 if self.training else 1
+        h, w = (-(-(side + more) // n) * n for side in size)
+        return h, w
+
     def encode(self, lr: Tensor) -> Field:
-        """Encode lr (B, 3, h, w) in [0, 1] to what `query` needs, once per image."""
-        lr = (lr - self.mean) / self.std
+        """Encode lr (B, C, h, w) in [0, 1] to what `query` needs, once per image."""
+        size = (lr.shape[-2], lr.shape[-1])
+        h, w = frame = self.frame(size)
+        padded = cut(lr, ((0, h), (0, w)))
+        return self.encode_frame(padded).at_origin((0, 0), frame, covered=size)
+
+    def encode_frame(self, lr: Tensor) -> Field:
+        """Encode a padded image, or a tile of whole windows; `encode` without the padding."""
+        lr = (lr - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1)
         return self.decoder.prepare(self.encoder(lr), lr)
 
+    def bind(self, field: Field, cell: Tensor) -> Field:
+        """Return the field for one size of queried pixels: cell (B, 2) or (1, 2). `query` does it
+        by itself; bind once for many queries of one size."""
+        if not self.decoder.has_bind or field.is_bound:
+            return field
+        bound = self.decoder.bind(field, field.cell_to_grid(cell))
+        return replace(bound, is_bound=True)
+
     def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
-        """Return colours (B, Q, 3) in image units, not clamped, at coord (B, Q, 2) as (y, x) in
+        """Return colours (B, Q, C) in image units, not clamped, at coord (B, Q, 2) as (y, x) in
         [-1, 1]; cell is the size of the queried pixels, (2/H, 2/W): (B, Q, 2), (B, 1, 2) or (B, 2).
+
+        Raises ValueError for cells that differ from point to point if the decoder is one that is
+        bound to the cell.
         """
         if cell.dim() == 2:
             cell = cell[:, None]
+        if self.decoder.has_bind and not field.is_bound:
+            if cell.shape[1] > 1 and not bool((cell == cell[:, :1]).all()):
+                raise ValueError("this decoder takes one cell for all points of an image: (B, 2)")
+            field = self.bind(field, cell[:, 0])
+        if field.covered is not None:
+            coord = torch.stack([field.coord_to_grid(coord[..., i], i) for i in (0, 1)], dim=-1)
+            cell = field.cell_to_grid(cell)
         return self.decoder.query(field, coord, cell) * self.std + self.mean
 
     def query_grid(self, field: Field, y: Tensor, x: Tensor, cell: Tensor) -> Tensor:
         """As `query` for all points of rows y (R,) and columns x (W,), with one cell (1, 2):
-        colours (B, R, W, 3)."""
+        colours (B, R, W, C)."""
+        field = self.bind(field, cell)
+        y, x, cell = field.coord_to_grid(y, 0), field.coord_to_grid(x, 1), field.cell_to_grid(cell)
         return self.decoder.query_grid(field, y, x, cell) * self.std + self.mean
 
     def forward(self, lr: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
@@ -114,7 +137,7 @@ class SRModel(nn.Module):
         memory: int | None = None,
         clip_cell: float = math.inf,
     ) -> ImageLike:
-        """Return the whole image at any size: (3, h, w) -> (3, H, W), or with a batch in front.
+        """Return the whole image at any size: (C, h, w) -> (C, H, W), or with a batch in front.
         Raises ValueError if lr is no image, or a size, scale, window or memory budget is invalid.
 
         Args:
@@ -136,12 +159,13 @@ class SRModel(nn.Module):
             options = {"size": size, "scale": scale, "window": window, "clamp": clamp}
             options |= {"precision": precision, "memory": memory, "clip_cell": clip_cell}
             return apply_to_image(partial(self.upscale, **options), lr)
-        if lr.dim() not in (3, 4) or lr.shape[-3] != 3 or 0 in lr.shape:
-            raise ValueError(f"lr has shape {tuple(lr.shape)}, not (3, h, w) or (B, 3, h, w)")
+        C = self.channels.input
+        if lr.dim() not in (3, 4) or lr.shape[-3] != C or 0 in lr.shape:
+            raise ValueError(f"lr has shape {tuple(lr.shape)}, not ({C}, h, w) or (B, {C}, h, w)")
         extent = (lr.shape[-2], lr.shape[-1]) if window is None else window[2:]
         size = target_size(extent, size=size, scale=scale)
         batch = lr if lr.dim() == 4 else lr[None]
-        out = lr.new_full((*batch.shape[:2], *size), torch.nan)
+        out = lr.new_full((len(batch), self.channels.output, *size), torch.nan)
         strips = partial(self.strips, precision=precision, memory=memory, clip_cell=clip_cell)
         for top, strip in strips(batch, size, window=window):
             out[:, :, top : top + strip.shape[2]] = strip.clamp(0, 1) if clamp else strip
@@ -157,24 +181,66 @@ class SRModel(nn.Module):
         clip_cell: float = math.inf,
         rows: Size | None = None,
         window: Window | None = None,
+        shared: tuple[Tensor, ...] | None = None,
     ) -> Iterator[tuple[int, Tensor]]:
-        """Yield the image of `upscale`, not clamped, as (first row, (B, 3, R, W)) from top to
+        """Yield the image of `upscale`, not clamped, as (first row, (B, C, R, W)) from top to
         bottom: a result larger than memory can be written strip by strip.
 
-        lr is (B, 3, h, w) in [0, 1], `size` (H, W) of the result, and `rows` (first, last + 1) the
-        rows to compute, by default all; the other options are those of `upscale`.
+        lr is (B, C, h, w) in [0, 1], `size` (H, W) of the result, and `rows` (first, last + 1) the
+        rows to compute, by default all; `shared` is the result of `statistics`, which is computed
+        if it is not given; the other options are those of `upscale`.
         """
         lr = lr.detach().to(self.mean)
         grid = Grid(size, (lr.shape[2], lr.shape[3]), window)
         rows = rows or (0, size[0])
-        return render_strips(self, lr, grid, rows, precision, memory, clip_cell)
+        return render_strips(self, lr, grid, rows, precision, memory, clip_cell, shared)
+
+    def statistics(
+        self,
+        lr: Tensor,
+        size: Size,
+        *,
+        precision: Precision = "float32",
+        memory: int | None = None,
+        clip_cell: float = math.inf,
+        window: Window | None = None,
+        step: int = 1,
+    ) -> tuple[Tensor, ...]:
+        """Return what the colours of a result share (`Decoder.statistics`), for `strips` that are
+        computed in several calls or processes: nothing for most decoders.
+
+        With `step`, only every so-many-th row and column of the result is used. A window shows the
+        whole image's values: they are those of the whole image at the size of the window's pixels.
+        """
+        if not self.decoder.has_statistics:
+            return ()
+        lr = lr.detach().to(self.mean)
+        grid = Grid(size, (lr.shape[2], lr.shape[3]), window)
+        return whole_statistics(Tiles(self, lr, grid, precision, memory, clip_cell), step)
 
     @torch.no_grad()
-    def encoded(self, lr: Tensor, *, precision: Precision = "float32") -> Field:
+    def encoded(
+        self,
+        lr: Tensor,
+        region: Region | None = None,
+        size: Size | None = None,
+        *,
+        precision: Precision = "float32",
+    ) -> Field:
         """As `encode`, for rendering one image many times: without gradients, and in one piece,
-        however much memory that takes."""
+        however much memory that takes.
+
+        With a `region` of the padded image (`tile_of`), lr holds these pixels only, of an image of
+        `size` (h, w).
+        """
+        size = size or (lr.shape[2], lr.shape[3])
+        h, w = frame = self.frame(size)
+        if region is None:
+            region = (0, h), (0, w)
+            lr = cut(lr, region)
         with precision_context(self.mean.device, precision):
-            return self.encode(lr.to(self.mean).contiguous(memory_format=torch.channels_last))
+            lr = lr.to(self.mean).contiguous(memory_format=torch.channels_last)
+            return self.encode_frame(lr).at_origin((region[0][0], region[1][0]), frame, size)
 
     def rendered(
         self,
@@ -186,11 +252,16 @@ class SRModel(nn.Module):
         clip_cell: float = math.inf,
         precision: Precision = "float32",
     ) -> Tensor:
-        """Return the image of `upscale`, not clamped, from a field of `encoded`: (B, 3, H, W), or
-        only `rows` of it, as (first, last + 1). A field in bfloat16 is decoded in bfloat16."""
-        lr = (field.size[0] // field.factor, field.size[1] // field.factor)
+        """Return the image of `upscale`, not clamped, from a field of `encoded`: (B, C, H, W), or
+        only `rows` of it, as (first, last + 1). A field in bfloat16 is decoded in bfloat16.
+
+        A decoder with statistics takes those of the field, else those of the pixels of each block.
+        """
+        grid = Grid(size, field.image_size, window)
         rows = rows or (0, size[0])
-        out = self.mean.new_empty(len(field.codes), 3, rows[1] - rows[0], size[1])
+        channels = self.channels.output
+        out = self.mean.new_empty(len(field.codes), channels, rows[1] - rows[0], size[1])
         with torch.inference_mode(), tf32_context(out.device, precision):
-            render(self, field, out, rows, (0, size[1]), Grid(size, lr, window), clip_cell)
+            field = self.bind(field, grid.cell(self.mean, clip_cell))
+            render(self, field, out, rows, (0, size[1]), grid, clip_cell)
         return out

@@ -3,7 +3,8 @@
 For every chunk of 30,000 queries it unfolds the feature map, samples codes and their coordinates
 with four pairs of `grid_sample`, concatenates code, offset and cell, and applies the whole MLP with
 its wide first layer (Chen et al. 2021). It uses a model's weights and shares no other code with it.
-Decoders other than LIIF's are queried point by point.
+Decoders other than LIIF's are asked for lists of points: for chunks of them, or, where a colour
+depends on the other points, for all at once.
 """
 
 import math
@@ -61,17 +62,17 @@ def query(decoder: Liif, feat: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
 
 
 def forward(model: SRModel, lr: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
-    """As SRModel.forward: lr (B, 3, h, w) in [0, 1] -> colours (B, Q, 3) in image units."""
+    """As SRModel.forward: lr (B, C, h, w) in [0, 1] -> colours (B, Q, C) in image units."""
     assert isinstance(model.decoder, Liif)
-    feat = model.encoder((lr - 0.5) / 0.5)
-    return query(model.decoder, feat, coord, cell) * 0.5 + 0.5
+    feat = model.encoder((lr - model.mean.view(-1, 1, 1)) / model.std.view(-1, 1, 1))
+    return query(model.decoder, feat, coord, cell) * model.std + model.mean
 
 
 @torch.no_grad()
 def upscale(
     model: SRModel, lr: Tensor, size: tuple[int, int], clip_cell: float = math.inf
 ) -> Tensor:
-    """As SRModel.upscale with clamp=False, in float32 without TF32: (3, h, w) -> (3, H, W)."""
+    """As SRModel.upscale with clamp=False, in float32 without TF32: (C, h, w) -> (C, H, W)."""
     decoder, batch = model.decoder, lr[None]
     coord = make_coord(size, lr.device).view(1, -1, 2)
     cell = torch.ones_like(coord)
@@ -79,11 +80,15 @@ def upscale(
         # Never below the cell at scale clip_cell, whose image has n · clip_cell pixels.
         cell[..., axis] *= max(2 / size[axis], 2 / (lr.shape[1 + axis] * clip_cell))
     with precision_context(lr.device, "float32"):
-        if isinstance(decoder, Liif):
-            feat = model.encoder((batch - 0.5) / 0.5)
-            decode = partial(query, decoder, feat)
+        if isinstance(decoder, Liif) and model.window == 1:
+            mean, std = model.mean, model.std
+            feat = model.encoder((batch - mean.view(-1, 1, 1)) / std.view(-1, 1, 1))
+
+            def decode(coord: Tensor, cell: Tensor) -> Tensor:
+                return query(decoder, feat, coord, cell) * std + mean
         else:
-            decode = partial(decoder.query, model.encode(batch))
-        parts = zip(coord.split(CHUNK, dim=1), cell.split(CHUNK, dim=1), strict=True)
+            decode = partial(model.query, model.encode(batch))
+        chunk = coord.shape[1] if decoder.has_statistics else CHUNK
+        parts = zip(coord.split(chunk, dim=1), cell.split(chunk, dim=1), strict=True)
         chunks = [decode(*part) for part in parts]
-    return (torch.cat(chunks, dim=1) * 0.5 + 0.5)[0].T.reshape(3, *size)
+    return torch.cat(chunks, dim=1)[0].T.reshape(-1, *size)

@@ -9,19 +9,26 @@ Letters: B batch, h w low-resolution grid, H W high-resolution grid, R rows of a
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
 from itertools import pairwise, product
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from liif.core.parallel import parallel_for
 from liif.core.sizes import Size, borders
+from liif.models.channels import Channels
+from liif.models.decoder import Decoder, PointSum
 from liif.models.field import Field
-from liif.models.geometry import Grid
+from liif.models.geometry import Grid, grid_coord
 from liif.models.precision import Precision, autocast, precision_context
 
+T = TypeVar("T")
+Region = tuple[Size, Size]
+"""Rows and columns of an image, each as (first, last + 1)."""
 CPU_BUDGET = 2**30
 """Bytes that encoding and decoding one tile may keep alive on a CPU."""
 STRIP_BYTES = 2**27
@@ -41,79 +48,242 @@ class TileableModel(Protocol):
     """The part of `SRModel` that tiling uses."""
 
     mean: Tensor
+    decoder: Decoder
 
     @property
-    def halo(self) -> int: ...
+    def halo(self) -> int | None: ...
     @property
     def peak_channels(self) -> int: ...
-    def encode(self, lr: Tensor) -> Field: ...
+    @property
+    def channels(self) -> Channels: ...
+    @property
+    def window(self) -> int: ...
+    def frame(self, size: Size) -> Size: ...
+    def encode_frame(self, lr: Tensor) -> Field: ...
+    def bind(self, field: Field, cell: Tensor) -> Field: ...
     def query_grid(self, field: Field, y: Tensor, x: Tensor, cell: Tensor) -> Tensor: ...
 
 
 def render_strips(
     model: TileableModel, lr: Tensor, grid: Grid, rows: Size,
     precision: Precision, memory: int | None, clip_cell: float,
+    shared: tuple[Tensor, ...] | None = None,
 ) -> Iterator[tuple[int, Tensor]]:  # fmt: skip
-    """Yield rows [first, last) of the grid as strips (first row, (B, 3, R, W)), top to bottom.
+    """Yield rows [first, last) of the grid as strips (first row, (B, C, R, W)), top to bottom.
 
-    lr is (B, 3, h, w) in [0, 1], on the model's device and of its type; `memory`, the budget of a
-    tile in bytes, and `clip_cell` are as in `SRModel.upscale`. Where a GPU runs out of memory, the
-    strip is computed again from tiles of half the side; raises torch.OutOfMemoryError if the
-    smallest do not fit either, and ValueError for a budget that is not positive.
+    lr is (B, C, h, w) in [0, 1], on the model's device and of its type; `memory`, the budget of a
+    tile in bytes, and `clip_cell` are as in `SRModel.upscale`, `shared` as returned by
+    `whole_statistics`. Where a GPU runs out of memory, the strip is computed again from tiles of
+    half the side; raises torch.OutOfMemoryError if the smallest do not fit either, and ValueError
+    for a budget that is not positive.
     """
-    side = tile_side(model, lr, grid, memory)
-    (H, W), (first, end) = grid.size, rows
+    tiles = Tiles(model, lr, grid, precision, memory, clip_cell, rows)
+    tiles.shared = whole_statistics(tiles) if shared is None else shared
+    first, end = rows
     while first < end:
-        parts = max(math.ceil(grid.extent[0] / side), strip_count(grid.size, len(lr)))
-        last = min(end, next(border for border in borders(H, parts) if border > first))
-        strip = lr.new_empty(len(lr), 3, last - first, W)
-        try:
-            # The contexts end before `yield`: between strips the caller's own code runs.
-            with torch.inference_mode(), precision_context(lr.device, precision):
-                for cols in pairwise(borders(W, math.ceil(grid.extent[1] / side))):
-                    if cols[0] < cols[1]:
-                        field = _encode_window(model, lr, grid.spans((first, last), cols))
-                        part = strip[..., slice(*cols)]
-                        render(model, field, part, (first, last), cols, grid, clip_cell)
-                        del field
-        except torch.OutOfMemoryError:
-            if side <= SMALLEST_TILE:
-                raise
-        else:
-            yield first, strip
-            first = last
-            continue
-        # Not inside `except`: the traceback would keep the tensors of the failed try alive.
-        del strip
-        torch.cuda.empty_cache()
-        side = max(min(side, max(lr.shape[2:])) // 2, SMALLEST_TILE)
-        log.warning("out of GPU memory; continuing with tiles of %d px", side)
+        first, strip = tiles.with_smaller_tiles(partial(_strip, tiles, first, end))
+        yield first - strip.shape[2], strip
+
+
+def _strip(tiles: "Tiles", first: int, end: int) -> tuple[int, Tensor]:
+    """Return the row after the strip that starts at a row, and the strip."""
+    model, W = tiles.model, tiles.grid.size[1]
+    last = min(end, next(border for border in tiles.rows() if border > first))
+    strip = tiles.lr.new_empty(len(tiles.lr), model.channels.output, last - first, W)
+    # The contexts end before `yield`: between strips the caller's own code runs.
+    with torch.inference_mode(), precision_context(strip.device, tiles.precision):
+        for cols in tiles.cols():
+            field = tiles.field((first, last), cols)
+            part = strip[..., slice(*cols)]
+            render(model, field, part, (first, last), cols, tiles.grid, tiles.clip_cell)
+            del field
+    return last, strip
+
+
+class Tiles:
+    """The tiles of one image, each encoded when it is needed. The last one is kept: an image that
+    is one tile is encoded once."""
+
+    def __init__(
+        self, model: TileableModel, lr: Tensor, grid: Grid,
+        precision: Precision, memory: int | None, clip_cell: float, used: Size | None = None,
+    ) -> None:  # fmt: skip
+        """`used` are the rows (first, last + 1) of the result that tiles are needed for."""
+        self.model, self.lr, self.grid = model, lr, grid
+        self.precision: Precision = precision
+        self.memory, self.clip_cell = memory, clip_cell
+        self.used = used or (0, grid.size[0])
+        self.side = tile_side(model, lr, grid, memory)
+        self.shared: tuple[Tensor, ...] = ()
+        self.kept: tuple[Region, Field] | None = None
+
+    def rows(self) -> list[int]:
+        """Return the borders between the rows of tiles, in rows of the result."""
+        H, height = self.grid.size[0], self.grid.extent[0]
+        strips = strip_count(self.grid.size, len(self.lr))
+        return borders(H, max(math.ceil(height / self.side), strips))
+
+    def cols(self) -> Iterator[Size]:
+        """Yield the columns (first, last + 1) of the result that each column of tiles gives."""
+        W, width = self.grid.size[1], self.grid.extent[1]
+        return (c for c in pairwise(borders(W, math.ceil(width / self.side))) if c[0] < c[1])
+
+    def field(self, rows: Size, cols: Size) -> Field:
+        """Return the field of a tile, which gives rows × cols of the result, bound to the cell."""
+        size = (self.lr.shape[2], self.lr.shape[3])
+        if self.side >= max(self.grid.extent):
+            rows, cols = self.used, (0, self.grid.size[1])
+        region = tile_of(self.model, size, self.grid.spans(rows, cols))
+        if self.kept is None or self.kept[0] != region:
+            self.kept = None
+            tile = cut(self.lr, region).contiguous(memory_format=torch.channels_last)
+            origin, frame = (region[0][0], region[1][0]), self.model.frame(size)
+            field = self.model.encode_frame(tile).at_origin(origin, frame, covered=size)
+            cell = self.grid.cell(self.model.mean, self.clip_cell)
+            self.kept = region, self.model.bind(field, cell)
+        return replace(self.kept[1], shared=self.shared)
+
+    def with_smaller_tiles(self, compute: Callable[[], T]) -> T:
+        """Return `compute()`, called again with tiles of half the side where a GPU runs out of
+        memory; raises torch.OutOfMemoryError if the smallest do not fit either."""
+        while True:
+            try:
+                return compute()
+            except torch.OutOfMemoryError:
+                if self.side <= SMALLEST_TILE or self.model.halo is None:
+                    raise
+            # Not inside `except`: the traceback would keep the tensors of the failed try alive.
+            self.kept = None
+            torch.cuda.empty_cache()
+            self.side = max(min(self.side, max(self.lr.shape[2:])) // 2, SMALLEST_TILE)
+            log.warning("out of GPU memory; continuing with tiles of %d px", self.side)
+
+
+class AllPoints:
+    """All pixels of a grid as the points of `Decoder.statistics`, tile by tile and block by block.
+
+    Sums are accumulated in float64, in the order of the tiles and blocks: the same for any number
+    of threads.
+    """
+
+    def __init__(self, tiles: Tiles, step: int = 1) -> None:
+        """With `step`, only every so-many-th row and column is used."""
+        self.tiles, self.step = tiles, step
+
+    def mean(self, function: PointSum) -> Tensor:
+        """As `Points.mean`."""
+        tiles, total = self.tiles, None
+        for rows in pairwise(tiles.rows()):
+            for cols in tiles.cols():
+                for part in self._sums(tiles.field(rows, cols), rows, cols, function):
+                    total = part if total is None else total + part
+        assert total is not None
+        count = math.prod(len(range(0, n, self.step)) for n in tiles.grid.size)
+        return (total / count).to(tiles.lr.device, torch.float32)
+
+    def _sums(self, field: Field, rows: Size, cols: Size, function: PointSum) -> Iterable[Tensor]:
+        """Return the sums over the blocks of a tile, on the CPU: not every device has float64."""
+        tiles, step = self.tiles, self.step
+        grid = tiles.grid
+        y, x = (
+            field.coord_to_grid(grid.centres(axis, tiles.model.mean.float()), axis)
+            for axis in (0, 1)
+        )
+        cell = field.cell_to_grid(grid.cell(tiles.model.mean, tiles.clip_cell))[:, None]
+        found: dict[tuple[int, int], Tensor] = {}
+
+        def add(block: Region) -> None:
+            (top, bottom), (left, right) = block
+            chosen = y[top:bottom][-top % step :: step], x[left:right][-left % step :: step]
+            coord = grid_coord(*chosen).expand(len(field.codes), -1, -1)
+            if coord.shape[1]:
+                part = field.window(*grid.spans(*block))
+                found[top, left] = function(part, coord, cell).cpu().double()
+
+        _for_blocks(add, field.codes, rows, cols)
+        return [found[key] for key in sorted(found)]
+
+
+def whole_statistics(tiles: Tiles, step: int = 1) -> tuple[Tensor, ...]:
+    """Return what a decoder's colours share: means over all pixels of the whole image at the size
+    that the grid's pixels have. With `step`, only every so-many-th row and column is used."""
+    model, grid = tiles.model, tiles.grid
+    if not model.decoder.has_statistics:
+        return ()
+    if grid.window is not None or tiles.used != (0, grid.size[0]):
+        scaled = zip(grid.size, grid.lr, grid.extent, strict=True)
+        H, W = (max(1, round(N * n / extent)) for N, n, extent in scaled)
+        grid = Grid((H, W), grid.lr)
+        tiles = Tiles(model, tiles.lr, grid, tiles.precision, tiles.memory, tiles.clip_cell)
+    points = AllPoints(tiles, step)
+
+    def compute() -> tuple[Tensor, ...]:
+        with torch.inference_mode(), precision_context(tiles.lr.device, tiles.precision):
+            return model.decoder.statistics(points)
+
+    return tiles.with_smaller_tiles(compute)
 
 
 def render(
     model: TileableModel, field: Field, out: Tensor, rows: Size, cols: Size, grid: Grid, clip: float
 ) -> None:
-    """Decode rows × cols of the grid, each as (first, last), into out (B, 3, R, W)."""
+    """Decode rows × cols of the grid, each as (first, last), into out (B, C, R, W)."""
     y, x = (grid.centres(axis, model.mean.float()) for axis in (0, 1))
     cell = grid.cell(model.mean, clip)
-    dtype = field.codes.dtype
-    side = GPU_BLOCK_SIDE if out.is_cuda else BLOCK_SIDES.get(dtype, 32)
 
-    @torch.inference_mode()  # this mode and autocast are set for each thread
-    def decode(corner: tuple[int, int]) -> None:
-        top, left = corner
-        bottom, right = min(top + side, rows[1]), min(left + side, cols[1])
-        part = field.window(*grid.spans((top, bottom), (left, right)))
-        with autocast(out.device, "bf16" if dtype == torch.bfloat16 else "float32"):
-            rgb = model.query_grid(part, y[top:bottom], x[left:right], cell).permute(0, 3, 1, 2)
+    def decode(block: Region) -> None:
+        (top, bottom), (left, right) = block
+        part = field.window(*grid.spans(*block))
+        rgb = model.query_grid(part, y[top:bottom], x[left:right], cell).permute(0, 3, 1, 2)
         out[..., top - rows[0] : bottom - rows[0], left - cols[0] : right - cols[0]] = rgb
 
+    _for_blocks(decode, field.codes, rows, cols)
+
+
+def _for_blocks(function: Callable[[Region], None], codes: Tensor, rows: Size, cols: Size) -> None:
+    """Call a function with every block of rows × cols: on a CPU in parallel, in inference mode, in
+    the precision that the codes have."""
+    side = GPU_BLOCK_SIDE if codes.is_cuda else BLOCK_SIDES.get(codes.dtype, 32)
+
+    @torch.inference_mode()  # this mode and autocast are set for each thread
+    def call(corner: tuple[int, int]) -> None:
+        (top, left), is_bf16 = corner, codes.dtype == torch.bfloat16
+        block = (top, min(top + side, rows[1])), (left, min(left + side, cols[1]))
+        with autocast(codes.device, "bf16" if is_bf16 else "float32"):
+            function(block)
+
     corners = product(range(*rows, side), range(*cols, side))
-    if out.device.type == "cpu":
-        parallel_for(decode, corners)
+    if codes.device.type == "cpu":
+        parallel_for(call, corners)
     else:
         for corner in corners:
-            decode(corner)
+            call(corner)
+
+
+def tile_of(model: TileableModel, size: Size, region: Region) -> Region:
+    """Return the pixels of the padded image that must be encoded for a region of an image of `size`
+    (h, w): with the halo, and whole windows."""
+    frame, step, halo = model.frame(size), model.window, model.halo
+    if halo is None:
+        return (0, frame[0]), (0, frame[1])
+    y, x = (
+        (max(first - halo, 0) // step * step, min(-(-(last + halo) // step) * step, end))
+        for (first, last), end in zip(region, frame, strict=True)
+    )
+    return y, x
+
+
+def cut(image: Tensor, region: Region) -> Tensor:
+    """Return pixels rows × columns of an image (…, h, w), which is continued by its mirror image,
+    with the edge repeated, beyond the lower and the right edge."""
+    for axis, (first, last) in zip((-2, -1), region, strict=True):
+        n = image.shape[axis]
+        if last <= n:
+            image = image.narrow(axis, first, last - first)
+        else:
+            index = torch.arange(first, last, device=image.device) % (2 * n)
+            image = image.index_select(axis, torch.minimum(index, 2 * n - 1 - index))
+    return image
 
 
 def tile_side(model: TileableModel, lr: Tensor, grid: Grid, memory: int | None) -> int:
@@ -122,15 +292,25 @@ def tile_side(model: TileableModel, lr: Tensor, grid: Grid, memory: int | None) 
     if memory is not None and memory <= 0:
         raise ValueError(f"memory must be positive, not {memory}")
     pixel_bytes = model.peak_channels * len(lr) * lr.element_size()
+    halo = model.halo
+    if halo is None:
+        needed = math.prod(model.frame(grid.lr)) * pixel_bytes
+        if needed > (memory_budget(lr) if memory is None else memory):
+            log.warning(
+                "the encoder sees the whole image, which cannot be split into tiles: it takes "
+                "about %.1f GB of memory; enlarge parts of the image, or use another model",
+                needed / 1e9,
+            )
+        return max(grid.lr)
     if memory is None:
         # A tile as wide as its halo encodes every pixel nine times; smaller ones waste more.
-        memory = max(memory_budget(lr), (3 * model.halo) ** 2 * pixel_bytes)
+        memory = max(memory_budget(lr), (3 * halo) ** 2 * pixel_bytes)
     pixels = memory // pixel_bytes
-    beyond = 0 if grid.window is None else 2 * model.halo
+    beyond = 0 if grid.window is None else 2 * halo
     h, w = (min(math.ceil(e) + beyond, n) for e, n in zip(grid.extent, grid.lr, strict=True))
     if h * w <= pixels:
         return max(h, w)
-    return max(int(pixels**0.5) - 2 * model.halo, SMALLEST_TILE)
+    return max(int(pixels**0.5) - 2 * halo, SMALLEST_TILE)
 
 
 def memory_budget(lr: Tensor) -> int:
@@ -145,10 +325,3 @@ def memory_budget(lr: Tensor) -> int:
 def strip_count(size: Size, batch: int = 1) -> int:
     """Return how many strips of STRIP_BYTES a result (batch, 3, H, W) in float32 takes."""
     return -(-3 * 4 * batch * math.prod(size) // STRIP_BYTES)
-
-
-def _encode_window(model: TileableModel, lr: Tensor, spans: tuple[Size, Size]) -> Field:
-    """Encode low-resolution pixels rows × columns with their halo."""
-    y, x = (slice(max(first - model.halo, 0), last + model.halo) for first, last in spans)
-    window = lr[..., y, x].contiguous(memory_format=torch.channels_last)
-    return model.encode(window).at_origin((y.start, x.start), (lr.shape[2], lr.shape[3]))

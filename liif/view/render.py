@@ -3,10 +3,15 @@
 Letters: h w the pixels of the image, H W those of the window on the screen.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor
 
 from liif.core.sizes import Size, Window, borders
 from liif.images.convert import to_image, to_tensor
@@ -15,6 +20,7 @@ from liif.models.field import Field
 from liif.models.geometry import Grid
 from liif.models.model import SRModel
 from liif.models.precision import Precision
+from liif.models.tiling import Region, tile_of
 from liif.view.bicubic import bicubic
 from liif.view.cache import Cache
 from liif.view.pictures import Picture
@@ -25,15 +31,15 @@ WHOLE = 2**19
 """Images of up to this many pixels are encoded whole; of larger ones, only the visible region."""
 REGION = 2**18
 """Pixels of a region that are encoded at a time. Encoding cannot be cancelled."""
-FEATURES, WINDOWS = 2**30, 2**28
-"""Bytes of encoded images, and of finished windows, that are kept."""
+FEATURES, WINDOWS, SHARED = 2**30, 2**28, 2**26
+"""Bytes of encoded images, of finished windows, and of statistics that are kept."""
+STATISTICS = 2**18
+"""Pixels of an image that statistics are taken from, if it has more."""
 STRIP_S = 0.2
 """Seconds that a strip should take. After each strip the page is updated or a new view begins."""
 
 Strip = tuple[int, Pixels]
 """First row, and pixels (rows, W, 3) uint8."""
-Region = tuple[Size, Size]
-"""Rows and columns of an image, each as (first, last + 1)."""
 
 
 class View(NamedTuple):
@@ -54,6 +60,7 @@ class Renderer:
         self._precision: Precision = precision
         self._features: Cache[tuple[str, str, Region], Field] = Cache(FEATURES)
         self._windows: Cache[View, list[Strip]] = Cache(WINDOWS)
+        self._shared: Cache[tuple[str, str, Any], tuple[Tensor, ...]] = Cache(SHARED)
         self._pace = dict.fromkeys(models, 2e5)  # pixels per second, updated with every strip
 
     def strips(self, picture: Picture, view: View) -> Iterator[Strip]:
@@ -85,13 +92,18 @@ class Renderer:
         model, W = self.models[view.method], view.size[1]
         grid = Grid(view.size, picture.size, view.window)
         is_first = True
-        for band, middle, region in _bands(grid, model.halo):
+        cell, shared = grid.cell(model.mean), self._statistics(picture, view)
+        encoded = bound = None
+        for band, middle, region in _bands(grid, model):
             for rows in outward(band, middle, lambda: self._rows(view)):
                 seen = grid.spans(rows, (0, W))
                 field = self._field(picture, view.method, seen, region, is_first)
                 is_first = False
                 start = time.perf_counter()
-                strip = model.rendered(field, view.size, window=view.window, rows=rows)[0]
+                if encoded is not field:
+                    encoded, bound = field, replace(model.bind(field, cell), shared=shared)
+                assert bound is not None
+                strip = model.rendered(bound, view.size, window=view.window, rows=rows)[0]
                 pixels = to_image(strip)
                 pace = (rows[1] - rows[0]) * W / (time.perf_counter() - start)
                 self._pace[view.method] = (self._pace[view.method] + pace) / 2
@@ -119,16 +131,36 @@ class Renderer:
         if (field := self._features.find(fits)) is not None:
             return field
         model, size = self.models[name], picture.size
-        if is_first and 2 * _pixels(seen, size, model.halo) < _pixels(region, size, model.halo):
+        if is_first and 2 * _pixels(seen, size, model) < _pixels(region, size, model):
             return self._encode(picture, model, seen)
         field = self._encode(picture, model, region)
-        self._features.put((picture.id, name, region), field, field.codes.nbytes)
+        self._features.put((picture.id, name, region), field, field.nbytes)
         return field
 
     def _encode(self, picture: Picture, model: SRModel, region: Region) -> Field:
-        y, x = _with_halo(region, picture.size, model.halo)
-        lr = to_tensor(picture.pixels[slice(*y), slice(*x)])[None].to(model.mean)
-        return model.encoded(lr, precision=self._precision).at_origin((y[0], x[0]), picture.size)
+        tile = tile_of(model, picture.size, region)
+        (y, x), (h, w) = tile, picture.size
+        pixels = picture.pixels[slice(*y), slice(*x)]
+        beyond = (0, max(y[1] - h, 0)), (0, max(x[1] - w, 0)), (0, 0)
+        lr = to_tensor(np.pad(pixels, beyond, mode="symmetric"))[None].to(model.mean)
+        return model.encoded(lr, tile, picture.size, precision=self._precision)
+
+    def _statistics(self, picture: Picture, view: View) -> tuple[Tensor, ...]:
+        """Return what the colours of the whole image share at the size of the view's pixels, from
+        some of its pixels; nothing for most models."""
+        model = self.models[view.method]
+        if not model.decoder.has_statistics:
+            return ()
+        scales = tuple(N / n for N, n in zip(view.size, view.window[2:], strict=True))
+        key = picture.id, view.method, scales
+        if (found := self._shared.find(lambda each: each == key)) is None:
+            pixels = math.prod(picture.size) * math.prod(scales)
+            step = max(1, round((pixels / STATISTICS) ** 0.5))
+            lr = to_tensor(picture.pixels)[None].to(model.mean)
+            options: dict[str, Any] = {"window": view.window, "precision": self._precision}
+            found = model.statistics(lr, view.size, step=step, **options)
+            self._shared.put(key, found, sum(each.nbytes for each in found))
+        return found
 
 
 def outward(band: Size, start: int, rows: Callable[[], int]) -> Iterator[Size]:
@@ -143,12 +175,12 @@ def outward(band: Size, start: int, rows: Callable[[], int]) -> Iterator[Size]:
             yield low, last
 
 
-def _bands(grid: Grid, halo: int) -> Iterator[tuple[Size, int, Region]]:
+def _bands(grid: Grid, model: SRModel) -> Iterator[tuple[Size, int, Region]]:
     """Yield bands of the window's rows from its middle outward: (rows, row to start with, region to
     encode). The region is all of a small image, and what the band shows of a large one."""
     H, W = grid.size
     (h, w), (y, x) = grid.lr, grid.spans((0, H), (0, W))
-    if h * w <= WHOLE:
+    if (halo := model.halo) is None or h * w <= WHOLE:
         yield (0, H), H // 2, ((0, h), (0, w))
         return
     rows = max(2 * halo, REGION // (x[1] - x[0] + 2 * halo) - 2 * halo)
@@ -160,12 +192,7 @@ def _bands(grid: Grid, halo: int) -> Iterator[tuple[Size, int, Region]]:
         yield bands[i], start, grid.spans(bands[i], (0, W))
 
 
-def _with_halo(region: Region, size: Size, halo: int) -> Region:
-    y, x = ((max(a - halo, 0), min(b + halo, n)) for (a, b), n in zip(region, size, strict=True))
-    return y, x
-
-
-def _pixels(region: Region, size: Size, halo: int) -> int:
+def _pixels(region: Region, size: Size, model: SRModel) -> int:
     """Return the number of pixels to encode for a region, with its halo."""
-    y, x = _with_halo(region, size, halo)
+    y, x = tile_of(model, size, region)
     return (y[1] - y[0]) * (x[1] - x[0])

@@ -219,7 +219,7 @@ def test_an_interruption_leaves_nothing(up, monkeypatch, suffix):
 
 def test_too_little_memory_is_no_traceback(up_refused, monkeypatch):
     picture("a.png")
-    monkeypatch.setattr(SRModel, "encode", lambda model, lr: torch.empty(10**15))
+    monkeypatch.setattr(SRModel, "encode_frame", lambda model, lr: torch.empty(10**15))
     assert "not enough memory" in up_refused("a.png", "-o", "out.png", "--scale", "2")
 
 

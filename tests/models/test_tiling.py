@@ -51,7 +51,7 @@ def test_out_of_gpu_memory_halves_the_tiles(caplog):
     model = small().eval()
     lr = torch.rand(1, 3, 150, 90)
     expected = model.upscale(lr, (160, 170))
-    encode, seen = model.encode, []
+    encode, seen = model.encode_frame, []
 
     def narrow(window):
         seen.append(max(window.shape[-2:]))
@@ -59,7 +59,7 @@ def test_out_of_gpu_memory_halves_the_tiles(caplog):
             raise torch.OutOfMemoryError("CUDA out of memory")
         return encode(window)
 
-    model.encode = narrow
+    model.encode_frame = narrow
     limit = 60
     torch.testing.assert_close(model.upscale(lr, (160, 170)), expected)
     assert [record.message for record in caplog.records] == [
@@ -75,7 +75,7 @@ def test_out_of_gpu_memory_halves_the_tiles(caplog):
 def out_of_memory(monkeypatch):
     """A model whose encoder has too little memory once, and what it then did."""
     model = small().eval()
-    encode, events = model.encode, []
+    encode, events = model.encode_frame, []
 
     def once(window):
         tensor = torch.zeros(1)
@@ -84,7 +84,7 @@ def out_of_memory(monkeypatch):
             raise torch.OutOfMemoryError("CUDA out of memory")
         return encode(window)
 
-    model.encode = once
+    model.encode_frame = once
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: events.append("cache emptied"))
     return model, events
 

@@ -51,8 +51,8 @@ def test_windows_come_in_tiles_and_strips():
 
 def test_only_the_window_and_its_surroundings_are_encoded(monkeypatch):
     model, seen = small().eval(), []
-    encode = model.encode
-    monkeypatch.setattr(model, "encode", lambda lr: seen.append(lr.shape[2:]) or encode(lr))
+    encode = model.encode_frame
+    monkeypatch.setattr(model, "encode_frame", lambda lr: seen.append(lr.shape[2:]) or encode(lr))
     lr = torch.rand(1, 3, 200, 300)
     model.upscale(lr, (8, 8), window=Window(100.5, 150.5, 2, 3))
     assert seen == [(3 + 2 * model.halo, 4 + 2 * model.halo)]

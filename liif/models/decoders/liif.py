@@ -5,13 +5,14 @@ from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from liif.core.section import Section, Widths
+from liif.models.decoder import Decoder
 from liif.models.field import Field
 from liif.models.geometry import corners, grid_corners
 from liif.models.kernels import fused
-from liif.models.layers import Mlp, after_first
+from liif.models.layers import Layer, Mlp, after_first
 
 
 class LiifConfig(Section):
@@ -26,11 +27,11 @@ class LiifConfig(Section):
 
     SMALL: ClassVar = {"hidden": (16, 12)}  # a variant for fast tests
 
-    def build(self, width: int) -> "Liif":
-        return Liif(width, self)
+    def build(self, width: int, channels: int) -> "Liif":
+        return Liif(width, self, channels)
 
 
-class Liif(nn.Module):
+class Liif(Decoder):
     """`s = f(z*, x - v*, cell)`, with f an MLP on [unfolded code, offset (y, x), cell (y, x)].
 
     The first layer is linear, so its product with the unfolded code is one 3×3 convolution (1×1
@@ -39,7 +40,7 @@ class Liif(nn.Module):
     shapes.
     """
 
-    def __init__(self, width: int, config: LiifConfig) -> None:
+    def __init__(self, width: int, config: LiifConfig, channels: int = 3) -> None:
         super().__init__()
         self.width = width
         self.kernel = 3 if config.feature_unfold else 1
@@ -47,7 +48,7 @@ class Liif(nn.Module):
         self.radius = self.kernel // 2
         self.extra_inputs = 4 if config.cell_decode else 2
         """Inputs of the MLP besides the latent code: 2 for the offset, 2 for the cell."""
-        self.mlp = Mlp(width * self.kernel**2 + self.extra_inputs, config.hidden, 3)
+        self.mlp = Mlp(width * self.kernel**2 + self.extra_inputs, config.hidden, channels)
         self.code_channels = self.mlp.linear[0].out_features
         self.fuse = True
         """Decode images in one Triton kernel on supported GPUs; False for comparisons."""
@@ -55,17 +56,23 @@ class Liif(nn.Module):
     def prepare(self, feat: Tensor, lr: Tensor) -> Field:
         """Apply the first layer to every latent code of feat (B, C, h, w); the field also holds its
         other weights and all further layers, in the type of the codes."""
-        k, (first, *rest) = self.kernel, self.mlp.linear
-        for_code, for_offset = first.weight.split([self.width * k * k, self.extra_inputs], dim=1)
+        k = self.kernel
+        for_code = self.mlp.linear[0].weight[:, : self.width * k * k]
         feat = feat.contiguous(memory_format=torch.channels_last)
         weight = for_code.unflatten(1, (self.width, k, k))
         codes = F.conv2d(feat, weight, padding=self.radius)
-        layers = [(for_offset, first.bias), *((layer.weight, layer.bias) for layer in rest)]
+        return Field.of_map(codes, layers=self.field_layers(codes))
+
+    def field_layers(self, codes: Tensor) -> tuple[Layer, ...]:
+        """Return the part of the first layer that multiplies offset and cell, and all others."""
+        first, *rest = self.mlp.linear
+        layers = [(first.weight[:, -self.extra_inputs :], first.bias)]
+        layers += [(layer.weight, layer.bias) for layer in rest]
         # Weights of a wider type would promote every operand, at the cost of two conversions.
-        return Field.of_map(codes, layers=tuple((w.to(codes), b.to(codes)) for w, b in layers))
+        return tuple((weight.to(codes), bias.to(codes)) for weight, bias in layers)
 
     def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
-        """Return normalised colours (B, Q, 3) at coord (B, Q, 2), cell (B, Q, 2) or (B, 1, 2)."""
+        """Return normalised colours (B, Q, C) at coord (B, Q, 2), cell (B, Q, 2) or (B, 1, 2)."""
         relative = [(cell[..., i] * field.size[i]).expand_as(coord[..., i]) for i in (0, 1)]
         (weight, bias), *rest = field.layers
         y, x = coord.unbind(-1)
@@ -78,7 +85,7 @@ class Liif(nn.Module):
         return rgb
 
     def query_grid(self, field: Field, y: Tensor, x: Tensor, cell: Tensor) -> Tensor:
-        """Return normalised colours (B, R, W, 3) of rows y (R,), columns x (W,), a cell (1, 2)."""
+        """Return normalised colours (B, R, W, C) of rows y (R,), columns x (W,), a cell (1, 2)."""
         weight, bias = field.layers[0]
         for axis, share in enumerate(weight.unbind(1)[2:]):
             bias = bias + share * (cell[0, axis] * field.size[axis]).to(weight)

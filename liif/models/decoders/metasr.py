@@ -9,9 +9,10 @@ from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from liif.core.section import Section, Width
+from liif.models.decoder import Decoder
 from liif.models.field import Field
 from liif.models.geometry import EDGE, nearest
 from liif.models.layers import Mlp
@@ -26,22 +27,23 @@ class MetaSrConfig(Section):
 
     SMALL: ClassVar = {"hidden": 16}  # a variant for fast tests
 
-    def build(self, width: int) -> "MetaSr":
-        return MetaSr(width, self)
+    def build(self, width: int, channels: int) -> "MetaSr":
+        return MetaSr(width, self, channels)
 
 
-class MetaSr(nn.Module):
+class MetaSr(Decoder):
     """rgb = code · (M·a + b), a = relu(first layer): both products are linear in the code, so they
-    are computed once per image in `prepare` by a convolution to 3·(hidden + 1) channels."""
+    are computed once per image in `prepare` by a convolution to hidden + 1 channels a colour."""
 
     radius = 1
 
-    def __init__(self, width: int, config: MetaSrConfig) -> None:
+    def __init__(self, width: int, config: MetaSrConfig, channels: int = 3) -> None:
         super().__init__()
         self.width = width
+        self.channels = channels
         self.hidden = config.hidden
-        self.mlp = Mlp(3, [config.hidden], width * 9 * 3)
-        self.code_channels = 3 * (config.hidden + 1)
+        self.mlp = Mlp(3, [config.hidden], width * 9 * channels)
+        self.code_channels = channels * (config.hidden + 1)
 
     def prepare(self, feat: Tensor, lr: Tensor) -> Field:
         """Multiply every code of feat (B, C, h, w) by M and b, for each colour."""
@@ -53,11 +55,11 @@ class MetaSr(nn.Module):
         return Field.of_map(F.conv2d(feat, weight.contiguous(), padding=1))
 
     def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
-        """Return normalised colours (B, Q, 3) at coord (B, Q, 2), cell (B, Q, 2) or (B, 1, 2)."""
+        """Return normalised colours (B, Q, C) at coord (B, Q, 2), cell (B, Q, 2) or (B, 1, 2)."""
         return self._decode(field, coord[..., 0], coord[..., 1], cell)
 
     def query_grid(self, field: Field, y: Tensor, x: Tensor, cell: Tensor) -> Tensor:
-        """Return normalised colours (B, R, W, 3) of rows y (R,), columns x (W,), a cell (1, 2)."""
+        """Return normalised colours (B, R, W, C) of rows y (R,), columns x (W,), a cell (1, 2)."""
         return self._decode(field, y.view(1, -1, 1), x.view(1, 1, -1), cell[:, None])
 
     def _decode(self, field: Field, y: Tensor, x: Tensor, cell: Tensor) -> Tensor:
@@ -67,7 +69,7 @@ class MetaSr(nn.Module):
         inverse_scale = cell[..., 0] * (h / 2)
         inputs = torch.stack(torch.broadcast_tensors(offset_y, offset_x, inverse_scale), dim=-1)
         hidden = F.relu(self.mlp.linear[0](inputs.to(field.codes.dtype)))
-        codes = field.gather(row, col).unflatten(-1, (3, self.hidden + 1))
+        codes = field.gather(row, col).unflatten(-1, (self.channels, self.hidden + 1))
         return (codes[..., :-1] @ hidden[..., None]).squeeze(-1) + codes[..., -1]
 
     @staticmethod

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 
 from liif.core.section import Section, Width
+from liif.models.decoder import Decoder
 from liif.models.field import Field
 from liif.models.geometry import nearest
 from liif.models.layers import conv
@@ -24,23 +25,23 @@ class UpsamplerConfig(Section):
 
     SMALL: ClassVar = {"scale": 3, "width": 6}  # a variant for fast tests
 
-    def build(self, width: int) -> "Upsampler":
-        return Upsampler(width, self)
+    def build(self, width: int, channels: int) -> "Upsampler":
+        return Upsampler(width, self, channels)
 
 
-class Upsampler(nn.Module):
-    """Convolution and pixel shuffle (twice for x4, thrice for x8), then a convolution to RGB."""
+class Upsampler(Decoder):
+    """Convolution and pixel shuffle (twice for x4, thrice for x8), and a last convolution."""
 
     radius = 2
 
-    def __init__(self, width: int, config: UpsamplerConfig) -> None:
+    def __init__(self, width: int, config: UpsamplerConfig, channels: int = 3) -> None:
         super().__init__()
         self.scale = config.scale
         inner = config.width or width
         layers: list[nn.Module] = []
         for i, step in enumerate(STAGES[config.scale]):
             layers += [conv(inner if i else width, inner * step**2), nn.PixelShuffle(step)]
-        self.layers = nn.Sequential(*layers, conv(inner, 3))
+        self.layers = nn.Sequential(*layers, conv(inner, channels))
         # The widest map is the last stage's output, at the output's resolution.
         self.code_channels = 2 * inner * config.scale**2
 
@@ -49,11 +50,11 @@ class Upsampler(nn.Module):
         return Field.of_map(self.layers(feat), factor=self.scale)
 
     def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
-        """Return normalised colours (B, Q, 3) at coord (B, Q, 2); the cell is ignored."""
+        """Return normalised colours (B, Q, C) at coord (B, Q, 2); the cell is ignored."""
         return self._decode(field, coord[..., 0], coord[..., 1])
 
     def query_grid(self, field: Field, y: Tensor, x: Tensor, cell: Tensor) -> Tensor:
-        """Return normalised colours (B, R, W, 3) of rows y (R,) and columns x (W,)."""
+        """Return normalised colours (B, R, W, C) of rows y (R,) and columns x (W,)."""
         return self._decode(field, y.view(1, -1, 1), x.view(1, 1, -1))
 
     def _decode(self, field: Field, y: Tensor, x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from pydantic import PositiveFloat
 from torch import Tensor, nn
 
 from liif.core.section import Section, Width
+from liif.models.encoder import Encoder
 from liif.models.layers import ResBlock, conv
 
 
@@ -22,20 +23,20 @@ class EdsrConfig(Section):
 
     SMALL: ClassVar = {"blocks": 2, "width": 8, "residual_scale": 0.5}  # a variant for fast tests
 
-    def build(self) -> "Edsr":
-        return Edsr(self)
+    def build(self, channels: int) -> "Edsr":
+        return Edsr(self, channels)
 
 
-class Edsr(nn.Module):
-    """(B, 3, h, w) normalised image -> (B, width, h, w) feature map."""
+class Edsr(Encoder):
+    """(B, C, h, w) normalised image -> (B, width, h, w) feature map."""
 
-    def __init__(self, config: EdsrConfig) -> None:
+    def __init__(self, config: EdsrConfig, channels: int = 3) -> None:
         super().__init__()
         self.width = config.width
         self.radius = 2 * config.blocks + 2
         self.peak_channels = 4 * config.width
         blocks = [ResBlock(config.width, scale=config.residual_scale) for _ in range(config.blocks)]
-        self.head = nn.Sequential(conv(3, config.width))
+        self.head = nn.Sequential(conv(channels, config.width))
         self.body = nn.Sequential(*blocks, conv(config.width, config.width))
 
     def forward(self, lr: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from liif.core.section import Section, Width
+from liif.models.encoder import Encoder
 from liif.models.layers import conv
 
 CONFIGURATIONS = {"A": (20, 6, 32), "B": (16, 8, 64)}
@@ -24,8 +25,8 @@ class RdnConfig(Section):
 
     SMALL: ClassVar = {"configuration": "A", "width": 4}  # a variant for fast tests
 
-    def build(self) -> "Rdn":
-        return Rdn(self)
+    def build(self, channels: int) -> "Rdn":
+        return Rdn(self, channels)
 
 
 class DenseLayer(nn.Module):
@@ -51,16 +52,16 @@ class ResidualDenseBlock(nn.Module):
         return self.LFF(self.convs(x)) + x
 
 
-class Rdn(nn.Module):
-    """(B, 3, h, w) normalised image -> (B, width, h, w) feature map."""
+class Rdn(Encoder):
+    """(B, C, h, w) normalised image -> (B, width, h, w) feature map."""
 
-    def __init__(self, config: RdnConfig) -> None:
+    def __init__(self, config: RdnConfig, channels: int = 3) -> None:
         super().__init__()
         D, C, G = CONFIGURATIONS[config.configuration]
         self.width = width = config.width
         self.radius = D * C + 3
         self.peak_channels = 2 * (width + C * G) + 4 * width
-        self.SFENet1 = conv(3, width)
+        self.SFENet1 = conv(channels, width)
         self.SFENet2 = conv(width, width)
         self.RDBs = nn.ModuleList(ResidualDenseBlock(width, C, G) for _ in range(D))
         self.GFF = nn.Sequential(conv(D * width, width, 1), conv(width, width))

@@ -19,14 +19,15 @@ log = logging.getLogger("liif")
 
 
 def plain(field: Field, at: Corners, bias: Tensor) -> Tensor:
-    """Return normalised colours (B, R, W, 3) of a grid of pixels, in PyTorch; bias (K,) is that of
+    """Return normalised colours (B, R, W, C) of a grid of pixels, in PyTorch; bias (K,) is that of
     the first layer, including its product with the cell."""
     (weight, _), *rest = field.layers
     by_y, by_x = weight.unbind(1)[:2]
     along_y = at.offset_y.reshape(-1, 1).to(weight) * by_y + bias
     along_x = at.offset_x.reshape(-1, 1).to(weight) * by_x
     hidden = field.gather_grid(at.row.flatten(), at.col.flatten(), along_y, along_x)
-    parts = after_first(hidden, rest).view(-1, *at.weight.shape, 3)
+    parts = after_first(hidden, rest)
+    parts = parts.view(-1, *at.weight.shape, parts.shape[-1])
     return (parts * at.weight[..., None]).sum(dim=1).sum(dim=2)
 
 
@@ -52,13 +53,13 @@ def launch_for(device: torch.device, dtype: torch.dtype) -> Launch | None:
 
 def is_supported(field: Field, pixels: int, *, ensemble: bool) -> bool:
     """Whether the kernel can decode so many pixels of this field: bfloat16 or float32 on a GPU that
-    Triton compiles for, without gradients, with layers of at most 256 columns."""
+    Triton compiles for, without gradients, with layers of at most 256 columns and three colours."""
     codes, layers = field.codes, field.layers
     if not codes.is_cuda or torch.is_grad_enabled() or len(layers) < 2:
         return False
-    if 4 * pixels * len(codes) >= 2**31 or _columns(field) > 256:
-        return False
     widths = tuple(len(bias) for _, bias in layers)
+    if 4 * pixels * len(codes) >= 2**31 or _columns(field) > 256 or widths[-1] != 3:
+        return False
     return _passes_trial(codes.device, codes.dtype, widths, layers[0][0].shape[1], ensemble)
 
 
