@@ -4,18 +4,26 @@ import pydantic
 
 from liif.core.section import Section, Width
 
+# A class body cannot have a field with the name of a keyword.
+_Keys: type[Section] = pydantic.create_model(
+    "_Keys",
+    __base__=Section,
+    **{"in": (Width, 3), "out": (Width, 3)},  # pyright: ignore
+)
 
-class Channels(Section):
+
+class Channels(_Keys):
     """Channels of the images that a model takes (`in`) and gives (`out`)."""
 
-    model_config = pydantic.ConfigDict(populate_by_name=True)
+    @property
+    def input(self) -> int:
+        """Channels of low-resolution images."""
+        return getattr(self, "in")
 
-    input: Width = pydantic.Field(default=3, alias="in")
-    output: Width = pydantic.Field(default=3, alias="out")
-
-    @pydantic.model_serializer
-    def _keys(self) -> dict[str, int]:
-        return {"in": self.input, "out": self.output}
+    @property
+    def output(self) -> int:
+        """Channels of high-resolution images."""
+        return getattr(self, "out")  # noqa: B009
 
 
 class Normalization(Section):
