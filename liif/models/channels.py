@@ -12,7 +12,7 @@ _Keys: type[Section] = pydantic.create_model(
 )
 
 
-class Channels(_Keys):
+class Channels(_Keys):  # pyright: ignore
     """Channels of the images that a model takes (`in`) and gives (`out`)."""
 
     @property
