@@ -77,7 +77,7 @@ def modules(package: str) -> str:
         if path.stat().st_size and name not in PAGES:
             options = "show_root_heading: false, show_root_toc_entry: false"
             if name == "liif.models.model":  # SRModel has a page
-                options += ", members: [Encoder, Decoder]"
+                options += ", members: []"
             text += f"\n## {name}\n\n::: {name}\n    options: {{{options}}}\n"
     return text
 

@@ -17,9 +17,11 @@ from helpers.paths import ROOT
 import liif.models.build
 from liif.cli import COMMANDS as COMMANDS_THERE_ARE
 from liif.cli import _parser
+from liif.core.errors import UserError
 from liif.data.loader import Batch
 from liif.evaluation.config import TestConfig
 from liif.evaluation.table_config import TableConfig
+from liif.hub.export import graphs
 from liif.models.geometry import cell_of, grid_coord, pixel_centres
 from liif.training.config import TrainConfig
 from liif.training.step import train_step
@@ -223,10 +225,23 @@ def test_the_page_of_commands_is_complete():
 # Examples
 
 
-def with_example(page, kind, monkeypatch):
-    """A small model by liif.models.build as it is with the page's file and its line in it."""
-    code, line = blocks(ROOT / "docs" / page, "python")[:2]
-    name, wanted = re.fullmatch(r'"(\w+)": (\w+),\n', line).groups()
+LINE = re.compile(r'"(\w+)": (\w+),\n')
+"""The line of an entry in ENCODERS or DECODERS."""
+PARTS = [
+    (kind, LINE.fullmatch(line)[1])
+    for kind in ("encoder", "decoder")
+    for line in blocks(ROOT / "docs" / f"own-{kind}.md", "python")
+    if LINE.fullmatch(line)
+]
+"""The examples of the two pages: a file each, and a line."""
+
+
+def with_example(kind, name, monkeypatch):
+    """A small model by liif.models.build as it is with an example's file and its line in it."""
+    found = blocks(ROOT / "docs" / f"own-{kind}.md", "python")
+    (at,) = (i for i, line in enumerate(found) if line.startswith(f'"{name}": '))
+    code, line = found[at - 1 : at + 1]
+    wanted = LINE.fullmatch(line)[2]
     path = f"liif.models.{kind}s.{name}"
     file = types.ModuleType(path)
     monkeypatch.setitem(sys.modules, path, file)
@@ -243,12 +258,17 @@ def with_example(page, kind, monkeypatch):
     return build.build_model(build.ModelConfig.model_validate(parts))
 
 
-@pytest.mark.parametrize("kind", ["encoder", "decoder"])
-def test_examples_work(kind, monkeypatch):
-    model = with_example(f"own-{kind}.md", kind, monkeypatch)
+def test_every_example_is_found():
+    assert len(PARTS) >= 5
+
+
+@pytest.mark.parametrize(("kind", "name"), PARTS)
+def test_examples_work(kind, name, monkeypatch):
+    model = with_example(kind, name, monkeypatch)
     batch = Batch(
         torch.rand(2, 3, 9, 7), torch.rand(2, 40, 2) * 2 - 1, torch.rand(2, 2), torch.rand(2, 40, 3)
     )
+    model.train()
     optimizer = torch.optim.Adam(model.parameters())
     first, *_ = train_step(model, optimizer, batch, learning_rate=1e-3)
     for name, parameter in model.named_parameters():
@@ -265,10 +285,22 @@ def test_examples_work(kind, monkeypatch):
         points = model(lr, grid_coord(y, x)[None], cell_of(size, lr))
     torch.testing.assert_close(points.mT.unflatten(2, size), whole, atol=1e-5, rtol=0)
     assert (model.upscale(lr, size, precision="bf16") - whole.clamp(0, 1)).abs().max() < 0.05
+    if model.decoder.has_statistics:
+        with pytest.raises(UserError, match="means over all points"):
+            graphs(model)
+        return
+    programs = graphs(model)
+    image, coord, cell = torch.rand(1, 3, 16, 12), torch.rand(30, 2) * 2 - 1, torch.ones(1, 2) / 9
+    field = programs["encoder"].program.module()(image)
+    if "binder" in programs:
+        field = programs["binder"].program.module()(*field, cell)
+    (found,) = programs["decoder"].program.module()(*field, coord, cell)
+    field = model.encode_frame(image)
+    torch.testing.assert_close(found, model.query(field, coord[None], cell)[0], atol=1e-5, rtol=0)
 
 
 def test_radius_of_the_example_is_its_receptive_field(monkeypatch):
-    encoder = with_example("own-encoder.md", "encoder", monkeypatch).encoder.double()
+    encoder = with_example("encoder", "slim", monkeypatch).encoder.double()
     for name, parameter in encoder.named_parameters():
         parameter.data = parameter.data.abs() * (not name.endswith("bias"))
     spot = torch.zeros(1, 3, 3, 2 * encoder.radius + 9, dtype=torch.double)

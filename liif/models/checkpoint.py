@@ -23,8 +23,8 @@ from torch import Tensor
 from liif.core.errors import UserError
 from liif.core.files import write_atomically
 from liif.models.build import ModelConfig, build_model
+from liif.models.foreign.translate import Weights, translate
 from liif.models.model import SRModel
-from liif.models.official import Weights, from_official
 
 FORMAT = "liif/1"
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -64,7 +64,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         if content.get("format") == FORMAT:
             config, weights = content["model"], content["weights"]
         else:
-            config, weights = from_official(content)
+            config, weights = translate(content)
         model = ModelConfig.model_validate(config)
         weights = {str(key): _whole_tensor(value) for key, value in weights.items()}
     except ValidationError as error:

@@ -1,0 +1,30 @@
+"""Translate checkpoints of other code to this package's names. The only list of translators.
+
+Such a checkpoint is {"model": {"name", "args", "sd"}, …}: the name of a model, the arguments that
+it was built with, and its state dict. A translator gets the three and returns our configuration and
+state dict; it may rename tensors, drop them and change their values, e.g. the order of channels.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from liif.models.foreign.liif import from_liif
+
+Weights = dict[str, Tensor]
+Translator = Callable[[str, Mapping[str, Any], Weights], tuple[dict[str, Any], Weights]]
+
+TRANSLATORS: dict[str, Translator] = {"liif": from_liif, "metasr": from_liif}
+"""A translator for each name of a model."""
+
+
+def translate(content: Mapping[str, Any]) -> tuple[dict[str, Any], Weights]:
+    """Return configuration and weights of a checkpoint of other code; raises ValueError for models
+    and encoders that are not known, KeyError, TypeError or AttributeError for other layouts."""
+    name, args, weights = (content["model"][key] for key in ("name", "args", "sd"))
+    if name not in TRANSLATORS:
+        known = ", ".join(map(repr, TRANSLATORS))
+        raise ValueError(f"its model is {name!r}; known are {known}")
+    weights = {key.removeprefix("module."): value for key, value in weights.items()}  # DataParallel
+    return TRANSLATORS[name](name, args, weights)
