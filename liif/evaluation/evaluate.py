@@ -95,18 +95,26 @@ def mean(values: Sequence[float]) -> float:
 
 
 def bicubic_score(
-    pair: Pair, scale: Scale, protocol: ScoreProtocol, perceptual: Perceptual | None = None
+    pair: Pair,
+    scale: Scale,
+    protocol: ScoreProtocol,
+    perceptual: Perceptual | None = None,
+    *,
+    degraded: bool = False,
 ) -> Score:
     """Return the scores of MATLAB's bicubic enlargement, rounded to 8 bits.
 
     PSNR in luma is computed as published since SRCNN (Dong et al. 2014): the 8-bit luma of the
     high-resolution image is reduced and enlarged without rounding in between. On Set5 this is
-    0.01 dB below enlarging the published low-resolution images. Raises UserError if the image is
-    too small for the protocol.
+    0.01 dB below enlarging the published low-resolution images. If the pair is `degraded`, not
+    reduced by bicubic, luma is that of the enlarged low-resolution image. Raises UserError if the
+    image is too small for the protocol.
     """
     (h, w, _), (H, W, _) = pair.lr.shape, pair.hr.shape
     sr = to_tensor(matlab_bicubic(pair.lr, (H, W)))
     score = _score(pair, sr, sr, protocol, perceptual)
+    if degraded:
+        return score
     luma = (pair.hr @ (np.array(LUMA) / 256) + 16).round()[..., None]
     small = matlab_bicubic(luma, (h, w), scale=(1 / scale[0], 1 / scale[1]))
     large = matlab_bicubic(small, (H, W), scale=scale).round().clip(0, 255)

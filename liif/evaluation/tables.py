@@ -13,7 +13,7 @@ import torch
 from liif.core.distributed import ALONE, Team
 from liif.core.errors import UserError
 from liif.core.parallel import read_ahead
-from liif.data.degradations.build import label
+from liif.data.degradations.build import PILLOW_BICUBIC, label
 from liif.data.pairs import PairSet
 from liif.evaluation.evaluate import METRICS, Perceptual, bicubic_score, evaluate
 from liif.evaluation.measurements import ImageKey, Measurement, MeasurementFile
@@ -67,7 +67,7 @@ class TableEvaluator:
                     raise
                 cell.missing = str(error)
                 continue
-            lr = map(file_hash, pairs.lr) if pairs.lr else [label(pairs.degradation)] * len(pairs)
+            lr = map(file_hash, pairs.lr) if pairs.lr else _made_from(pairs)
             keys = list(zip(map(file_hash, pairs.hr), lr, strict=True))
             options, checkpoint = self.options, cell.checkpoint and describe(cell.checkpoint)
             if cell.row.lanczos_from is not None:
@@ -114,7 +114,11 @@ class TableEvaluator:
             model = load_checkpoint(cell.checkpoint, self.device)
             scores = evaluate(model, pairs, protocol, pending.options, perceptual, self.team)
         elif self.team.leads:
-            scores = (bicubic_score(p, scale, protocol, perceptual) for p in read_ahead(pairs))
+            degraded = cell.test.degrade is not None
+            scores = (
+                bicubic_score(pair, scale, protocol, perceptual, degraded=degraded)
+                for pair in read_ahead(pairs)
+            )
         else:
             return
         for (hr, lr), score in zip(pending.keys, scores, strict=True):
@@ -129,6 +133,14 @@ class TableEvaluator:
 
 def _file_hash(path: Path) -> str:
     return sha256(path.read_bytes()).hexdigest()
+
+
+def _made_from(pairs: PairSet) -> Iterator[str]:
+    """Yield what the low-resolution images are, besides the files that they are made from: what is
+    random in a degradation depends on the image's name."""
+    made_by = label(pairs.degradation)
+    for name in pairs.names:
+        yield made_by if pairs.degradation == PILLOW_BICUBIC else f"{made_by}: {name}"
 
 
 def _check_seed(cell: TableCell, seed: int | None) -> None:

@@ -67,6 +67,16 @@ def test_bicubic_score_under_an_rgb_protocol():
     assert found.lpips is None
 
 
+def test_bicubic_of_degraded_images_enlarges_what_there_is():
+    hr = texture(24, 30)
+    pair = Pair("p", np.zeros((12, 15, 3), np.uint8), hr)
+    protocol = get_protocol("benchmark", (2, 2))
+    clean, degraded = (bicubic_score(pair, (2, 2), protocol, degraded=d) for d in (False, True))
+    assert (
+        degraded.psnr == degraded.psnr_y < 12 < clean.psnr and clean.psnr_rgb == degraded.psnr_rgb
+    )
+
+
 # The official weights
 
 
