@@ -57,9 +57,9 @@ def _through_file(planes: np.ndarray, kind: str, quality: int) -> np.ndarray:
     picture = Image.fromarray(pixels)
     file = io.BytesIO()
     if kind == "jpeg":
-        picture.save(file, "JPEG", quality=quality, subsampling=0 if gray else "4:2:0")
+        picture.save(file, kind, quality=quality, subsampling=0 if gray else "4:2:0")
     else:
-        picture.save(file, "WEBP", quality=quality, method=0)
-    with Image.open(file) as opened:
+        picture.save(file, kind, quality=quality, method=0)
+    with Image.open(file, formats=[kind]) as opened:
         back = np.asarray(opened.convert("L" if gray else "RGB"))
     return back[None] if gray else back.transpose(2, 0, 1)
