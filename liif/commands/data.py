@@ -1,4 +1,5 @@
-"""`liif data check`: check that the images that configurations name are present and intact."""
+"""`liif data`: check that the images that configurations name are present and intact, or draw
+training samples of a configuration."""
 
 import argparse
 import os
@@ -8,13 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from liif.commands.options import check_inputs_are_kept, check_output, config_files, usage_error
 from liif.core.config_file import load_config
 from liif.core.errors import UserError
 from liif.core.progress import progress_bar
 from liif.data.catalog import find_part
+from liif.data.loader import view_sample
 from liif.data.paths import data_path
+from liif.data.samplers import ViewableSource
 from liif.evaluation.config import TestConfig
-from liif.images.rgb8 import image_size, list_images, read_image
+from liif.figures.preview import SampleTile, sample_sheet
+from liif.images.rgb8 import image_size, list_images, read_image, write_image
 from liif.training.config import TrainConfig
 
 EXAMPLE = "check configs/edsr-liif.yaml"
@@ -22,22 +27,63 @@ EXAMPLE = "check configs/edsr-liif.yaml"
 _ENDS = {".png": b"IEND", ".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9"}
 """Bytes near the end of a complete file, by suffix."""
 
+MAX_SAMPLES = 1000
+"""In a preview."""
+
 States = dict[Path, tuple[bool, str]]
 """Whether a folder of images is usable, and what the check found there."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=["check"], help="the only action")
-    text = "configurations of training or testing (default: configs/*.yaml)"
+    text = "check the images of configurations, or draw training samples of one (preview)"
+    parser.add_argument("action", choices=["check", "preview"], help=text)
+    text = "configurations of training or testing (default for check: configs/*.yaml)"
     parser.add_argument("configs", nargs="*", type=Path, metavar="CONFIG.yaml", help=text)
     text = "folder of the data sets (default: that of the configuration, else $LIIF_DATA, else "
     text += "datasets/)"
     parser.add_argument("--data-root", metavar="DIR", help=text)
     text = "decode every image instead of reading only its header and its end"
     parser.add_argument("--deep", action="store_true", help=text)
+    text = "preview: number of samples, the first ones of the training (default: 24)"
+    parser.add_argument("--samples", type=int, default=24, metavar="N", help=text)
+    text = "preview: file of the sheet (default: preview.png)"
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("preview.png"), metavar="FILE", help=text
+    )
+    text = "preview: override a value of the configuration, e.g. --set train_data.degrade=bsrgan"
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
 
 
 def run(options: argparse.Namespace) -> int:
+    return _preview(options) if options.action == "preview" else _check(options)
+
+
+def _preview(options: argparse.Namespace) -> int:
+    """Write a sheet of the first training samples of a configuration."""
+    if len(options.configs) != 1:
+        raise usage_error("data", "preview needs one configuration, of a training")
+    if not 1 <= options.samples <= MAX_SAMPLES:
+        raise UserError(f"--samples: must be from 1 to {MAX_SAMPLES}, not {options.samples}")
+    file: Path = options.configs[0]
+    config = load_config(TrainConfig, file, options.set)
+    check_output(options.output)
+    check_inputs_are_kept([options.output], config_files(file))
+    source = config.train_data.open_source(options.data_root or config.data_root)
+    if not isinstance(source, ViewableSource):
+        kind = config.train_data.sampling
+        raise UserError(f"{file}: train_data.sampling: {kind} has no method view, to draw samples")
+    samples: list[SampleTile] = []
+    for number in range(options.samples):
+        index, view = view_sample(source, config.seed, number)
+        scale = view.hr.shape[0] / view.lr.shape[0]
+        caption = f"{number}: x{scale:.2f} {source.name(index)}"
+        samples.append(SampleTile(view.lr, view.hr, [caption, "; ".join(view.words)]))
+    write_image(options.output, sample_sheet(samples))
+    print(f"{options.output}: {len(samples)} samples, low and high resolution side by side")
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
     files = options.configs or sorted(Path("configs").glob("*.yaml"))
     if not files:
         raise UserError("configs/: no configurations here; name them: liif data check FILE.yaml …")

@@ -15,10 +15,11 @@ from liif.data.samples import (
     CropSpec,
     Sample,
     SampleConfig,
+    SampleView,
     Side,
     check_crop_fits,
     draw_crop,
-    query_crop,
+    view_crop,
 )
 
 
@@ -95,10 +96,14 @@ class FixedPairsSource(PairedSource):
             index, size, config.patch, side, config=config, augment=config.augment, rng=rng
         )
 
-    def sample(self, index: int, rng: np.random.Generator) -> Sample:
-        """Make one sample of the pair at this index."""
+    def view(self, index: int, rng: np.random.Generator) -> SampleView:
+        """Make one sample of the pair at this index, but for its queries."""
         spec, patch, s = self.draw(index, rng), self.config.patch, self.scales[index]
         i, j = self.order[index]
         lr = self.lr[i][spec.top :, spec.left :][:patch, :patch]
         hr = self.hr[j][spec.top * s :, spec.left * s :][: spec.side, : spec.side]
-        return query_crop(lr, hr, spec)
+        return view_crop(lr, hr, spec)
+
+    def sample(self, index: int, rng: np.random.Generator) -> Sample:
+        """Make one sample of the pair at this index."""
+        return self.view(index, rng).query()

@@ -23,8 +23,8 @@ from liif.core.errors import UserError
 from liif.data.fixed_pairs import FixedPairsSource
 from liif.data.gpu import DeviceSampler, stack_specs
 from liif.data.random_scale import RandomScaleSource
-from liif.data.samplers import SampleSource
-from liif.data.samples import CropSpec, Sample
+from liif.data.samplers import SampleSource, ViewableSource
+from liif.data.samples import CropSpec, Sample, SampleView
 from liif.images.convert import to_unit
 
 STOPS = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGUSR1] if sys.platform != "win32" else [])
@@ -80,6 +80,12 @@ def image_of(source: SampleSource, seed: int, number: int) -> int:
 def make_sample(source: SampleSource, seed: int, number: int) -> Sample:
     """Return sample `number` of the endless sequence."""
     return source.sample(image_of(source, seed, number), stream(seed, number, SAMPLES))
+
+
+def view_sample(source: ViewableSource, seed: int, number: int) -> tuple[int, SampleView]:
+    """Return the image that sample `number` is cut from, and the sample before its queries."""
+    index = image_of(source, seed, number)
+    return index, source.view(index, stream(seed, number, SAMPLES))
 
 
 def draw_sample(source: SampleSource, seed: int, number: int) -> CropSpec:

@@ -16,11 +16,12 @@ from liif.data.samples import (
     CropSpec,
     Sample,
     SampleConfig,
+    SampleView,
     Side,
     check_crop_fits,
     check_range,
     draw_crop,
-    query_crop,
+    view_crop,
 )
 
 
@@ -89,8 +90,13 @@ class RandomScaleSource:
         side = round(config.patch * rng.uniform(*config.scale))
         return draw_crop(index, size, side, side, config=config, augment=config.augment, rng=rng)
 
-    def sample(self, index: int, rng: np.random.Generator) -> Sample:
-        """Make one sample of the image at this index."""
+    def view(self, index: int, rng: np.random.Generator) -> SampleView:
+        """Make one sample of the image at this index, but for its queries."""
         spec, patch = self.draw(index, rng), self.config.patch
         hr = self.store[index][spec.top :, spec.left :][: spec.side, : spec.side]
-        return query_crop(self.config.degrade.apply(hr, (patch, patch), rng), hr, spec)
+        lr, words = self.config.degrade.trace(hr, (patch, patch), rng)
+        return view_crop(lr, hr, spec, words)
+
+    def sample(self, index: int, rng: np.random.Generator) -> Sample:
+        """Make one sample of the image at this index."""
+        return self.view(index, rng).query()

@@ -1,13 +1,13 @@
 """The kinds of training samples. The only list of them: a new kind is a file and a line here."""
 
-from typing import Annotated, Protocol, Union
+from typing import Annotated, Protocol, Union, runtime_checkable
 
 import numpy as np
 import pydantic
 
 from liif.data.fixed_pairs import FixedPairs
 from liif.data.random_scale import RandomScale
-from liif.data.samples import Sample
+from liif.data.samples import Sample, SampleView
 from liif.data.size_varied import SizeVaried
 
 SAMPLINGS = {"random-scale": RandomScale, "pairs": FixedPairs, "size-varied": SizeVaried}
@@ -31,4 +31,13 @@ class SampleSource(Protocol):
 
     def sample(self, index: int, rng: np.random.Generator) -> Sample:
         """Make one sample of an image. It depends on the arguments only."""
+        ...
+
+
+@runtime_checkable
+class ViewableSource(SampleSource, Protocol):
+    """A source whose samples can be looked at."""
+
+    def view(self, index: int, rng: np.random.Generator) -> SampleView:
+        """Make the sample that `sample` makes of the same arguments, but for its queries."""
         ...

@@ -55,6 +55,19 @@ class Sample(NamedTuple):
     target: Array  # (Q, C): the pixels' colours
 
 
+class SampleView(NamedTuple):
+    """A training sample before its pixels are queried."""
+
+    lr: Array  # (h, w, C), augmented, as is hr
+    hr: Array  # (H, W, C)
+    chosen: Array  # int64 (Q,): the queried pixels, numbered row by row
+    words: tuple[str, ...] = ()  # how lr was made
+
+    def query(self) -> Sample:
+        """Return the sample."""
+        return query_pixels(self.lr, self.hr, self.chosen)
+
+
 class CropSpec(NamedTuple):
     """Everything random in a sample."""
 
@@ -90,9 +103,9 @@ def draw_queries(side: int, config: SampleConfig, rng: Generator) -> Array:
     return ((top + along)[:, None] * side + left + along).ravel()
 
 
-def query_crop(lr: Array, hr: Array, spec: CropSpec) -> Sample:
-    """Augment both crops alike, then query the chosen pixels of hr."""
-    return query_pixels(_augment(lr, spec), _augment(hr, spec), spec.chosen)
+def view_crop(lr: Array, hr: Array, spec: CropSpec, words: tuple[str, ...] = ()) -> SampleView:
+    """Augment both crops alike."""
+    return SampleView(_augment(lr, spec), _augment(hr, spec), spec.chosen, words)
 
 
 def query_pixels(lr: Array, hr: Array, chosen: Array) -> Sample:

@@ -9,7 +9,7 @@ import pydantic
 from liif.core.errors import UserError
 from liif.data.paired_source import PairedSource, open_paired
 from liif.data.paths import data_path
-from liif.data.samples import Sample, SampleConfig, Side, check_range, draw_queries, query_pixels
+from liif.data.samples import Sample, SampleConfig, SampleView, Side, check_range, draw_queries
 from liif.images.resize import pillow_bicubic
 
 
@@ -50,8 +50,8 @@ class SizeVariedSource(PairedSource):
 
     config: SizeVaried
 
-    def sample(self, index: int, rng: np.random.Generator) -> Sample:
-        """Make one sample of the pair at this index."""
+    def view(self, index: int, rng: np.random.Generator) -> SampleView:
+        """Make one sample of the pair at this index, but for its queries."""
         low, high = self.config.size
         side = round(low + (high - low) * index / max(len(self) - 1, 1))
         i, j = self.order[index]
@@ -60,4 +60,8 @@ class SizeVariedSource(PairedSource):
             lr, hr = lr[:, ::-1], np.ascontiguousarray(hr[:, ::-1])
         if self.config.resize is not None:
             hr = pillow_bicubic(hr, (self.config.resize, self.config.resize))
-        return query_pixels(lr, hr, draw_queries(len(hr), self.config, rng))
+        return SampleView(lr, hr, draw_queries(len(hr), self.config, rng))
+
+    def sample(self, index: int, rng: np.random.Generator) -> Sample:
+        """Make one sample of the pair at this index."""
+        return self.view(index, rng).query()

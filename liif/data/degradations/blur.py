@@ -85,7 +85,7 @@ class BlurConfig(Step):
             kernel = kernels.plateau(size, sigma, angle, _beta(self.plateau_beta, rng))
         else:
             kernel = kernels.gaussian(size, sigma, angle)
-        width = f"{first:.1f}" if first == second else f"{first:.1f}×{second:.1f}"
+        width = f"{first:.1f}" if first == second else f"{first:.1f}x{second:.1f}"
         return convolve(image, kernel), f"{kind.replace('_', ' ')} {width}"
 
     def _sigma(self, goal: Goal, rng: np.random.Generator) -> float:

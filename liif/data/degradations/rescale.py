@@ -97,7 +97,7 @@ def resize(
     """Resize (C, H, W) to (C, h, w) by one of the filters, limited to [0, 1]."""
     chosen = filters[rng.integers(len(filters))]
     reduction = math.sqrt(image.shape[1] * image.shape[2] / math.prod(size))
-    note = f"{chosen} ×{1 / reduction:.2f}"
+    note = f"{chosen} x{1 / reduction:.2f}"
     if chosen == "nearest":
         share = rng.uniform(0.1, 0.6)
         sigma = max(share * reduction, 1e-3)
