@@ -42,7 +42,7 @@ OPTIONS = {
     "export": "--checkpoint --format --output --overwrite -o",
     "models": "--url ACTION NAME",
     "download": "--data-root --from --keep --list NAMES",
-    "data": "--data-root --deep ACTION CONFIGS",
+    "data": "--data-root --deep --output --samples --set -o ACTION CONFIGS",
     "config show": "--set FILE",
     "config schema": "",
     "completion": "SHELL",
