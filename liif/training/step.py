@@ -89,7 +89,14 @@ def train_step(
     for each in optimizers:
         each.zero_grad(set_to_none=True)
     shares = _backward(
-        forward or model, losses, batch, precision, scaler, accumulate, team, batch_size
+        model if forward is None else forward,
+        losses,
+        batch,
+        precision,
+        scaler,
+        accumulate,
+        team,
+        batch_size,
     )
     own_gradients = losses.sum_gradients(team)
     if scaler is not None:
