@@ -17,6 +17,7 @@ from liif.commands.typed import factor
 from liif.core.config_file import MAX_BASES
 from liif.core.errors import UserError
 from liif.inference.predict import InferenceOptions
+from liif.models.model import SRModel
 from liif.models.precision import PRECISIONS
 
 CHECKPOINT = (
@@ -151,6 +152,16 @@ def check_inputs_are_kept(outputs: Iterable[Path], inputs: Iterable[Path]) -> No
     for file in outputs:
         if os.path.realpath(file) in real:
             raise UserError(f"{file}: is an input; choose another name")
+
+
+def check_is_rgb(model: SRModel, what: str) -> None:
+    """Raise UserError if a model is not one of RGB images, which this option or command needs."""
+    channels = model.channels
+    if (channels.input, channels.output) != (3, 3):
+        raise UserError(
+            f"{what}: needs a model of RGB images; this one has {channels.input} channels in and "
+            f"{channels.output} out"
+        )
 
 
 def config_files(file: Path) -> list[Path]:

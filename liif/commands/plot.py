@@ -121,6 +121,8 @@ def _crops(options: argparse.Namespace) -> "Figure":
     files = _labelled(options.checkpoint)
     device = select_device(options.device)
     models = {name: load(file, device) for name, file in files.items()}
+    for model in models.values():
+        shared.check_is_rgb(model, "plot crops")
     scenes: list[CropScene] = []
     with progress_bar(total=len(boxes) * len(options.scales), unit="row") as bar:
         for path, box in zip(options.image, boxes, strict=True):

@@ -18,8 +18,7 @@ from liif.evaluation.config import TestConfig
 from liif.evaluation.evaluate import Score, evaluate, mean
 from liif.evaluation.protocols import get_protocol
 from liif.hub.pretrained import load, resolve_checkpoint
-from liif.images.convert import to_image
-from liif.images.rgb8 import write_image
+from liif.images.channels import suffix_for, write_pixels
 
 EXAMPLE = "--config configs/test-set5-x2.yaml"
 
@@ -33,7 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     shared.inference_arguments(parser, scoring=True)
     text = "write the scores to this file, or update it"
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.json", help=text)
-    text = "write the enlarged images to this folder, or update them"
+    text = "write the enlarged images to this folder, or update them: PNG, or TIFF for n channels"
     parser.add_argument("--save-images", type=Path, metavar="DIR", help=text)
 
 
@@ -46,13 +45,16 @@ def run(options: argparse.Namespace) -> int:
     for file in (options.output, options.save_images and options.save_images / "image.png"):
         if file:
             shared.check_output(file)
-    checkpoint, pairs = resolve_checkpoint(given), config.open_pairs()
+    checkpoint = resolve_checkpoint(given)
+    model = load(checkpoint, device)
+    pairs = config.open_pairs((model.channels.input, model.channels.output))
+    pairs.warn_of_dropped_bits()
+    suffix = suffix_for(pairs.forms[1])
     outputs: list[Path] = [options.output] if options.output else []
     if options.save_images:
-        outputs += [_saved_image(options.save_images, name) for name in pairs.names]
+        outputs += [options.save_images / f"{name}{suffix}" for name in pairs.names]
     inputs = [*pairs.hr, *(pairs.lr or []), checkpoint, *shared.config_files(options.config)]
     shared.check_inputs_are_kept(outputs, inputs)
-    model = load(checkpoint, device)
     protocol = get_protocol(config.protocol, config.scale)
     started = time.perf_counter()
     with joined(device) as team:
@@ -60,8 +62,9 @@ def run(options: argparse.Namespace) -> int:
         with progress_bar(total=len(pairs), unit="image") as bar:
             for score in evaluate(model, pairs, protocol, inference, team=team):
                 if options.save_images and score.sr is not None:
-                    file = _saved_image(options.save_images, score.name)
-                    write_image(file, to_image(score.sr))
+                    image = score.sr.permute(1, 2, 0).cpu().numpy()
+                    file = options.save_images / f"{score.name}{suffix}"
+                    write_pixels(file, image, pairs.forms[1])
                 found.append(score._replace(pair=None, sr=None))
                 bar.update()
                 if team.leads:
@@ -87,10 +90,6 @@ def run(options: argparse.Namespace) -> int:
         }
         write_atomically(options.output, (to_json(result, indent=1) + "\n").encode())
     return 0
-
-
-def _saved_image(folder: Path, name: str) -> Path:
-    return folder / f"{name}.png"
 
 
 def _averages(found: Sequence[Score]) -> dict[str, float]:

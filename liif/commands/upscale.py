@@ -22,12 +22,14 @@ from liif.figures.compare import comparison
 from liif.hub.catalog import DEFAULT
 from liif.hub.pretrained import load
 from liif.images import formats, naming
+from liif.images.channels import read_frames
 from liif.images.formats import Layout, layout_for
 from liif.images.naming import InputPicture, UpscaleJob, UpscalePlan
 from liif.images.photo import Photo, photo_size, read_photo
 from liif.images.png import ImageArray
 from liif.images.rgb8 import write_image
 from liif.inference.enlarge import enlarge_photo
+from liif.models.channels import Channels
 from liif.models.model import SRModel
 
 EXAMPLE = "photo.jpg -o large.png --scale 3.7"
@@ -87,13 +89,15 @@ def run(options: argparse.Namespace) -> int:
         jobs, failures, done = team.gather(planned)[0]
         if jobs or options.compare:
             model = load(options.checkpoint, device)
+            if options.compare:
+                shared.check_is_rgb(model, "--compare")
             if options.compare and team.leads:
                 _compare(options, pictures[0].path, model, spec)
 
             def enlarge(photo: Photo, layout: Layout) -> Iterator[ImageArray]:
                 return enlarge_photo(model, photo, spec, layout, inference, team)
 
-            failures += _enlarge_all(team, jobs, options.bits, enlarge)
+            failures += _enlarge_all(team, jobs, options.bits, model.channels, enlarge)
         return _report(failures, done, len(pictures))
 
 
@@ -145,7 +149,11 @@ def _without_unwritable(planned: UpscalePlan) -> UpscalePlan:
 
 
 def _enlarge_all(
-    team: Team, jobs: Sequence[UpscaleJob], bits: int | None, enlarge: EnlargeStrips
+    team: Team,
+    jobs: Sequence[UpscaleJob],
+    bits: int | None,
+    channels: Channels,
+    enlarge: EnlargeStrips,
 ) -> list[str]:
     """Enlarge all pictures and return the errors."""
     failures: list[str] = []
@@ -153,7 +161,7 @@ def _enlarge_all(
     with progress_bar(total=total, unit="px", unit_scale=True) as bar:
         for job in jobs:
             try:
-                _enlarge(team, job, bits, enlarge, bar)
+                _enlarge(team, job, bits, channels, enlarge, bar)
             except UserError as error:
                 failures.append(str(error))
                 if len(jobs) > 1:
@@ -162,13 +170,19 @@ def _enlarge_all(
 
 
 def _enlarge(
-    team: Team, job: UpscaleJob, bits: int | None, enlarge: EnlargeStrips, bar: Bar
+    team: Team,
+    job: UpscaleJob,
+    bits: int | None,
+    channels: Channels,
+    enlarge: EnlargeStrips,
+    bar: Bar,
 ) -> None:
     """Enlarge one picture, or all frames of an animation. Raises UserError."""
-    frames = _read_in_step(team, job.picture.path)
+    frames = _read_in_step(team, job.picture.path, channels.input)
     first = next(frames)
     is_moving = first.frames > 1 and formats.holds_animation(job.target)
-    layout = Layout(4, 8) if is_moving else layout_for(job.target, job.size, first, bits)
+    count = None if channels.output == channels.input else channels.output
+    layout = Layout(4, 8) if is_moving else layout_for(job.target, job.size, first, bits, count)
     bar.set_description(job.picture.path.name)
     bar.total += (first.frames - 1) * job.size[0] * job.size[1] if is_moving else 0
 
@@ -200,9 +214,9 @@ def _enlarge(
     log.info("%s: %d×%d px", job.target, job.size[1], job.size[0])
 
 
-def _read_in_step(team: Team, path: Path) -> Iterator[Photo]:
-    """Like `read_photo`, but raises in all processes if it fails in one."""
-    photos = read_photo(path)
+def _read_in_step(team: Team, path: Path, channels: int) -> Iterator[Photo]:
+    """Like `read_frames`, but raises in all processes if it fails in one."""
+    photos = read_frames(path, channels)
     while True:
         photo = error = None
         try:

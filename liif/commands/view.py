@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from liif.commands.device import device_argument, keep_freed_memory, select_device
-from liif.commands.options import NamedCheckpoint, checkpoints_argument
+from liif.commands.options import NamedCheckpoint, check_is_rgb, checkpoints_argument
 from liif.commands.typed import whole
 from liif.core.errors import UserError
 from liif.hub.catalog import DEFAULT
@@ -69,6 +69,7 @@ def _models(checkpoints: list[NamedCheckpoint], device: torch.device) -> dict[st
         label = label or path.stem
         label = next(n for i in range(99) if (n := label + i * "′") not in models)
         models[label] = load(path, device)
+        check_is_rgb(models[label], str(path))
     return models
 
 

@@ -8,6 +8,7 @@ Letters: H W size of the upright image, C channels.
 """
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
+from liif.core.errors import UserError
 from liif.core.sizes import Size
 from liif.images.photo import Photo, read_photo, turned
 from liif.images.png import PngWriter
@@ -154,9 +156,13 @@ def read_pixels(path: Path, form: PixelFormat = RGB8) -> Array:
 def write_pixels(path: Path, image: Array, form: PixelFormat) -> None:
     """Write (H, W, C) in [0, 1] in the bits of a format, without loss, to a file with the suffix
     `suffix_for(form)`. Raises UserError if it cannot be written."""
-    low, high = form.range or (0, np.iinfo(form.dtype).max)
-    values: Array = image.clip(0, 1).astype(np.float64) * (high - low) + low
-    values = (values if form.range else values.round()).astype(form.dtype)
+    values: Array
+    if form.range is None:
+        values = (image.clip(0, 1) * image.dtype.type(np.iinfo(form.dtype).max)).round()
+    else:
+        low, high = form.range
+        values = image.clip(0, 1).astype(np.float64) * (high - low) + low
+    values = values.astype(form.dtype)
     size = (image.shape[0], image.shape[1])
     if form == RGB8:
         write_image(path, values)
@@ -177,12 +183,18 @@ def suffix_for(form: PixelFormat) -> str:
     return ".png" if form.channels in (1, 3) and form.range is None else ".tif"
 
 
-def read_channels(path: Path, channels: int) -> Photo:
-    """Read an image of 8 or 16 bits that is neither gray nor RGB, for enlarging, as a photo without
-    alpha. Raises UserError if it cannot be read or has another number of channels."""
-    header = read_header(path)
-    form = PixelFormat(channels, 16 if header.bits == 16 else 8)
-    return Photo(read_pixels(path, form))
+def read_frames(path: Path, channels: int = 3) -> Iterator[Photo]:
+    """As `read_photo`, for a model that takes so many channels. A file of another number than 1 or
+    3 has 8 or 16 bits and becomes a photo without alpha. Raises UserError also if the file has
+    other channels than the model takes, except that models of RGB take gray."""
+    if channels not in (1, 3):
+        form = PixelFormat(channels, 16 if read_header(path).bits == 16 else 8)
+        yield Photo(read_pixels(path, form))
+        return
+    for photo in read_photo(path):
+        if (count := photo.colour.shape[2]) > channels:
+            raise UserError(f"{path}: {_counted(count)}, but the model takes {channels}")
+        yield photo
 
 
 def _may_have_more_channels(path: Path) -> bool:

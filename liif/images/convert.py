@@ -1,6 +1,7 @@
 """Apply a model of float tensors to PIL images, NumPy arrays and integer tensors.
 
-Letters: B batch, C channels (gray, gray + alpha, RGB, RGB + alpha), h w input, H W output.
+Letters: B batch, C channels, h w input, H W output. Models of RGB also take gray, and models of gray
+and of RGB take alpha beside it; other models take their number of channels.
 """
 
 from collections.abc import Callable
@@ -16,31 +17,34 @@ Array = npt.NDArray[Any]
 ImageLike = TypeVar("ImageLike", Tensor, Image.Image, Array)
 
 Enlarge = Callable[[Tensor], Tensor]
-"""(B, 3, h, w) float in [0, 1] -> (B, 3, H, W)."""
+"""(B, C, h, w) float in [0, 1] -> (B, C', H, W)."""
 
 _WHITE = {torch.uint8: 255, torch.uint16: 65535}
 
 
-def apply_to_image(enlarge: Enlarge, picture: ImageLike) -> ImageLike:
-    """Enlarge a picture and return it as the same type.
+def apply_to_image(enlarge: Enlarge, picture: ImageLike, channels: int = 3) -> ImageLike:
+    """Enlarge a picture with a model of so many channels and return it as the same type.
 
     The picture is a PIL image; an array (h, w) or (h, w, C), uint8, uint16 or float in [0, 1]; or a
-    tensor (3, h, w) or (B, 3, h, w), uint8 or uint16. PIL images keep gray, RGB, alpha and `info`;
+    tensor (C, h, w) or (B, C, h, w), uint8 or uint16. PIL images keep gray, RGB, alpha and `info`;
     palettes and other modes become RGB, colour keys become alpha. Colour is multiplied by alpha
     before it is enlarged; gray and alpha are enlarged as gray images. Raises TypeError for another
     type, ValueError for another mode, shape, dtype or range.
     """
     if isinstance(picture, Image.Image):
-        return _image(enlarge, picture)
+        return _image(enlarge, picture, channels)
     if isinstance(picture, np.ndarray):
-        return _array(enlarge, picture)
+        return _array(enlarge, picture, channels)
     if isinstance(picture, Tensor):
         return _tensor(enlarge, picture)
     raise TypeError(f"expected a PIL image, NumPy array or tensor, not {type(picture).__name__}")
 
 
-def _image(enlarge: Enlarge, image: Image.Image) -> Image.Image:
+def _image(enlarge: Enlarge, image: Image.Image, channels: int) -> Image.Image:
     mode, alpha = image.mode, "A" if image.has_transparency_data else ""
+    is_gray = mode in ("1", "L", "LA", "La", "F") or mode.startswith("I")
+    if channels not in (1, 3) or (channels == 1 and not is_gray):
+        raise ValueError(f"a PIL image of mode {mode}, but the model takes {channels} channels")
     if mode.startswith("I"):  # "I" also for 16-bit PNG files in older versions of Pillow
         values = np.asarray(image)
         if values.size and not 0 <= values.min() <= values.max() <= 65535:
@@ -49,34 +53,37 @@ def _image(enlarge: Enlarge, image: Image.Image) -> Image.Image:
     elif mode == "F":
         values = np.asarray(image)
     else:
-        gray = mode in ("1", "L", "LA", "La")
-        values = np.asarray(image.convert(("L" if gray else "RGB") + alpha))
-    enlarged = _array(enlarge, values)
+        values = np.asarray(image.convert(("L" if is_gray else "RGB") + alpha))
+    enlarged = _array(enlarge, values, channels)
     out = Image.fromarray(enlarged.astype(np.int32) if mode == "I" else enlarged)
     out.info = {key: value for key, value in image.info.items() if key != "transparency"}
     return out
 
 
-def _array(enlarge: Enlarge, array: Array) -> Array:
-    """Enlarge (h, w) or (h, w, C) to (H, W) or (H, W, C) of the same dtype."""
+def _array(enlarge: Enlarge, array: Array, channels: int) -> Array:
+    """Enlarge (h, w) or (h, w, C) to (H, W) or (H, W, C) of the same dtype, with a model of so many
+    channels."""
     white = {"u1": 255, "u2": 65535, "f2": 1, "f4": 1, "f8": 1}.get(array.dtype.str[1:])
-    channels = array.shape[2] if array.ndim == 3 else 1
+    count = array.shape[2] if array.ndim == 3 else 1
+    known = {1: (1, 2), 3: (1, 2, 3, 4)}.get(channels, (channels,))
     if white is None:
         raise ValueError(f"expected an array of uint8, uint16 or float, not {array.dtype}")
-    if array.ndim not in (2, 3) or channels not in (1, 2, 3, 4):
-        raise ValueError(f"expected an array (h, w) or (h, w, 1 to 4), not {array.shape}")
+    if array.ndim not in (2, 3) or count not in known:
+        listed = " or ".join(f"(h, w, {n})" for n in known)
+        gray = "(h, w) or " if 1 in known else ""
+        raise ValueError(f"expected an array {gray}{listed}, not {array.shape}")
     values = array.astype(np.float32) / np.float32(white)
     # Overshoot of filters is allowed; a comparison with NaN is false.
     if values.size and not (values.min() >= -1 and values.max() <= 2):
         raise ValueError("an array of floats must have values in [0, 1]")
-    planes = torch.from_numpy(values.reshape(*array.shape[:2], channels)).permute(2, 0, 1)
-    colours = 3 if channels > 2 else 1
+    planes = torch.from_numpy(values.reshape(*array.shape[:2], count)).permute(2, 0, 1)
+    colours = count if count == channels else 3 if count > 2 else 1
     colour, alpha = planes[:colours], planes[colours:]
     if len(alpha):
         colour = colour * alpha
-    batch = torch.stack([part.expand(3, -1, -1) for part in (colour, alpha) if len(part)])
+    batch = torch.stack([part.expand(channels, -1, -1) for part in (colour, alpha) if len(part)])
     enlarged = enlarge(batch)
-    rgb = enlarged[0] if colours == 3 else enlarged[0].mean(0, keepdim=True)
+    rgb = enlarged[0] if colours == channels else enlarged[0].mean(0, keepdim=True)
     if len(alpha):
         opacity = enlarged[1].mean(0, keepdim=True).clamp(float(alpha.min()), float(alpha.max()))
         visible = (rgb / opacity.clamp(min=1e-6)).clamp(0, 1) * (opacity > 0)
@@ -84,11 +91,12 @@ def _array(enlarge: Enlarge, array: Array) -> Array:
     out = rgb.permute(1, 2, 0).cpu().numpy()
     if white > 1:
         out = (out.clip(0, 1) * np.float32(white)).round()
-    return out.astype(array.dtype).reshape(out.shape[: array.ndim])
+    out = out.astype(array.dtype)
+    return out[..., 0] if array.ndim == 2 and out.shape[2] == 1 else out
 
 
 def _tensor(enlarge: Enlarge, picture: Tensor) -> Tensor:
-    """Enlarge an integer tensor (3, h, w) or (B, 3, h, w) to the same dtype."""
+    """Enlarge an integer tensor (C, h, w) or (B, C, h, w) to the same dtype."""
     white = _WHITE.get(picture.dtype)
     if white is None:
         raise ValueError(f"expected a tensor of float, uint8 or uint16, not {picture.dtype}")

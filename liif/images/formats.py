@@ -36,17 +36,36 @@ class Layout(NamedTuple):
 
     channels: int
     bits: int  # 8 or 16 per channel
+    is_photo: bool = True  # gray or RGB, with alpha or not; else any channels
+
+    @property
+    def has_alpha(self) -> bool:
+        return self.is_photo and self.channels in (2, 4)
 
 
-def layout_for(path: Path, size: tuple[int, int], photo: Photo, bits: int | None = None) -> Layout:
-    """Return how the output of a photo is stored at `size` (H, W): with its channels and bits (or
-    the given `bits`, 8 or 16) if the format of the suffix can hold them. Raises UserError if the
-    format is unknown, or cannot hold the size or the given bits."""
+def layout_for(
+    path: Path,
+    size: tuple[int, int],
+    photo: Photo,
+    bits: int | None = None,
+    channels: int | None = None,
+) -> Layout:
+    """Return how the output of a photo is stored at `size` (H, W).
+
+    It has the channels of the photo (or the given `channels`, beside alpha) and its bits (or the
+    given `bits`, 8 or 16) if the format of the suffix can hold them. Raises UserError if the format
+    is unknown, or cannot hold the size, the given bits, or other channels than gray and RGB.
+    """
     form, _ = check_format(path, size, TARGETS)
+    channels = channels or photo.colour.shape[2]
+    if channels not in (1, 3):
+        if form != "TIFF":
+            raise UserError(f"{path}: {form} does not hold {channels} channels; use .tif")
+        return Layout(channels, bits or photo.bits, is_photo=False)
     if bits == 16 and form not in _DEEP:
         raise UserError(f"{path}: {form} holds 8 bits; use .png or .tif for --bits 16")
     alpha = photo.alpha is not None and form in _TRANSPARENT
-    return Layout(photo.colour.shape[2] + alpha, bits or (photo.bits if form in _DEEP else 8))
+    return Layout(channels + alpha, bits or (photo.bits if form in _DEEP else 8))
 
 
 def holds_animation(path: Path) -> bool:
@@ -73,12 +92,17 @@ def write_photo(
         if form == "PNG":
             with temporary.open("wb") as file:
                 start = exif[6:] if exif else None  # without "Exif\0\0"
-                png = PngWriter(file, size, *layout, icc=source.icc, exif=start)
+                png = PngWriter(
+                    file, size, layout.channels, layout.bits, icc=source.icc, exif=start
+                )
                 for strip in strips:
                     png.write(strip)
                 png.finish()
         elif form == "TIFF":
-            write_tiff(temporary, size, strips, *layout, icc=source.icc, exif=exif)
+            write_tiff(
+                temporary, size, strips, layout.channels, layout.bits, icc=source.icc, exif=exif,
+                is_photo=layout.is_photo,
+            )  # fmt: skip
         else:
             image = _image(np.concatenate(list(strips)))
             if form == "GIF" and image.mode in ("RGBA", "LA"):

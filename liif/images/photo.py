@@ -46,7 +46,8 @@ log = logging.getLogger("liif")
 class Photo(NamedTuple):
     """One image or frame, upright."""
 
-    colour: ImageArray  # uint8 or uint16 (H, W, 1 or 3), gray or RGB, not multiplied by alpha
+    colour: ImageArray  # uint8 or uint16 (H, W, 1 or 3), gray or RGB, not multiplied by alpha;
+    # (H, W, C) without alpha where `channels.read_frames` has read it
     alpha: ImageArray | None = None  # (H, W) of the same dtype; None if all pixels are opaque
     icc: bytes | None = None  # colour profile for the same number of channels
     exif: Image.Exif | None = None  # without tags about the stored size and orientation
@@ -70,11 +71,18 @@ def photo_size(path: Path) -> tuple[int, int]:
     with image_errors(path):
         if is_tiff(path):
             with tifffile.TiffFile(path) as file:
-                if (page := deep_page(file)) is not None:
+                page = file.pages.first
+                if deep_page(file) is not None or _has_more_channels(page):
                     turned = _orientation(_exif_of(path)) in (5, 6, 7, 8)
                     h, w = page.imagelength, page.imagewidth
                     return (w, h) if turned else (h, w)
     return rgb8.image_size(path, PHOTO_FORMATS)
+
+
+def _has_more_channels(page: tifffile.TiffPage) -> bool:
+    """Return whether a page is neither gray nor RGB, with alpha or not."""
+    most = {0: 2, 1: 2, 2: 4}.get(int(page.photometric), 4)
+    return int(page.samplesperpixel) > most
 
 
 def read_photo(path: Path) -> Iterator[Photo]:
@@ -214,6 +222,8 @@ def _deep_tiff(path: Path) -> Photo | None:
         if (page := deep_page(file)) is None:
             return None
         check_pixels(page.imagelength, page.imagewidth)
+        if _has_more_channels(page) and int(page.photometric) in (0, 1):
+            raise RefusedError(f"{page.samplesperpixel} channels, neither gray nor RGB")
         if len(file.pages) > 1:
             log.warning("%s: %d pages; only the first is read", path, len(file.pages))
         exif, icc = _exif_of(path), page.iccprofile

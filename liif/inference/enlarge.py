@@ -50,7 +50,7 @@ def enlarge_photo(
     or if the options do not support parts.
     """
     size, window = spec.target(photo.size), spec.window(photo.size)
-    has_alpha = layout.channels in (2, 4)
+    has_alpha = layout.has_alpha
     largest = np.float32(np.iinfo(photo.colour.dtype).max)
     samples = photo.colour.astype(np.float32) / largest
     colour, alpha = torch.from_numpy(samples).permute(2, 0, 1).contiguous(), None
@@ -70,7 +70,7 @@ def enlarge_photo(
         return
     # The leading process enlarges alpha alone: received strips do not say which image they are of.
     row = 0
-    step = max(1, _CHUNK // (3 * size[1]))
+    step = max(1, _CHUNK // (len(colour) * size[1]))
     alpha_strips = _strips(model, alpha, size, window, options, ALONE)
     for strip, alpha_strip in _aligned(strips, alpha_strips, step):
         rows = row, row + strip.shape[1]
@@ -83,16 +83,19 @@ def enlarge_photo(
 def _strips(
     model: SRModel, image: Tensor, size: Size, window: Window, options: InferenceOptions, team: Team
 ) -> Iterator[Tensor]:
-    """Yield strips (1 or 3, R, W) of the enlarged image (1 or 3, h, w), on the CPU, not clamped."""
+    """Yield strips (C', R, W) of the enlarged image (C, h, w), on the CPU, not clamped. A model of
+    several channels enlarges a single one as gray."""
     reduced, window = _reduced(image, size, window)
-    if size == tuple(reduced.shape[1:]):
+    channels = model.channels
+    if size == tuple(reduced.shape[1:]) and channels.input == channels.output:
         if team.leads:
             yield reduced
         return
-    lr = reduced.expand(3, -1, -1).to(model.mean)
+    lr = reduced.expand(channels.input, -1, -1).to(model.mean)
+    is_gray = len(image) == 1 < channels.input
     part = None if window == (0, 0, *reduced.shape[1:]) else window
     for strip in predict_strips(model, lr, size, options, part, team):
-        yield strip.cpu() if len(image) == 3 else strip.mean(0, keepdim=True).cpu()
+        yield (strip.mean(0, keepdim=True) if is_gray else strip).cpu()
 
 
 def _reduced(image: Tensor, size: Size, window: Window) -> tuple[Tensor, Window]:
@@ -156,7 +159,7 @@ def _neighbour_range(
 
 
 def _quantised(strip: Tensor, alpha: Tensor | None, layout: Layout) -> Iterator[ImageArray]:
-    """Yield a strip (1 or 3, R, W), premultiplied by alpha (R, W) if that is given, as integers."""
+    """Yield a strip (C, R, W), premultiplied by alpha (R, W) if that is given, as integers."""
     largest = 2**layout.bits - 1
     step = max(1, _CHUNK // (strip.shape[2] * len(strip)))
     for start in range(0, strip.shape[1], step):

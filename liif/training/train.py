@@ -91,7 +91,7 @@ def train(
     device = team.device
     torch.manual_seed(config.seed)
 
-    channels = 3, 3
+    channels = config.model.channels.input, config.model.channels.output
     source = config.train_data.open_source(config.data_root, channels)
     validation = None
     if config.valid is not None:
