@@ -1,7 +1,7 @@
 """Apply a model of float tensors to PIL images, NumPy arrays and integer tensors.
 
-Letters: B batch, C channels, h w input, H W output. Models of RGB also take gray, and models of gray
-and of RGB take alpha beside it; other models take their number of channels.
+Models of RGB also take gray, and models of gray and of RGB take alpha; other models take images of
+exactly their number of channels. Letters: B batch, C channels, h w input, H W output.
 """
 
 from collections.abc import Callable

@@ -158,7 +158,7 @@ class SRModel(nn.Module):
         if not isinstance(lr, Tensor) or not lr.is_floating_point():
             options = {"size": size, "scale": scale, "window": window, "clamp": clamp}
             options |= {"precision": precision, "memory": memory, "clip_cell": clip_cell}
-            return apply_to_image(partial(self.upscale, **options), lr)
+            return apply_to_image(partial(self.upscale, **options), lr, self.channels.input)
         C = self.channels.input
         if lr.dim() not in (3, 4) or lr.shape[-3] != C or 0 in lr.shape:
             raise ValueError(f"lr has shape {tuple(lr.shape)}, not ({C}, h, w) or (B, {C}, h, w)")

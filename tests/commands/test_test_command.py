@@ -99,7 +99,7 @@ def test_inputs_are_never_overwritten(refused, scoring, tiny_checkpoint, output,
     for name, (height, width) in {"a": (20, 30), "b": (22, 25), "c": (24, 24)}.items():
         write_image(Path(f"lr/X2/{name}x2.png"), texture(height, width, 5))
     before = {path: path.read_bytes() for path in Path().rglob("*.*") if path.is_file()}
-    monkeypatch.setattr(command, "load", lambda *arguments: pytest.fail("the work began"))
+    monkeypatch.setattr(command, "evaluate", lambda *arguments, **_: pytest.fail("the work began"))
     options = ("--checkpoint", "model.pt", "--set", "lr=lr/X{scale}")
     said = refused("test", "--config", scoring, *options, *output.split("=", 1))
     assert said == f"error: {file}: is an input; choose another name\n"

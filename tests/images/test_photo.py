@@ -39,7 +39,7 @@ def test_16_bit_files_are_read_back_as_written(tmp_path, kind, suffix):
     colour, alpha = (samples[..., :-1], samples[..., -1]) if "+a" in kind else (samples, None)
     path, photo = tmp_path / f"x{suffix}", Photo(colour, alpha)
     layout = layout_for(path, (20, 37), photo)
-    assert layout == (samples.shape[2], 16)
+    assert layout[:2] == (samples.shape[2], 16)
     write_photo(path, (20, 37), layout, np.split(samples, [3, 4, 17]), photo)
     assert holds(read(path), samples)
 
