@@ -62,7 +62,8 @@ def fixed_pairs(lr, hr, scale, order=None, **values):
 
 
 def size_varied(count, size, **values):
-    config = SizeVaried(sampling="size-varied", lr="l", hr="h", size=size, queries=16, **values)
+    settings = {"lr": "l", "hr": "h", "size": size, "queries": 16, **values}
+    config = SizeVaried(sampling="size-varied", **settings)
     lr = [positions(6, 6, number) for number in range(count)]
     hr = [texture(30, 30, number) for number in range(count)]
     return SizeVariedSource(config, store_of(*lr), store_of(*hr), [(i, i) for i in range(count)])

@@ -75,6 +75,7 @@ def state_of(config, device=None):
         precision=config.precision,
         gradient_checkpointing=config.gradient_checkpointing,
         ema=config.ema,
+        loss=config.loss,
     )
 
 

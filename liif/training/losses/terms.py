@@ -148,6 +148,9 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any
     memories = [optimizer.state.get(p, {}) for p in parameters]
     if len({frozenset(memory) for memory in memories}) > 1:
         raise ValueError("a loss's optimizer remembers only a part of its parameters")
+    adams = {"step", "exp_avg", "exp_avg_sq"}
+    if isinstance(optimizer, torch.optim.Adam) and memories[0] and memories[0].keys() != adams:
+        raise ValueError("a loss's optimizer remembers only a part of each parameter")
     for parameter, memory in zip(parameters, memories, strict=True):
         for value in memory.values():
             if not isinstance(value, Tensor) or value.shape not in ((), parameter.shape):
