@@ -63,17 +63,18 @@ OF_0_1 = [
 KEYS = {
     TrainConfig: {
         "": "accumulate batch_size betas clip_gradient compile data_root decay deterministic ema "
-        "gradient_checkpointing groups init keep keep_every learning_rate log_every milestones "
-        "model optimizer precision profile save_every schedule seed stall_minutes steps test "
-        "train_data valid wandb warm_up weight_decay workers",
+        "gradient_checkpointing groups init keep keep_every learning_rate log_every loss "
+        "milestones model optimizer precision profile save_every schedule seed stall_minutes steps "
+        "test train_data valid wandb warm_up weight_decay workers",
         "wandb": "mode project",
         "groups.*": "freeze learning_rate_factor match weight_decay",
         "init": "decoder encoder",
+        "loss.*": "depth eps layers name net phase rate scales weight weights width",
         "model": "decoder encoder",
         "model.encoder": "blocks configuration name residual_scale width",
         "model.decoder": "cell_decode feature_unfold hidden local_ensemble name scale width",
-        "train_data": "augment cache cache_dir degrade hr images lr patch queries resize sampling "
-        "scale size skip_broken",
+        "train_data": "augment cache cache_dir degrade hr images layout lr patch queries resize "
+        "sampling scale size skip_broken",
         "train_data.degrade": "flavour name stages",
         "train_data.degrade.stages.*": "probability shuffle steps",
         "valid": "best crop degrade every images limit lpips patience protocol scales",

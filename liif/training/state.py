@@ -196,7 +196,7 @@ def new_state(
         betas=betas, weight_decay=weight_decay, groups=groups, bf16=precision == "bf16",
     )  # fmt: skip
     scaler = torch.amp.GradScaler(device.type) if precision == "fp16" else None
-    losses = LossTerms(loss, std=network.std, seed=seed)
+    losses = LossTerms(loss, std=network.std, channels=network.channels.output, seed=seed)
     state = TrainingState(network, chosen, losses, ema_decay=ema, scaler=scaler)
     if gradient_checkpointing:
         recompute_blocks(network.get_submodule("encoder"))

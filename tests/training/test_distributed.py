@@ -388,3 +388,29 @@ def test_the_slurm_recipe_saves_queues_again_and_goes_on(project):
     saved = read_checkpoint(Path("runs/c/last.pt")).training["step"]
     out, _ = submit(saved + 5).communicate(timeout=100)
     assert f"at step {saved}" in out and "done: runs/c/last.pt" in out
+
+
+# Losses that learn
+
+
+ADVERSARIAL = (
+    "--set", "loss=[{name: l1}, {name: adversarial, weight: 0.1, width: 4}]",
+    "--set", "train_data.layout=patch", "--set", "valid=null", "--device", "cpu",
+)  # fmt: skip
+
+
+def test_a_discriminator_learns_alike_in_several_processes(cli, project):
+    assert cli("train", "--config", "c.yaml", "--name", "one", *ADVERSARIAL)[0] == 0
+    split = ("train", "--config", "c.yaml", "--name", "many", *ADVERSARIAL)
+    for steps in (5, 10):  # stopped half-way and continued
+        results = together(2, *split, "--set", "accumulate=2", "--set", f"steps={steps}")
+        assert [status for status, _ in results] == [0, 0], results
+    for a, b in zip(lines("one"), lines("many"), strict=True):
+        for key in ("loss", "loss/l1", "loss/adversarial", "loss/adversarial/own"):
+            assert a[key] == pytest.approx(b[key], abs=1e-5)
+    one, many = (
+        read_checkpoint(Path(f"runs/{run}/last.pt")).training["losses"]["state"]["adversarial"]
+        for run in ("one", "many")
+    )
+    for key, value in one["weights"].items():
+        torch.testing.assert_close(many["weights"][key], value, atol=2e-5, rtol=1e-3)
