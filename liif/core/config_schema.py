@@ -97,4 +97,10 @@ def _as_draft_7(schema: Any) -> Any:  # noqa: ANN401
         else:
             # Sections without a name, which their base gives, fit several members of a union.
             changed[{"prefixItems": "items", "oneOf": "anyOf"}.get(key, key)] = _as_draft_7(value)
+    if "anyOf" in changed:  # unions in unions, which pydantic below 2.11 flattens itself
+        changed["anyOf"] = [
+            inner
+            for part in changed["anyOf"]
+            for inner in (part["anyOf"] if part.keys() == {"anyOf"} else [part])
+        ]
     return changed

@@ -320,6 +320,11 @@ def _explain(error: Exception, step: int, folder: Path, *, is_saved: bool) -> st
         return f"validation of step {step}: {error}{remedy}\nThe run is saved ({last})."
     if isinstance(error, UserError):
         return f"step {step + 1}: {error}\n{saved}"
+    if "not implemented for 'Half'" in str(error):
+        return (
+            f"step {step + 1}: precision: fp16 is not supported by this device and version of "
+            f"PyTorch ({error}); use bf16. {saved}"
+        )
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error):
         place = "GPU memory" if isinstance(error, torch.OutOfMemoryError) else "memory"
         return (

@@ -7,6 +7,7 @@ import pytest
 import torch
 from helpers.training import assert_same_weights, config, metrics, state_of, weights
 
+import liif.training.train
 from liif.core.errors import UserError
 from liif.data.loader import Batch
 from liif.models.checkpoint import read_checkpoint
@@ -85,6 +86,15 @@ def test_a_run_learns_and_resumes_exactly(learnable, tmp_path, monkeypatch):
     assert any(b == 2 * a for a, b in pairwise(factors))
     taken = [line["loss"] for line in lines if line["loss"] is not None]
     assert taken[-1] < taken[0]
+
+
+def test_a_device_without_float16_is_explained(learnable, tmp_path, monkeypatch):
+    def fail(*arguments, **options):
+        raise RuntimeError("\"slow_conv2d_cpu\" not implemented for 'Half'")
+
+    monkeypatch.setattr(liif.training.train, "train_step", fail)
+    with pytest.raises(UserError, match=r"^step 1: precision: fp16 is not .*use bf16"):
+        train(config(learnable, precision="fp16", valid=None), tmp_path)
 
 
 def test_a_damaged_factor_is_refused(learnable, tmp_path):
