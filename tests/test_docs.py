@@ -13,12 +13,14 @@ import yaml
 from helpers import processes
 from helpers.models import TINY
 from helpers.paths import ROOT
+from pydantic import TypeAdapter
 
+import liif.data.samplers
 import liif.models.build
 from liif.cli import COMMANDS as COMMANDS_THERE_ARE
 from liif.cli import _parser
 from liif.core.errors import UserError
-from liif.data.loader import Batch
+from liif.data.loader import Batch, batches
 from liif.evaluation.config import TestConfig
 from liif.evaluation.table_config import TableConfig
 from liif.hub.export import graphs
@@ -164,6 +166,8 @@ def test_files_of_the_project_are_there(page, text):
 
 def flattened(data, prefix=""):
     for key, value in data.items():
+        if isinstance(key, int):  # a scale
+            continue
         yield f"{prefix}{key}"
         if isinstance(value, dict):
             yield from flattened(value, f"{prefix}{key}.")
@@ -308,6 +312,47 @@ def test_radius_of_the_example_is_its_receptive_field(monkeypatch):
     with torch.inference_mode():
         changed = encoder(spot).amax(dim=(0, 1, 2)).nonzero().flatten()
     assert (changed.min(), changed.max()) == (4, 2 * encoder.radius + 4)
+
+
+def test_the_example_of_a_sampling_works(monkeypatch, learnable):
+    """As printed, with its line in samplers.py: chosen by name, trained, the same with workers."""
+    code, line = blocks(ROOT / "docs" / "own-data.md", "python")[:2]
+    name, wanted = re.fullmatch(r'"([\w-]+)": (\w+),\n', line).groups()
+    file = types.ModuleType("liif.data.two_scales")
+    monkeypatch.setitem(sys.modules, file.__name__, file)
+    exec(compile(code, file.__name__, "exec"), vars(file))
+    source = Path(liif.data.samplers.__file__).read_text()
+    table = "SAMPLINGS = {"
+    assert source.count(table) == 1
+    source = source.replace(
+        table, f"from {file.__name__} import {wanted}\n\n{table}{line.strip()} "
+    )
+    samplers = types.ModuleType("samplers_with_example")
+    monkeypatch.setitem(sys.modules, samplers.__name__, samplers)
+    exec(compile(source, "samplers.py", "exec"), vars(samplers))
+    values = {
+        "sampling": name,
+        "images": str(learnable),
+        "patch": 8,
+        "queries": 64,
+        "cache": "none",
+    }
+    config = TypeAdapter(samplers.TrainData).validate_python(values)
+    opened = config.open_source(None)
+    found = [
+        list(batches(opened, seed=0, batch_size=4, start=0, stop=20, workers=workers))
+        for workers in (0, 2)
+    ]
+    for a, b in zip(*found, strict=True):
+        assert all(torch.equal(x, y) for x, y in zip(a[:4], b[:4], strict=True))
+    assert any((batch.cell[:, 0] != batch.cell[:, 1]).any() for batch in found[0])
+    model = liif.models.build.build_model(liif.models.build.ModelConfig.model_validate(TINY))
+    optimizer = torch.optim.Adam(model.parameters())
+    losses = [
+        train_step(model, optimizer, batch.to(torch.device("cpu")), learning_rate=3e-3)[0]
+        for batch in found[0]
+    ]
+    assert sum(losses[-5:]) < sum(losses[:5])
 
 
 # Figures and the site

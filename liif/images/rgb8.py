@@ -69,6 +69,7 @@ def list_images(path: Path) -> list[Path]:
     POSIX path; or a single image file. Raises UserError if there are none.
 
     A file is an image by its suffix (`SUFFIXES`, any case); names starting with a dot are skipped.
+    If there are none, NumPy's arrays (.npy) are listed, which `channels` reads.
     """
     help_text = (
         f"looked for {' '.join(SUFFIXES)}. Point the data root at your data with "
@@ -83,6 +84,8 @@ def list_images(path: Path) -> list[Path]:
         if path.is_dir():
             found = [Path(folder) / name for folder, names in walk(path) for name in names]
         images = [file for file in found if file.suffix.lower() in SUFFIXES and file.is_file()]
+        if not images:  # arrays beside images are something else
+            images = [file for file in found if file.suffix.lower() == ".npy" and file.is_file()]
     except OSError as error:
         reason = f"cannot list {os.path.abspath(error.filename)}: {error.strerror}"
         raise UserError(f"{place}: {reason}") from error
