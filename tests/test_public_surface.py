@@ -73,14 +73,16 @@ KEYS = {
         "model": "decoder encoder",
         "model.encoder": "blocks configuration name residual_scale width",
         "model.decoder": "cell_decode feature_unfold hidden local_ensemble name scale width",
-        "train_data": "augment cache cache_dir degrade hr images layout lr patch queries resize "
-        "sampling scale size skip_broken",
+        "train_data": "augment bits cache cache_dir degrade hr images layout lr patch queries range "
+        "resize sampling scale size skip_broken",
+        "train_data.images.*": "path weight",
         "train_data.degrade": "flavour name stages",
         "train_data.degrade.stages.*": "probability shuffle steps",
-        "valid": "best crop degrade every images limit lpips patience protocol scales",
-        "test": "degrade images protocol scales",
+        "valid": "best bits crop degrade every images limit lpips lr lr_scales patience protocol "
+        "range scales",
+        "test": "bits degrade images lr lr_scales protocol range scales",
     },
-    TestConfig: {"": "checkpoint data_root degrade hr lr lr_scales protocol scale set"},
+    TestConfig: {"": "bits checkpoint data_root degrade hr lr lr_scales protocol range scale set"},
     TableConfig: {
         "": "columns rows scales seeds sets source title",
         "rows.*": "checkpoint config lanczos_from name published seeds source trained",
