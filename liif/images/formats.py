@@ -57,15 +57,15 @@ def layout_for(
     is unknown, or cannot hold the size, the given bits, or other channels than gray and RGB.
     """
     form, _ = check_format(path, size, TARGETS)
-    channels = channels or photo.colour.shape[2]
-    if channels not in (1, 3):
+    count = photo.colour.shape[2] if channels is None else channels
+    if count not in (1, 3):
         if form != "TIFF":
-            raise UserError(f"{path}: {form} does not hold {channels} channels; use .tif")
-        return Layout(channels, bits or photo.bits, is_photo=False)
+            raise UserError(f"{path}: {form} does not hold {count} channels; use .tif")
+        return Layout(count, bits or photo.bits, is_photo=False)
     if bits == 16 and form not in _DEEP:
         raise UserError(f"{path}: {form} holds 8 bits; use .png or .tif for --bits 16")
     alpha = photo.alpha is not None and form in _TRANSPARENT
-    return Layout(channels + alpha, bits or (photo.bits if form in _DEEP else 8))
+    return Layout(count + alpha, bits or (photo.bits if form in _DEEP else 8))
 
 
 def holds_animation(path: Path) -> bool:
