@@ -369,6 +369,7 @@ def test_figures_are_those_that_the_script_draws(monkeypatch):
         assert (folder / f"{name}.svg").read_text(encoding="utf-8") == draw().svg()
 
 
+@pytest.mark.slow
 def test_the_site_builds(tmp_path, monkeypatch):
     """Strictly, and with nothing in it that a browser would load from elsewhere."""
     for needed in ("mkdocs", "material", "mkdocstrings"):

@@ -17,7 +17,10 @@ def noise(height, width, seed=0):
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-@pytest.mark.parametrize(("name", "count"), [("Set5", 5), ("Set14", 14), ("B100", 100)])
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("Set5", 5), ("Set14", 14), pytest.param("B100", 100, marks=pytest.mark.slow)],
+)
 def test_published_low_resolution_images_bit_for_bit(benchmark_data, name, count, scale):
     folder = benchmark_data / "benchmark" / name
     files = sorted((folder / "HR").glob("*.png"))
