@@ -95,6 +95,15 @@ class _TestResult(_Scores):
     bicubic: _Number
     checkpoint: str
     options: dict[str, Any] = {}
+    lr: str = ""
+    degrade: dict[str, Any] | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _names_the_degradation(self) -> "_TestResult":
+        """Keep scores on degraded images apart from those on usual ones of the same set."""
+        if self.degrade is not None and self.lr != "pillow-bicubic":
+            self.set += f" ({self.lr})"
+        return self
 
     def points(self, metric: str, name: str) -> list[ScorePoint]:
         options = ", ".join(k if v is True else f"{k} {v}" for k, v in self.options.items())

@@ -14,6 +14,7 @@ from liif.core.errors import UserError
 from liif.core.parallel import read_ahead
 from liif.evaluation.metrics import psnr
 from liif.evaluation.protocols import get_protocol
+from liif.evaluation.results import read_points
 from liif.images.convert import to_image, to_tensor
 from liif.images.resize import matlab_bicubic
 from liif.images.rgb8 import read_image, write_image
@@ -28,8 +29,7 @@ def test_scores_and_the_result_file(cli, scoring, tiny_checkpoint, photos):
     result = json.loads(Path("new/result.json").read_text())
     assert set(result) == {
         "set", "scale", "protocol", "psnr", "psnr_rgb", "psnr_y", "ssim", "bicubic", "images", "lr",
-        "degrade",
-        "checkpoint", "seconds", "precision", "options",
+        "degrade", "checkpoint", "seconds", "precision", "options",
     }  # fmt: skip
     assert (result["set"], result["scale"], result["protocol"]) == ("mine", 2, "benchmark")
     assert result["checkpoint"] == str(tiny_checkpoint) and result["lr"] == "pillow-bicubic"
@@ -49,6 +49,24 @@ def test_scores_and_the_result_file(cli, scoring, tiny_checkpoint, photos):
     lines = out.splitlines()
     assert len(lines) == 4 and lines[1].startswith("b ") and f"PSNR {ours:.4f} dB" in lines[1]
     assert lines[3].startswith("mean mine x2") and f"PSNR {result['psnr']:.4f} dB" in lines[3]
+
+
+def test_degraded_images(cli, scoring, tiny_checkpoint, photos):
+    """The same at every test, whatever other images are in the set, and recorded."""
+    command = ("test", "--config", scoring, "--set", "degrade=real-esrgan", "-o")
+    results = []
+    for name in ("one.json", "two.json", "three.json"):
+        assert cli(*command, name)[0] == 0
+        results.append(json.loads(Path(name).read_text()))
+        (photos / "a.png").unlink(missing_ok=True)
+    assert results[0]["lr"] == "real-esrgan" and len(results[0]["degrade"]["stages"]) == 3
+    assert results[0]["images"][1:] == results[1]["images"] == results[2]["images"]
+    assert cli("test", "--config", scoring, "-o", "clean.json")[0] == 0
+    clean = json.loads(Path("clean.json").read_text())
+    assert clean["degrade"] == {"name": "bicubic", "flavour": "pillow"}
+    assert clean["images"][0]["psnr"] != results[1]["images"][0]["psnr"]
+    points = read_points([Path("one.json"), Path("clean.json")], "psnr")  # no contradiction
+    assert {point.set for point in points} == {"mine", "mine (real-esrgan)"}
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ import pydantic
 
 from liif.core.section import Section
 from liif.data.degradations import kernels
+from liif.data.degradations.degradation import Planes
 from liif.data.degradations.kernels import Kernel
-from liif.data.degradations.step import Floats, Goal, Range, Step, ordered
+from liif.data.degradations.step import Goal, Range, Step, ordered
 
 
 def _odd(size: int) -> int:
@@ -66,7 +67,7 @@ class BlurConfig(Step):
     """Cutoff of the sinc in radians per pixel; null for [π/3, π] in kernels below 13 pixels and
     [π/5, π] in others."""
 
-    def apply(self, image: Floats, goal: Goal, rng: np.random.Generator) -> tuple[Floats, str]:
+    def apply(self, image: Planes, goal: Goal, rng: np.random.Generator) -> tuple[Planes, str]:
         kinds, weights = zip(*self.kernels, strict=True)
         kind: str = kinds[rng.choice(len(kinds), p=np.array(weights) / sum(weights))]
         size = draw_odd(self.size, rng)
@@ -106,7 +107,7 @@ def draw_odd(bounds: tuple[int, int], rng: np.random.Generator) -> int:
     return 2 * int(rng.integers(bounds[0] // 2, bounds[1] // 2, endpoint=True)) + 1
 
 
-def convolve(image: Floats, kernel: Kernel) -> Floats:
+def convolve(image: Planes, kernel: Kernel) -> Planes:
     """Return the convolution of (C, H, W) with a kernel, mirrored at the border, with values
     limited to [0, 1]."""
     _, H, W = image.shape

@@ -7,7 +7,8 @@ import numpy as np
 import pydantic
 from PIL import Image
 
-from liif.data.degradations.step import Floats, Goal, Step, ordered
+from liif.data.degradations.degradation import Planes
+from liif.data.degradations.step import Goal, Step, ordered
 
 BLOCK = 16
 """Side of the blocks that JPEG (with halved chroma) and WebP work on, in pixels."""
@@ -19,7 +20,7 @@ class _Compression(Step):
     quality: Annotated[tuple[Quality, Quality], ordered] = (30, 95)
     """Quality as of Pillow, from 1 to 100; whole numbers are drawn."""
 
-    def apply(self, image: Floats, goal: Goal, rng: np.random.Generator) -> tuple[Floats, str]:
+    def apply(self, image: Planes, goal: Goal, rng: np.random.Generator) -> tuple[Planes, str]:
         quality = int(rng.integers(*self.quality, endpoint=True))
         offset = rng.integers(0, BLOCK, 2)
         return compress(image, self.name, quality, offset), f"{self.name} {quality}"
@@ -38,8 +39,8 @@ class WebpConfig(_Compression):
 
 
 def compress(
-    image: Floats, kind: Literal["jpeg", "webp"], quality: int, offset: tuple[int, int] | np.ndarray
-) -> Floats:
+    image: Planes, kind: Literal["jpeg", "webp"], quality: int, offset: tuple[int, int] | np.ndarray
+) -> Planes:
     """Return (C, H, W) after compression, in gray levels of 8 bits. The corner of the image is at
     `offset` (y, x) in a block, because a crop of a photograph begins anywhere in its blocks."""
     levels = np.rint(image * 255).astype(np.uint8)

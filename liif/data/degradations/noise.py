@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 import numpy as np
 import pydantic
 
-from liif.data.degradations.degradation import Probability
-from liif.data.degradations.step import Floats, Goal, Range, Step, ordered
+from liif.data.degradations.degradation import Planes, Probability
+from liif.data.degradations.step import Goal, Range, Step, ordered
 
 Sigma = Annotated[float, pydantic.Field(ge=0, le=255)]
 
@@ -34,7 +34,7 @@ class NoiseConfig(Step):
             raise ValueError("gray, correlated: their sum must be at most 1")
         return self
 
-    def apply(self, image: Floats, goal: Goal, rng: np.random.Generator) -> tuple[Floats, str]:
+    def apply(self, image: Planes, goal: Goal, rng: np.random.Generator) -> tuple[Planes, str]:
         poisson, kind = rng.random() < self.poisson_share, rng.random()
         gray = kind < self.gray
         if poisson:
@@ -51,7 +51,7 @@ class NoiseConfig(Step):
         return result, f"{'gray ' if gray else ''}{words} {strength:.2g}"
 
 
-def _poisson(image: Floats, gray: bool, rng: np.random.Generator) -> Floats:
+def _poisson(image: Planes, gray: bool, rng: np.random.Generator) -> Planes:
     """Return Poisson noise of strength 1, (C, H, W), or (1, H, W) if gray. As in the published
     code, the number of photons at white is the number of gray levels in the image, rounded up to a
     power of two."""
@@ -63,13 +63,13 @@ def _poisson(image: Floats, gray: bool, rng: np.random.Generator) -> Floats:
     return ((rng.poisson(mean) - mean) / photons).astype(np.float32)
 
 
-def _luma(image: Floats) -> Floats:
+def _luma(image: Planes) -> Planes:
     """Return (1, H, W): BT.601 luma of three channels, the mean of others."""
     weights = (0.299, 0.587, 0.114) if len(image) == 3 else [1 / len(image)] * len(image)
     return np.tensordot(np.array([weights], np.float32), image, axes=1)
 
 
-def _mixing(channels: int, rng: np.random.Generator) -> Floats:
+def _mixing(channels: int, rng: np.random.Generator) -> Planes:
     """Return a matrix M (C, C), so that M times white noise has the covariance of random orthogonal
     directions with variances from U(0, 1)."""
     directions = np.linalg.qr(rng.standard_normal((channels, channels)))[0]

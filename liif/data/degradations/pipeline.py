@@ -10,10 +10,16 @@ from liif.core.section import Section
 from liif.core.sizes import Size
 from liif.data.degradations.blur import BlurConfig
 from liif.data.degradations.compression import JpegConfig, WebpConfig
-from liif.data.degradations.degradation import Degradation, Image, Probability
+from liif.data.degradations.degradation import (
+    Degradation,
+    Image,
+    Probability,
+    from_planes,
+    to_planes,
+)
 from liif.data.degradations.noise import NoiseConfig
 from liif.data.degradations.rescale import ReduceConfig, ResizeConfig
-from liif.data.degradations.step import Floats, Goal, not_empty
+from liif.data.degradations.step import Goal, not_empty
 
 AnyStep = Annotated[
     BlurConfig | ResizeConfig | ReduceConfig | NoiseConfig | JpegConfig | WebpConfig,
@@ -41,7 +47,7 @@ class StagedConfig(Degradation):
         self, hr: Image, size: Size, rng: np.random.Generator
     ) -> tuple[Image, tuple[str, ...]]:
         goal = Goal(size, math.sqrt(hr.shape[0] * hr.shape[1] / math.prod(size)))
-        image, notes = _to_floats(hr), list[str]()
+        image, notes = to_planes(hr), list[str]()
         for stage in self.stages:
             if rng.random() >= stage.probability:
                 continue
@@ -52,7 +58,7 @@ class StagedConfig(Degradation):
         if image.shape[1:] != size:
             image, note = ReduceConfig(filters=("antialiased",)).apply(image, goal, rng)
             notes.append(note)
-        return _from_floats(image, hr.dtype), tuple(notes)
+        return from_planes(image, hr.dtype), tuple(notes)
 
 
 class PipelineConfig(StagedConfig):
@@ -71,18 +77,3 @@ def _shuffled(steps: tuple[AnyStep, ...], rng: np.random.Generator) -> list[AnyS
     return [
         next(resizing) if isinstance(step, ResizeConfig | ReduceConfig) else step for step in order
     ]
-
-
-def _to_floats(image: Image) -> Floats:
-    """Return (H, W, C) of any dtype as (C, H, W) in [0, 1]."""
-    planes = np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32)
-    if image.dtype.kind == "u":
-        planes /= np.float32(np.iinfo(image.dtype).max)
-    return planes
-
-
-def _from_floats(planes: Floats, dtype: np.dtype[np.generic]) -> Image:
-    """Return (C, H, W) in [0, 1] as (H, W, C) of a dtype."""
-    if dtype.kind == "u":
-        planes = np.rint(planes * np.float32(np.iinfo(dtype).max))  # pyright: ignore
-    return np.ascontiguousarray(planes.transpose(1, 2, 0)).astype(dtype)

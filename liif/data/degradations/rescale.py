@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from liif.core.sizes import Size
 from liif.data.degradations import kernels
 from liif.data.degradations.blur import Angle, KernelSize, convolve, draw_odd
-from liif.data.degradations.degradation import Probability
-from liif.data.degradations.step import Floats, Goal, Step, not_empty, ordered
+from liif.data.degradations.degradation import Planes, Probability
+from liif.data.degradations.step import Goal, Step, not_empty, ordered
 
 Filter = Literal["area", "bilinear", "bicubic", "antialiased", "nearest"]
 Filters = Annotated[tuple[Filter, ...], not_empty]
@@ -50,7 +50,7 @@ class ResizeConfig(Step):
             raise ValueError(f"factor: must contain 1 if up or down is given, not [{low}, {high}]")
         return self
 
-    def apply(self, image: Floats, goal: Goal, rng: np.random.Generator) -> tuple[Floats, str]:
+    def apply(self, image: Planes, goal: Goal, rng: np.random.Generator) -> tuple[Planes, str]:
         H, W = image.shape[1:]
         (h, w), now = goal.size, math.sqrt(H * W / math.prod(goal.size))
         unit = now if self.of == "current" else 1.0  # in multiples of the low-resolution size
@@ -83,7 +83,7 @@ class ReduceConfig(Step):
     cutoff: Annotated[tuple[Angle, Angle], ordered] = (math.pi / 3, math.pi)
     """Its cutoff in radians per pixel."""
 
-    def apply(self, image: Floats, goal: Goal, rng: np.random.Generator) -> tuple[Floats, str]:
+    def apply(self, image: Planes, goal: Goal, rng: np.random.Generator) -> tuple[Planes, str]:
         image, note = resize(image, goal.size, self.filters, rng)
         if rng.random() >= self.sinc:
             return image, note
@@ -92,8 +92,8 @@ class ReduceConfig(Step):
 
 
 def resize(
-    image: Floats, size: Size, filters: tuple[Filter, ...], rng: np.random.Generator
-) -> tuple[Floats, str]:
+    image: Planes, size: Size, filters: tuple[Filter, ...], rng: np.random.Generator
+) -> tuple[Planes, str]:
     """Resize (C, H, W) to (C, h, w) by one of the filters, limited to [0, 1]."""
     chosen = filters[rng.integers(len(filters))]
     reduction = math.sqrt(image.shape[1] * image.shape[2] / math.prod(size))

@@ -6,15 +6,11 @@ Steps work on float32 images (C, H, W) in [0, 1], channels first.
 from typing import Annotated, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pydantic
 
 from liif.core.section import Section
 from liif.core.sizes import Size
-from liif.data.degradations.degradation import Probability
-
-Floats = npt.NDArray[np.float32]
-"""(C, H, W), values in [0, 1]."""
+from liif.data.degradations.degradation import Planes, Probability
 
 
 class Goal(NamedTuple):
@@ -33,7 +29,7 @@ class Step(Section):
     probability: Probability = 1.0
     """Probability that the step is applied to an image."""
 
-    def apply(self, image: Floats, goal: Goal, rng: np.random.Generator) -> tuple[Floats, str]:
+    def apply(self, image: Planes, goal: Goal, rng: np.random.Generator) -> tuple[Planes, str]:
         """Return the result of the step, a new array, and a few words on what was drawn."""
         raise NotImplementedError
 
