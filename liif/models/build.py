@@ -8,14 +8,32 @@ import torch
 from liif.core.section import Section
 from liif.models.channels import Channels, Normalization
 from liif.models.decoders.liif import LiifConfig
+from liif.models.decoders.lmf import LmLiifConfig, LmLteConfig
+from liif.models.decoders.lte import LteConfig
 from liif.models.decoders.metasr import MetaSrConfig
+from liif.models.decoders.srno import SrnoConfig
 from liif.models.decoders.upsampler import UpsamplerConfig
 from liif.models.encoders.edsr import EdsrConfig
+from liif.models.encoders.rcan import RcanConfig
 from liif.models.encoders.rdn import RdnConfig
+from liif.models.encoders.swinir import SwinIrConfig
 from liif.models.model import SRModel
 
-ENCODERS = {"edsr-baseline": EdsrConfig, "rdn": RdnConfig}
-DECODERS = {"liif": LiifConfig, "metasr": MetaSrConfig, "upsampler": UpsamplerConfig}
+ENCODERS = {
+    "edsr-baseline": EdsrConfig,
+    "rdn": RdnConfig,
+    "rcan": RcanConfig,
+    "swinir": SwinIrConfig,
+}
+DECODERS = {
+    "liif": LiifConfig,
+    "lte": LteConfig,
+    "lm-liif": LmLiifConfig,
+    "lm-lte": LmLteConfig,
+    "srno": SrnoConfig,
+    "metasr": MetaSrConfig,
+    "upsampler": UpsamplerConfig,
+}
 
 AnyEncoder, AnyDecoder = tuple(ENCODERS.values()), tuple(DECODERS.values())
 

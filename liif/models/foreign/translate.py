@@ -11,11 +11,22 @@ from typing import Any
 from torch import Tensor
 
 from liif.models.foreign.liif import from_liif
+from liif.models.foreign.lmf import from_lmf
+from liif.models.foreign.lte import from_lte
+from liif.models.foreign.srno import from_srno
 
 Weights = dict[str, Tensor]
 Translator = Callable[[str, Mapping[str, Any], Weights], tuple[dict[str, Any], Weights]]
 
-TRANSLATORS: dict[str, Translator] = {"liif": from_liif, "metasr": from_liif}
+TRANSLATORS: dict[str, Translator] = {
+    "liif": from_liif,
+    "metasr": from_liif,
+    "lte": from_lte,
+    "lte-fast": from_lte,
+    "lmliif": from_lmf,
+    "lmlte": from_lmf,
+    "sronet": from_srno,
+}
 """A translator for each name of a model."""
 
 

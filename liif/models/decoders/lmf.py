@@ -1,0 +1,157 @@
+"""Latent modulated functions (He, Jin: "Latent Modulated Function for Computational Optimal
+Continuous Image Representation", CVPR 2024): the wide network runs once for each low-resolution
+pixel and output size, and modulates a narrow one, which runs for each output pixel."""
+
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from liif.core.section import Section, Width, Widths
+from liif.models.decoder import Decoder
+from liif.models.decoders.lte import frequencies, relative, waves_at
+from liif.models.field import Field, bilinear
+from liif.models.geometry import corners
+from liif.models.layers import Mlp, conv
+
+
+class LmLiifConfig(Section):
+    """Configuration of the LM-LIIF decoder."""
+
+    name: Literal["lm-liif"] = "lm-liif"
+    width: Width = 16
+    """Channels of the narrow network, and of the code that it is given."""
+    depth: Width = 6
+    """Modulated layers of the narrow network."""
+    hidden: Widths = (208,)
+    """Widths of the hidden layers of the network that makes the modulations."""
+
+    SMALL: ClassVar = {"width": 6, "depth": 2, "hidden": (20,)}  # a variant for fast tests
+
+    def build(self, width: int, channels: int) -> "LmLiif":
+        return LmLiif(width, self, channels)
+
+
+class LmLteConfig(Section):
+    """Configuration of the LM-LTE decoder."""
+
+    name: Literal["lm-lte"] = "lm-lte"
+    width: Width = 16
+    """Channels of the narrow network, which is given width / 2 waves."""
+    depth: Width = 8
+    """Modulated layers of the narrow network."""
+    hidden: Widths = (288,)
+    """Widths of the hidden layers of the network that makes the modulations."""
+    waves: Width = 64
+    """Pairs of frequencies that the wide network is given."""
+
+    SMALL: ClassVar = {"width": 6, "depth": 2, "hidden": (20,), "waves": 5}
+
+    def build(self, width: int, channels: int) -> "LmLte":
+        return LmLte(width, self, channels)
+
+
+class Modulated(Decoder):
+    """What both decoders share. A bound code is [scales, shifts, code], with a scale and a shift
+    for each channel of each layer."""
+
+    hypernet: Mlp
+    imnet: Mlp
+
+    def inputs(self, code: Tensor, y: Tensor, x: Tensor, field: Field, cell: Tensor) -> Tensor:
+        """Return the narrow network's input (B, Q, width_in) at offsets y and x (B, Q, 1)."""
+        raise NotImplementedError
+
+    def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
+        """Return normalised colours (B, Q, C) at coord (B, Q, 2), cell (B, Q, 2) or (B, 1, 2)."""
+        y, x = coord.unbind(-1)
+        *hidden, last = self.imnet.linear
+        count = len(hidden) * hidden[0].out_features
+        rgb = torch.zeros((), device=coord.device)
+        for corner in corners(y, x, field.size, ensemble=True):
+            code = field.gather(corner.row, corner.col)
+            scales, shifts, rest = code.split([count, count, code.shape[-1] - 2 * count], dim=-1)
+            offsets = corner.offset_y[..., None], corner.offset_x[..., None]
+            value = self.inputs(rest, *offsets, field, cell)
+            numbers = (part.chunk(len(hidden), dim=-1) for part in (scales, shifts))
+            for layer, scale, shift in zip(hidden, *numbers, strict=True):
+                value = torch.addcmul(shift, layer(value), scale + 1).relu()
+            rgb = rgb + last(value) * corner.weight[..., None]
+        return rgb
+
+
+class LmLiif(Modulated):
+    """The narrow network is given a code, the offset from it and the cell (eq. 4 to 8)."""
+
+    radius = 1
+
+    def __init__(self, width: int, config: LmLiifConfig, channels: int = 3) -> None:
+        super().__init__()
+        self.width = width
+        numbers = config.width * (2 * config.depth + 1)
+        self.hypernet = Mlp(9 * width + 2, config.hidden, numbers)
+        self.imnet = Mlp(config.width + 4, [config.width] * config.depth, channels)
+        self.code_channels = 2 * numbers
+
+    def prepare(self, feat: Tensor, lr: Tensor) -> Field:
+        """Multiply the unfolded features of feat (B, C, h, w) by the first layer: a convolution."""
+        weight = self.hypernet.linear[0].weight[:, :-2].unflatten(1, (self.width, 3, 3))
+        feat = feat.contiguous(memory_format=torch.channels_last)
+        return Field.of_map(F.conv2d(feat, weight, padding=1))
+
+    def bind(self, field: Field, cell: Tensor) -> Field:
+        """Finish the modulations for a cell (B, 2)."""
+        first, *rest = self.hypernet.linear
+        share = F.linear(relative(cell, field), first.weight[:, -2:], first.bias)
+        value = field.codes + share[:, None, None].to(field.codes)
+        for layer in rest:
+            value = layer(value.relu())
+        return replace(field, codes=value)
+
+    def inputs(self, code: Tensor, y: Tensor, x: Tensor, field: Field, cell: Tensor) -> Tensor:
+        parts = [y, x, relative(cell, field).expand(*y.shape[:-1], 2)]
+        return torch.cat([code, *(part.to(code) for part in parts)], dim=-1)
+
+
+class LmLte(Modulated):
+    """The narrow network is given waves with amplitudes and frequencies of the code, and adds to
+    the bilinear image."""
+
+    radius = 1
+
+    def __init__(self, width: int, config: LmLteConfig, channels: int = 3) -> None:
+        super().__init__()
+        self.coef, self.freq = conv(width, 2 * config.waves), conv(width, 2 * config.waves)
+        self.phase = nn.Linear(2, config.waves, bias=False)
+        numbers = config.width * (2 * config.depth + 2)
+        self.hypernet = Mlp(2 * config.waves, config.hidden, numbers)
+        self.imphase = nn.Linear(2, config.width // 2, bias=False)
+        self.imnet = Mlp(config.width, [config.width] * config.depth, channels)
+        self.code_channels = 2 * numbers + 6 * config.waves
+
+    def prepare(self, feat: Tensor, lr: Tensor) -> Field:
+        """Compute amplitudes and frequencies of feat (B, C, h, w), and keep lr."""
+        feat = feat.contiguous(memory_format=torch.channels_last)
+        maps = {"frequency": frequencies(self.freq, feat), "lr": lr}
+        return Field.of_map(self.coef(feat), maps=maps)
+
+    def bind(self, field: Field, cell: Tensor) -> Field:
+        """Compute modulations, amplitudes and frequencies for a cell (B, 2)."""
+        phase = F.linear(relative(cell, field), self.phase.weight)[:, None, None]
+        frequency = field.maps["frequency"]
+        one = frequency.new_ones(())
+        value = field.codes * waves_at(frequency, one, one, phase).to(field.codes)
+        codes = self.hypernet(value)
+        return replace(field, codes=codes, maps={"lr": field.maps["lr"]})
+
+    def inputs(self, code: Tensor, y: Tensor, x: Tensor, field: Field, cell: Tensor) -> Tensor:
+        amplitude, frequency = code.float().chunk(2, dim=-1)
+        pairs = torch.cat([frequency[..., 0::2], frequency[..., 1::2]], dim=-1)
+        phase = F.linear(relative(cell, field), self.imphase.weight.float())
+        return (amplitude * waves_at(pairs, y, x, phase)).to(code)
+
+    def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
+        """As `Modulated.query`, added to the bilinear image."""
+        return super().query(field, coord, cell) + bilinear(field, coord[..., 0], coord[..., 1])

@@ -1,0 +1,24 @@
+"""Checkpoints of the official SRNO code (2y7c3/Super-Resolution-Neural-Operator)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from liif.models.foreign.encoders import encoder_config, is_unused
+
+
+def from_srno(
+    name: str, args: Mapping[str, Any], weights: dict[str, Tensor]
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return configuration and weights of a model "sronet"."""
+    encoder, _ = encoder_config(args["encoder_spec"])
+    decoder = {"name": "srno", "width": args.get("width", 256), "heads": args.get("blocks", 16)}
+    found: dict[str, Tensor] = {}
+    for key, value in weights.items():
+        if key.startswith("encoder."):
+            if not is_unused(key):
+                found[key] = value
+        else:
+            found[f"decoder.{key}"] = value.flatten(1) if value.dim() == 4 else value
+    return {"encoder": encoder, "decoder": decoder}, found
