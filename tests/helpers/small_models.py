@@ -9,9 +9,17 @@ SMALL_DECODERS = {name: {"name": name, **kind.SMALL} for name, kind in DECODERS.
 
 every_encoder = pytest.mark.parametrize("encoder", SMALL_ENCODERS)
 every_decoder = pytest.mark.parametrize("decoder", SMALL_DECODERS)
-every_model = pytest.mark.parametrize(
+every_pair = pytest.mark.parametrize(
     ("encoder", "decoder"), [(e, d) for e in SMALL_ENCODERS for d in SMALL_DECODERS]
 )
+every_model = pytest.mark.parametrize(
+    ("encoder", "decoder"),
+    [
+        *((encoder, "liif") for encoder in SMALL_ENCODERS),
+        *(("edsr-baseline", decoder) for decoder in SMALL_DECODERS if decoder != "liif"),
+    ],
+)
+"""Every encoder, and every decoder, once."""
 
 
 def small_config(encoder="edsr-baseline", decoder="liif", **options):

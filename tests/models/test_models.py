@@ -4,10 +4,18 @@ import copy
 
 import pytest
 import torch
-from helpers.small_models import every_decoder, every_encoder, every_model, small, small_config
+from helpers.small_models import (
+    every_decoder,
+    every_encoder,
+    every_model,
+    every_pair,
+    small,
+    small_config,
+)
 from torch.overrides import TorchFunctionMode
 
 from liif.core.errors import UserError
+from liif.core.sizes import Window
 from liif.data.loader import Batch
 from liif.hub.export import graphs
 from liif.models import reference
@@ -30,6 +38,25 @@ def test_one_step_reaches_every_parameter(encoder, decoder):
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
         assert parameter.grad.abs().sum() > 0, name
         assert not torch.equal(parameter, before[name]), name
+
+
+@every_pair
+def test_every_encoder_serves_every_decoder(encoder, decoder):
+    """Three steps, then a whole image in one piece, in tiles, in bfloat16, and a window of it."""
+    model = small(encoder, decoder).train()
+    batch = Batch(
+        torch.rand(2, 3, 9, 7), torch.rand(2, 40, 2) * 2 - 1, torch.rand(2, 2), torch.rand(2, 40, 3)
+    )
+    optimizer = torch.optim.Adam(model.parameters())
+    losses = [train_step(model, optimizer, batch, learning_rate=1e-3).loss for _ in range(3)]
+    assert losses[2] < losses[0]
+    lr, size = torch.rand(1, 3, 36, 17), (72, 51)
+    whole = model.eval().upscale(lr, size)
+    tiled = torch.cat([strip for _, strip in model.strips(lr, size, memory=1)], dim=2)
+    torch.testing.assert_close(tiled.clamp(0, 1), whole, atol=1e-5, rtol=0)
+    part = model.upscale(lr, (20, 30), window=Window(12, 5, 10, 10))
+    torch.testing.assert_close(part, whole[..., 24:44, 15:45], atol=1e-4, rtol=0)
+    assert (model.upscale(lr, size, precision="bf16") - whole).abs().mean() < 0.01
 
 
 @every_model
@@ -116,6 +143,7 @@ def test_a_saved_model_loads_equal(encoder, decoder, tmp_path):
         assert torch.equal(loaded.upscale(lr, scale=2.5), expected)
 
 
+@pytest.mark.slow
 @every_decoder
 def test_export_gives_the_same_colours(decoder):
     model = small(decoder=decoder).eval()
