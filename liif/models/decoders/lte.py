@@ -30,8 +30,8 @@ class LteConfig(Section):
 
 
 class Lte(Decoder):
-    """rgb = bilinear image + f(A ⊙ [cos, sin](π (F·(x - v*) + P·cell))) of the local ensemble, with
-    amplitudes A and frequencies F made from the features by a convolution each (eq. 4 to 8)."""
+    """rgb = bilinear image + f(A ⊙ [cos φ, sin φ]) of the local ensemble, φ = π (F·(x - v*) + P·cell),
+    with amplitudes A and frequencies F made from the features by a convolution each (eq. 4 to 8)."""
 
     radius = 1
 
