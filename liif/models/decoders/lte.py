@@ -30,8 +30,9 @@ class LteConfig(Section):
 
 
 class Lte(Decoder):
-    """rgb = bilinear image + f(A ⊙ [cos φ, sin φ]) of the local ensemble, φ = π (F·(x - v*) + P·cell),
-    with amplitudes A and frequencies F made from the features by a convolution each (eq. 4 to 8)."""
+    """rgb = bilinear image + f(A ⊙ [cos φ, sin φ]) of the local ensemble, with the phases
+    φ = π (F·(x - v*) + P·cell), and amplitudes A and frequencies F that a convolution each makes of
+    the features (eq. 4 to 8)."""
 
     radius = 1
 
