@@ -19,7 +19,8 @@ from liif.data.paths import data_path
 from liif.data.samplers import ViewableSource
 from liif.evaluation.config import TestConfig
 from liif.figures.preview import SampleTile, sample_sheet
-from liif.images.rgb8 import image_size, list_images, read_image, write_image
+from liif.images.channels import RGB8, PixelFormat, read_header, read_pixels
+from liif.images.rgb8 import list_images, write_image
 from liif.training.config import TrainConfig
 
 EXAMPLE = "check configs/edsr-liif.yaml"
@@ -68,7 +69,8 @@ def _preview(options: argparse.Namespace) -> int:
     config = load_config(TrainConfig, file, options.set)
     check_output(options.output)
     check_inputs_are_kept([options.output], config_files(file))
-    source = config.train_data.open_source(options.data_root or config.data_root)
+    channels = config.model.channels.input, config.model.channels.output
+    source = config.train_data.open_source(options.data_root or config.data_root, channels)
     if not isinstance(source, ViewableSource):
         kind = config.train_data.sampling
         raise UserError(f"{file}: train_data.sampling: {kind} has no method view, to draw samples")
@@ -169,10 +171,10 @@ def _broken(files: list[Path], deep: bool) -> list[str]:
 
     def problem(file: Path) -> str | None:
         try:
-            if deep or not _looks_complete(file):
-                read_image(file)
-            else:
-                image_size(file)
+            header = read_header(file)
+            if (deep or not _looks_complete(file)) and header.bits != 32:
+                is_rgb = 3 in header.channels
+                read_pixels(file, RGB8 if is_rgb else PixelFormat(header.channels[0], header.bits))
         except UserError as error:
             return str(error)
 

@@ -116,6 +116,20 @@ def test_samples_of_16_bits_keep_them(folder):
     assert levels <= {round(v * 65535) for v in stored} and any(v % 257 for v in levels)
 
 
+def test_data_of_four_channels_are_checked_and_previewed(folder, cli, monkeypatch):
+    monkeypatch.setenv("LIIF_CACHE", str(folder / "cache"))
+    make_folder(folder / "images", PixelFormat(4, 16), 1)
+    data = {"sampling": "random-scale", "images": "images", "patch": 8, "queries": 64, "bits": 16}
+    data |= {"scale": [1, 2], "degrade": {"name": "real-esrgan"}}
+    config = {"data_root": ".", "model": model_of(4), "train_data": data, "steps": 1}
+    Path("t.yaml").write_text(json.dumps(config))
+    status, out, _ = cli("data", "check", "--deep", "t.yaml")
+    assert status == 0 and "present (1 image)" in out
+    status, _, err = cli("data", "preview", "t.yaml", "--samples", "2", "-o", "sheet.png")
+    assert status == 0, err
+    assert Image.open("sheet.png").mode == "RGB"
+
+
 REFUSED = [
     ("train_data.bits=16", "0.png: cannot read the image: 8 bits per channel, but bits: 16 asks"),
     ("valid.bits=16", "valid.images: "),
