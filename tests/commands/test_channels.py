@@ -123,7 +123,7 @@ def test_data_of_four_channels_are_checked_and_previewed(folder, cli, monkeypatc
     data |= {"scale": [1, 2], "degrade": {"name": "real-esrgan"}}
     config = {"data_root": ".", "model": model_of(4), "train_data": data, "steps": 1}
     Path("t.yaml").write_text(json.dumps(config))
-    status, out, _ = cli("data", "check", "--deep", "t.yaml")
+    status, out, _ = cli("data", "check", "t.yaml", "--deep")
     assert status == 0 and "present (1 image)" in out
     status, _, err = cli("data", "preview", "t.yaml", "--samples", "2", "-o", "sheet.png")
     assert status == 0, err
