@@ -8,13 +8,15 @@ on the machine lengthens less than wall-clock times.
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from measure import arguments, report
 
 from liif.data.degradations.bicubic import BicubicConfig
-from liif.data.degradations.build import DEGRADATIONS, AnyDegradation, label
+from liif.data.degradations.build import DEGRADATIONS, label
+from liif.data.degradations.degradation import Degradation
 from liif.data.loader import batches
 from liif.data.random_scale import RandomScale, RandomScaleSource
 
@@ -28,15 +30,16 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     flavours = ("pillow", "matlab-2014", "matlab", "torch")
-    known: list[AnyDegradation] = [
+    known: Sequence[Degradation] = [
         *(BicubicConfig(flavour=flavour) for flavour in flavours),
-        *(DEGRADATIONS[name]() for name in DEGRADATIONS if name not in ("bicubic", "pipeline")),
+        # The others need no options.
+        *(kind() for name, kind in DEGRADATIONS.items() if name not in ("bicubic", "pipeline")),  # pyright: ignore
     ]
     with tempfile.TemporaryDirectory() as folder:
         images = options.images
         source = RandomScale(images=images, cache_dir=str(Path(folder) / "cache")).open_source(None)
 
-        def seconds_of(degradation: AnyDegradation) -> float:
+        def seconds_of(degradation: Degradation) -> float:
             config = source.config.model_copy(update={"degrade": degradation})
             one = RandomScaleSource(config, source.store)
             start = time.process_time()

@@ -19,7 +19,8 @@ import numpy as np
 from liif.core.errors import UserError
 from liif.core.sizes import Scale, Size
 from liif.data.cache import warn_of_dropped_bits
-from liif.data.degradations.build import PILLOW_BICUBIC, AnyDegradation
+from liif.data.degradations.build import PILLOW_BICUBIC
+from liif.data.degradations.degradation import Degradation
 from liif.images.channels import RGB8, PixelFormat, read_header, read_pixels, read_size
 from liif.images.rgb8 import list_images
 
@@ -47,7 +48,7 @@ class PairSet:
     scale: Scale
     crop: int | None = None
     """Side of the centre square that is used of each image; None for whole images."""
-    degradation: AnyDegradation = PILLOW_BICUBIC
+    degradation: Degradation = PILLOW_BICUBIC
     """Makes low-resolution images from `hr`, unless they are published."""
     forms: PairFormats = (RGB8, RGB8)
 
@@ -104,7 +105,7 @@ def open_pairs(
     lr: Path | None = None,
     crop: int | None = None,
     limit: int = 0,
-    degradation: AnyDegradation = PILLOW_BICUBIC,
+    degradation: Degradation = PILLOW_BICUBIC,
     forms: PairFormats = (RGB8, RGB8),
 ) -> PairSet:
     """Open the evaluation set of a folder (or one file) of high-resolution images.
@@ -223,7 +224,7 @@ def reduce(
     hr: Array,
     scale: Scale,
     path: Path,
-    degradation: AnyDegradation = PILLOW_BICUBIC,
+    degradation: Degradation = PILLOW_BICUBIC,
     name: str = "",
 ) -> tuple[Array, Array]:
     """Degrade an image: return (lr, the crop of hr that lr covers). `name` determines what is

@@ -37,7 +37,7 @@ class RandomScale(SampleConfig):
     scale: tuple[ScaleFactor, ScaleFactor] = (1.0, 4.0)
     augment: bool = True
     """Random flips and transposition."""
-    degrade: AnyDegradation = PILLOW_BICUBIC
+    degrade: AnyDegradation = PILLOW_BICUBIC  # pyright: ignore[reportInvalidTypeForm]
     """How a crop is reduced: the name of a degradation, or a section with its options."""
 
     @pydantic.model_validator(mode="after")

@@ -8,6 +8,7 @@ from pydantic import PositiveInt
 from liif.core.section import ScaleFactor
 from liif.data.cache import PixelConfig
 from liif.data.degradations.build import PILLOW_BICUBIC, AnyDegradation
+from liif.data.degradations.degradation import Degradation
 from liif.data.pairs import PairSet, open_pairs
 from liif.data.paths import FoldersByScale, data_path, published_folder
 from liif.evaluation.protocols import ProtocolName
@@ -52,7 +53,7 @@ class TestConfig(PixelConfig):
     lr_scales: tuple[PositiveInt, ...] = (2, 3, 4)
     """Scales for which a folder `lr` with {scale} has images; for others they are made from `hr`.
     """
-    degrade: AnyDegradation | None = None
+    degrade: AnyDegradation | None = None  # pyright: ignore[reportInvalidTypeForm]
     """How low-resolution images are made from `hr`, instead of published ones; null for published
     ones where there are, and Pillow's bicubic elsewhere. What is random depends on an image's name
     only."""
@@ -70,7 +71,7 @@ class TestConfig(PixelConfig):
         return published_folder(self.lr, self.lr_scales, self.scale)
 
     @property
-    def degradation(self) -> AnyDegradation:
+    def degradation(self) -> Degradation:
         """What makes low-resolution images where none are published."""
         return self.degrade or PILLOW_BICUBIC
 

@@ -60,7 +60,7 @@ class ScoredImages(Section):
     folders by scale, {2: FOLDER, 3: FOLDER}. For other scales they are made from `images`."""
     lr_scales: tuple[PositiveInt, ...] = (2, 3, 4)
     """Scales for which a folder `lr` with {scale} has images."""
-    degrade: AnyDegradation = PILLOW_BICUBIC
+    degrade: AnyDegradation = PILLOW_BICUBIC  # pyright: ignore[reportInvalidTypeForm]
     """How low-resolution images are made; what is random depends on an image's name only. Published
     ones are used with the default only."""
     bits: Bits | None = None

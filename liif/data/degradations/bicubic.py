@@ -38,4 +38,4 @@ class BicubicConfig(Degradation):
 def _matlab(hr: Image, size: Size, border: Border) -> Image:
     if hr.dtype == np.float32:
         return matlab_bicubic(hr.astype(np.float64), size, border=border).clip(0, 1).astype("f4")
-    return matlab_bicubic(hr, size, border=border)
+    return matlab_bicubic(hr, size, border=border)  # pyright: ignore[reportArgumentType]

@@ -8,6 +8,7 @@ import pydantic
 from liif.data.degradations.area import AreaConfig
 from liif.data.degradations.bicubic import BicubicConfig
 from liif.data.degradations.bsrgan import BsrganConfig
+from liif.data.degradations.degradation import Degradation
 from liif.data.degradations.lanczos import LanczosConfig
 from liif.data.degradations.pipeline import PipelineConfig
 from liif.data.degradations.real_esrgan import RealEsrganConfig
@@ -21,8 +22,10 @@ DEGRADATIONS = {
     "bsrgan": BsrganConfig,
 }
 
-_Any, _Names = tuple(DEGRADATIONS.values()), tuple(DEGRADATIONS)
+_Any = tuple(DEGRADATIONS.values())
+_Names = tuple(DEGRADATIONS)
 _Section = Annotated[Union[_Any], pydantic.Field(discriminator="name")]  # noqa: UP007 # pyright: ignore
+_Written: Any = Literal[_Names] | _Section  # pyright: ignore
 
 
 def _named(value: object) -> object:
@@ -37,17 +40,14 @@ def _with_tuples(value: Any) -> Any:  # noqa: ANN401
     return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
-AnyDegradation = Annotated[
-    Union[_Any],  # noqa: UP007 # pyright: ignore
-    pydantic.Field(discriminator="name"),
-    pydantic.BeforeValidator(_named, json_schema_input_type=Literal[_Names] | _Section),  # pyright: ignore
-]
+_read = pydantic.BeforeValidator(_named, json_schema_input_type=_Written)
+AnyDegradation = Annotated[Union[_Any], pydantic.Field(discriminator="name"), _read]  # noqa: UP007 # pyright: ignore
 """A degradation in a configuration: its name, or a section with its `name` and options."""
 PILLOW_BICUBIC = BicubicConfig()
 """The default."""
 
 
-def label(degradation: AnyDegradation) -> str:
+def label(degradation: Degradation) -> str:
     """Return the name of a degradation in result files, with the options that are not default."""
     if degradation == PILLOW_BICUBIC:
         return "pillow-bicubic"

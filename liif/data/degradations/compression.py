@@ -48,7 +48,7 @@ def compress(
     padded = np.pad(levels, ((0, 0), (y, 0), (x, 0)), mode="edge")
     planes = [padded] if len(image) == 3 else padded[:, None]
     result = np.concatenate([_through_file(plane, kind, quality) for plane in planes])
-    return result[:, y:, x:].astype(np.float32) / 255
+    return np.divide(result[:, y:, x:], 255, dtype=np.float32)
 
 
 def _through_file(planes: np.ndarray, kind: str, quality: int) -> np.ndarray:

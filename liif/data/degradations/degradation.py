@@ -25,7 +25,7 @@ class Degradation(Section):
     comes from the generator that it is given.
     """
 
-    name: str
+    name: Any  # a Literal in every subclass
 
     def apply(self, hr: Image, size: Size, rng: np.random.Generator) -> Image:
         """Return the low-resolution image (h, w, C) of `hr` (H, W, C), in its dtype.
@@ -47,7 +47,9 @@ class Degradation(Section):
 def to_planes(image: Image) -> Planes:
     """Return (H, W, C) of any dtype as float32 (C, H, W) in [0, 1]."""
     planes = np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32)
-    return planes if image.dtype == np.float32 else planes / np.float32(_largest(image.dtype))
+    if image.dtype == np.float32:
+        return planes
+    return np.divide(planes, _largest(image.dtype), dtype=np.float32)
 
 
 def from_planes(planes: Planes, dtype: np.dtype[Any]) -> Image:

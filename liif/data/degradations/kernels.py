@@ -43,7 +43,7 @@ def sinc(size: int, cutoff: float) -> Kernel:
 
 
 def _offsets(size: int) -> tuple[Kernel, Kernel]:
-    axis = np.arange(size) - float(size // 2)
+    axis: Kernel = np.arange(size, dtype=np.float64) - size // 2
     return np.repeat(axis[:, None], size, axis=1), np.repeat(axis[None], size, axis=0)
 
 

@@ -3,7 +3,7 @@
 Steps work on float32 images (C, H, W) in [0, 1], channels first.
 """
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import pydantic
@@ -25,7 +25,7 @@ class Goal(NamedTuple):
 class Step(Section):
     """Base class of the configuration of a step, with the function that it configures."""
 
-    name: str
+    name: Any  # a Literal in every subclass
     probability: Probability = 1.0
     """Probability that the step is applied to an image."""
 
