@@ -8,6 +8,7 @@ import torch
 from liif.core.section import Section
 from liif.models.channels import Channels, Normalization
 from liif.models.decoders.liif import LiifConfig
+from liif.models.decoders.linf import LinfConfig
 from liif.models.decoders.lmf import LmLiifConfig, LmLteConfig
 from liif.models.decoders.lte import LteConfig
 from liif.models.decoders.metasr import MetaSrConfig
@@ -31,6 +32,7 @@ DECODERS = {
     "lm-liif": LmLiifConfig,
     "lm-lte": LmLteConfig,
     "srno": SrnoConfig,
+    "linf": LinfConfig,
     "metasr": MetaSrConfig,
     "upsampler": UpsamplerConfig,
 }

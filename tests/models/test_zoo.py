@@ -18,6 +18,7 @@ CASES = [
     "lm-liif-small",
     "lm-lte-small",
     "srno-small",
+    "linf-small",
     "swinir-liif-small",
     "rcan-liif-small",
 ]

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from liif.models.foreign.liif import from_liif
+from liif.models.foreign.linf import from_linf
 from liif.models.foreign.lmf import from_lmf
 from liif.models.foreign.lte import from_lte
 from liif.models.foreign.srno import from_srno
@@ -26,6 +27,7 @@ TRANSLATORS: dict[str, Translator] = {
     "lmliif": from_lmf,
     "lmlte": from_lmf,
     "sronet": from_srno,
+    "linf": from_linf,
 }
 """A translator for each name of a model."""
 
