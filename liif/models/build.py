@@ -7,6 +7,7 @@ import torch
 
 from liif.core.section import Section
 from liif.models.channels import Channels, Normalization
+from liif.models.decoders.ciaosr import CiaoSrConfig
 from liif.models.decoders.liif import LiifConfig
 from liif.models.decoders.linf import LinfConfig
 from liif.models.decoders.lmf import LmLiifConfig, LmLteConfig
@@ -33,6 +34,7 @@ DECODERS = {
     "lm-lte": LmLteConfig,
     "srno": SrnoConfig,
     "linf": LinfConfig,
+    "ciaosr": CiaoSrConfig,
     "metasr": MetaSrConfig,
     "upsampler": UpsamplerConfig,
 }

@@ -37,8 +37,9 @@ class Decoder(nn.Module):
     """Base class of decoders, which predict colours at any points of an encoded image. A decoder
     has `prepare` and `query`; the other stages have defaults."""
 
-    radius: int
-    """Distance in low-resolution pixels up to which a feature can change a code of `prepare`."""
+    radius: int | None
+    """Distance in low-resolution pixels up to which a feature can change a code of `prepare`; None
+    if it is unlimited: the image is then encoded at once, never in tiles."""
     code_channels: int
     """Channels that `prepare` and `bind` keep alive for each low-resolution pixel."""
 

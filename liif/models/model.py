@@ -47,7 +47,7 @@ class SRModel(nn.Module):
     @property
     def halo(self) -> int | None:
         """Low-resolution pixels around a tile that its result depends on; None for all."""
-        if self.encoder.radius is None:
+        if self.encoder.radius is None or self.decoder.radius is None:
             return None
         return self.encoder.radius + self.decoder.radius + 1
 

@@ -297,7 +297,7 @@ def tile_side(model: TileableModel, lr: Tensor, grid: Grid, memory: int | None) 
         needed = math.prod(model.frame(grid.lr)) * pixel_bytes
         if needed > (memory_budget(lr) if memory is None else memory):
             log.warning(
-                "the encoder sees the whole image, which cannot be split into tiles: it takes "
+                "the model sees the whole image, which cannot be split into tiles: it takes "
                 "about %.1f GB of memory; enlarge parts of the image, or use another model",
                 needed / 1e9,
             )

@@ -19,6 +19,7 @@ CASES = [
     "lm-lte-small",
     "srno-small",
     "linf-small",
+    "ciaosr-small",
     "swinir-liif-small",
     "rcan-liif-small",
 ]

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from liif.models.foreign.ciaosr import from_ciaosr
 from liif.models.foreign.liif import from_liif
 from liif.models.foreign.linf import from_linf
 from liif.models.foreign.lmf import from_lmf
@@ -28,6 +29,7 @@ TRANSLATORS: dict[str, Translator] = {
     "lmlte": from_lmf,
     "sronet": from_srno,
     "linf": from_linf,
+    "ciaosr": from_ciaosr,
 }
 """A translator for each name of a model."""
 
