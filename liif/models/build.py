@@ -8,6 +8,7 @@ import torch
 from liif.core.section import Section
 from liif.models.channels import Channels, Normalization
 from liif.models.decoders.ciaosr import CiaoSrConfig
+from liif.models.decoders.hiif import HiifConfig
 from liif.models.decoders.liif import LiifConfig
 from liif.models.decoders.linf import LinfConfig
 from liif.models.decoders.lmf import LmLiifConfig, LmLteConfig
@@ -35,6 +36,7 @@ DECODERS = {
     "srno": SrnoConfig,
     "linf": LinfConfig,
     "ciaosr": CiaoSrConfig,
+    "hiif": HiifConfig,
     "metasr": MetaSrConfig,
     "upsampler": UpsamplerConfig,
 }

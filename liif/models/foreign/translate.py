@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from liif.models.foreign.ciaosr import from_ciaosr
+from liif.models.foreign.hiif import from_hiif
 from liif.models.foreign.liif import from_liif
 from liif.models.foreign.linf import from_linf
 from liif.models.foreign.lmf import from_lmf
@@ -30,6 +31,7 @@ TRANSLATORS: dict[str, Translator] = {
     "sronet": from_srno,
     "linf": from_linf,
     "ciaosr": from_ciaosr,
+    "hiif": from_hiif,
 }
 """A translator for each name of a model."""
 
