@@ -7,7 +7,9 @@ import torch
 
 from liif.core.section import Section
 from liif.models.channels import Channels, Normalization
+from liif.models.decoders.bilinear import BilinearConfig
 from liif.models.decoders.ciaosr import CiaoSrConfig
+from liif.models.decoders.fourier import FourierConfig, OpeConfig
 from liif.models.decoders.hiif import HiifConfig
 from liif.models.decoders.liif import LiifConfig
 from liif.models.decoders.linf import LinfConfig
@@ -15,6 +17,7 @@ from liif.models.decoders.lmf import LmLiifConfig, LmLteConfig
 from liif.models.decoders.lte import LteConfig
 from liif.models.decoders.metasr import MetaSrConfig
 from liif.models.decoders.srno import SrnoConfig
+from liif.models.decoders.thera import TheraConfig
 from liif.models.decoders.upsampler import UpsamplerConfig
 from liif.models.encoders.edsr import EdsrConfig
 from liif.models.encoders.rcan import RcanConfig
@@ -37,6 +40,10 @@ DECODERS = {
     "linf": LinfConfig,
     "ciaosr": CiaoSrConfig,
     "hiif": HiifConfig,
+    "thera": TheraConfig,
+    "ope": OpeConfig,
+    "fourier": FourierConfig,
+    "bilinear": BilinearConfig,
     "metasr": MetaSrConfig,
     "upsampler": UpsamplerConfig,
 }

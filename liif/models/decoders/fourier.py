@@ -1,0 +1,128 @@
+"""Codes that are coefficients of waves: no network runs for an output pixel.
+
+`ope` is the decoder of Song, Sun, Zhang, Su, Shi, He: "OPE-SR: Orthogonal Position Encoding for
+Designing a Parameter-free Upsampling Module in Arbitrary-scale Image Super-Resolution", CVPR 2023.
+`fourier` is a design of this package in the spirit of Shad and Khoshnevis: "GB-LSR: A Fast Local
+Spectral Image Representation with a Single Global Bandwidth", 2026: one grid of frequencies for all
+codes, whose spacing is learned, no ensemble, and the bilinear image.
+"""
+
+import math
+from typing import Annotated, ClassVar, Literal
+
+import pydantic
+import torch
+from torch import Tensor, nn
+
+from liif.core.errors import UserError
+from liif.core.section import Section
+from liif.models.decoder import Decoder
+from liif.models.field import Field, bilinear
+from liif.models.geometry import corners
+from liif.models.layers import conv
+
+Waves = Annotated[int, pydantic.Field(gt=0, le=32)]
+
+
+class FourierConfig(Section):
+    """Configuration of the Fourier decoder."""
+
+    name: Literal["fourier"] = "fourier"
+    waves: Waves = 3
+    """Frequencies along each axis, besides zero."""
+
+    SMALL: ClassVar = {"waves": 1}  # a variant for fast tests
+
+    def build(self, width: int, channels: int) -> "Fourier":
+        return Fourier(width, self.waves, channels)
+
+
+class OpeConfig(Section):
+    """Configuration of the OPE-SR decoder."""
+
+    name: Literal["ope"] = "ope"
+    waves: Waves = 3
+    """Frequencies along each axis, besides zero."""
+    adapt: bool = True
+    """Whether a convolution makes the coefficients; otherwise they are the encoder's features, of
+    which there must be (2 · waves + 1)² for each colour."""
+
+    SMALL: ClassVar = {"waves": 1, "adapt": True}  # a variant for fast tests
+
+    def build(self, width: int, channels: int) -> "Ope":
+        return Ope(width, self, channels)
+
+
+class Waved(Decoder):
+    """Σ coefficient_ij · basis_i(y) · basis_j(x), with the basis [1, √2 cos kωr, √2 sin kωr, …] of
+    the offset r from the code in half-pixels, k = 1 … waves."""
+
+    radius = 1
+    ensemble: bool
+
+    def __init__(self, waves: int, channels: int) -> None:
+        super().__init__()
+        self.waves, self.channels = waves, channels
+        self.code_channels = channels * (2 * waves + 1) ** 2 + channels
+
+    def waved(self, field: Field, coord: Tensor, spacing: Tensor) -> Tensor:
+        """Return what the codes give (B, Q, C) at coord (B, Q, 2); `spacing` is ω."""
+        y, x = coord.unbind(-1)
+        rgb = torch.zeros((), device=coord.device)
+        for corner in corners(y, x, field.size, ensemble=self.ensemble):
+            along_y, along_x = (
+                basis(offset * spacing, self.waves) for offset in (corner.offset_y, corner.offset_x)
+            )
+            products = (along_y[..., :, None] * along_x[..., None, :]).flatten(-2)
+            code = field.gather(corner.row, corner.col).unflatten(-1, (self.channels, -1))
+            rgb = rgb + (code * products[..., None, :]).sum(dim=-1) * corner.weight[..., None]
+        return rgb
+
+
+class Fourier(Waved):
+    """rgb = bilinear image + the waves of the nearest code."""
+
+    ensemble = False
+
+    def __init__(self, width: int, waves: int, channels: int = 3) -> None:
+        super().__init__(waves, channels)
+        self.coef = conv(width, channels * (2 * waves + 1) ** 2)
+        self.spacing = nn.Parameter(torch.tensor(math.pi / 2))
+
+    def prepare(self, feat: Tensor, lr: Tensor) -> Field:
+        """Compute coefficients, the codes, of feat (B, C, h, w), and keep lr."""
+        return Field.of_map(self.coef(feat), maps={"lr": lr})
+
+    def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
+        """Return normalised colours (B, Q, C) at coord (B, Q, 2); the cell is not used."""
+        waves = self.waved(field, coord, self.spacing)
+        return waves + bilinear(field, coord[..., 0], coord[..., 1])
+
+
+class Ope(Waved):
+    """rgb = the waves of four codes, blended by the local ensemble (eq. 5 to 9)."""
+
+    ensemble = True
+
+    def __init__(self, width: int, config: OpeConfig, channels: int = 3) -> None:
+        super().__init__(config.waves, channels)
+        count = channels * (2 * config.waves + 1) ** 2
+        if not config.adapt and width != count:
+            needed = f"an encoder of width {count}, not {width}"
+            raise UserError(f"model.decoder: adapt: false needs {needed}; set adapt: true")
+        self.coef = conv(width, count) if config.adapt else nn.Identity()
+
+    def prepare(self, feat: Tensor, lr: Tensor) -> Field:
+        """Compute coefficients, the codes, of feat (B, C, h, w)."""
+        return Field.of_map(self.coef(feat))
+
+    def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
+        """Return normalised colours (B, Q, C) at coord (B, Q, 2); the cell is not used."""
+        return self.waved(field, coord, coord.new_full((), math.pi / 2))
+
+
+def basis(angle: Tensor, waves: int) -> Tensor:
+    """Return [1, √2 cos a, √2 sin a, √2 cos 2a, …] (…, 2 · waves + 1) of angles a."""
+    angles = angle[..., None] * (torch.arange(waves, device=angle.device) + 1)
+    pairs = torch.stack([angles.cos(), angles.sin()], dim=-1).flatten(-2) * math.sqrt(2)
+    return torch.cat([torch.ones_like(angle)[..., None], pairs], dim=-1)

@@ -1,0 +1,106 @@
+"""Neural heat fields (Becker, Caye Daudt, Narnhofer, Peters, Metzger, Wegner, Schindler: "Thera:
+Aliasing-Free Arbitrary-Scale Super-Resolution with Neural Heat Fields", 2023)."""
+
+import math
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+import pydantic
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from liif.core.section import Section, Width
+from liif.models.decoder import Decoder
+from liif.models.field import Field
+from liif.models.geometry import nearest
+
+
+class TheraConfig(Section):
+    """Configuration of the Thera decoder. The defaults are Thera Air; Thera Plus has `hidden: 512`
+    and `tail: [[6, 64], [7, 96], [3, 128]]`."""
+
+    name: Literal["thera"] = "thera"
+    hidden: Width = 32
+    """Waves of a field."""
+    tail: tuple[tuple[Width, Width], ...] = ()
+    """(blocks, channels) of the stages of ConvNeXt blocks behind the encoder."""
+
+    bandwidth: pydantic.PositiveFloat = 16 * math.pi
+    """Largest frequency at the start of training, in radians for a low-resolution pixel."""
+
+    SMALL: ClassVar = {"hidden": 8, "tail": ((1, 8), (1, 12)), "bandwidth": 1.0}  # for fast tests
+
+    def build(self, width: int, channels: int) -> "Thera":
+        return Thera(width, self, channels)
+
+
+class ConvNeXtBlock(nn.Module):
+    """x + f(x) of a map (B, h, w, C), f a 3×3 convolution of each channel and an MLP (Liu et al.,
+    CVPR 2022, fig. 4)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3, padding=1, bias=False, groups=width)
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.fc1, self.fc2 = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = self.norm(self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
+        return x + self.fc2(F.gelu(self.fc1(inner), approximate="tanh"))
+
+
+class Thera(Decoder):
+    """rgb = nearest pixel + Σ m_j sin(W_j·u + p_j) exp(-|W_j|² κ t), the field of the nearest code:
+    its colours m and phases p, at the offset u in low-resolution pixels. The frequencies W are
+    shared, and t, the square of the output pixel's height in low-resolution pixels, damps those
+    that the output cannot show (eq. 5 to 9).
+
+    The published code then adds the mean of its normalisation a second time.
+    """
+
+    def __init__(self, width: int, config: TheraConfig, channels: int = 3) -> None:
+        super().__init__()
+        self.channels, self.hidden = channels, config.hidden
+        self.radius = sum(blocks for blocks, _ in config.tail)
+        layers = list[nn.Module]()
+        for blocks, wanted in config.tail:
+            if wanted != width:
+                layers += [nn.LayerNorm(width, eps=1e-6), nn.Linear(width, wanted)]
+                width = wanted
+            layers += [ConvNeXtBlock(width) for _ in range(blocks)]
+        self.tail = nn.Sequential(*layers)
+        self.out_conv = nn.Conv2d(width, config.hidden * (channels + 1), 1)
+        # Uniform on a disc.
+        radius = config.bandwidth * torch.rand(config.hidden).sqrt()
+        angle = 2 * math.pi * torch.rand(config.hidden)
+        self.components = nn.Parameter(torch.stack([radius * angle.cos(), radius * angle.sin()]))
+        self.k = nn.Parameter(torch.tensor(math.sqrt(math.log(4)) / (2 * math.pi**2)))
+        self.code_channels = max(2 * config.hidden * (channels + 1) + channels, 6 * width)
+
+    def prepare(self, feat: Tensor, lr: Tensor) -> Field:
+        """Compute colours, the codes, and phases of the waves of feat (B, C, h, w), and keep lr."""
+        feat = self.tail(feat.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        weight, bias = self.out_conv.weight, self.out_conv.bias
+        assert bias is not None
+        count = self.hidden * self.channels
+        colours = F.conv2d(feat, weight[:count], bias[:count])
+        with torch.autocast(feat.device.type, enabled=False):  # a phase in bfloat16 is no phase
+            phases = F.conv2d(feat.float(), weight[count:], bias[count:])
+        return Field.of_map(colours, maps={"phase": phases, "lr": lr})
+
+    def bind(self, field: Field, cell: Tensor) -> Field:
+        """Damp the waves for a cell (B, 2)."""
+        t = (cell[:, :1] * (field.size[0] / 2)).square()
+        damping = torch.exp(-self.components.square().sum(dim=0) * (self.k * t))  # (B, hidden)
+        damping = damping.repeat_interleave(self.channels, dim=1)[:, None, None]
+        return replace(field, codes=field.codes * damping.to(field.codes))
+
+    def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
+        """Return normalised colours (B, Q, C) at coord (B, Q, 2)."""
+        (row, y), (col, x) = (nearest(coord[..., i], field.size[i]) for i in (0, 1))
+        along_y, along_x = self.components.unbind(0)
+        angle = (y[..., None] * along_y + x[..., None] * along_x) / 2
+        waves = torch.sin(angle + field.gather(row, col, "phase"))
+        colours = field.gather(row, col).unflatten(-1, (self.hidden, self.channels))
+        return field.gather(row, col, "lr") + (colours * waves[..., None]).sum(dim=-2)
