@@ -100,14 +100,17 @@ def graphs(model: SRModel) -> dict[str, Graph]:
     """Return the graphs "encoder", "binder" (of a decoder that has `bind`) and "decoder", with
     dynamic sizes of image and points.
 
-    Raises UserError for an upsampler for one scale, a decoder with statistics, and a model that
-    torch.export cannot trace.
+    Raises UserError for an upsampler for one scale, a decoder with statistics or one that looks at
+    the whole image, and a model that torch.export cannot trace.
     """
     decoder, name = model.decoder, type(model.decoder).__name__
     if isinstance(decoder, Upsampler):
         raise UserError("a network for one scale has no decoder to export; use LIIF or MetaSR")
     if decoder.has_statistics:
         reason = "takes means over all points of the result, which no graph of one point can hold"
+        raise UserError(f"{name} cannot be exported: it {reason}")
+    if decoder.radius is None:
+        reason = "looks at the whole image, in a loop over as many parts as the image has"
         raise UserError(f"{name} cannot be exported: it {reason}")
     model = model.cpu().eval()
     # All sizes differ: torch.export takes equal ones for the same symbol.
