@@ -11,6 +11,7 @@ from liif.models.decoders.bilinear import BilinearConfig
 from liif.models.decoders.ciaosr import CiaoSrConfig
 from liif.models.decoders.fourier import FourierConfig, OpeConfig
 from liif.models.decoders.hiif import HiifConfig
+from liif.models.decoders.itsrn import ItsrnConfig
 from liif.models.decoders.liif import LiifConfig
 from liif.models.decoders.linf import LinfConfig
 from liif.models.decoders.lmf import LmLiifConfig, LmLteConfig
@@ -41,6 +42,7 @@ DECODERS = {
     "ciaosr": CiaoSrConfig,
     "hiif": HiifConfig,
     "thera": TheraConfig,
+    "itsrn": ItsrnConfig,
     "ope": OpeConfig,
     "fourier": FourierConfig,
     "bilinear": BilinearConfig,
