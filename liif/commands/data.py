@@ -69,6 +69,7 @@ def _preview(options: argparse.Namespace) -> int:
     config = load_config(TrainConfig, file, options.set)
     check_output(options.output)
     check_inputs_are_kept([options.output], config_files(file))
+    _check_is_outside(options.output, config, options.data_root)
     channels = config.model.channels.input, config.model.channels.output
     source = config.train_data.open_source(options.data_root or config.data_root, channels)
     if not isinstance(source, ViewableSource):
@@ -83,6 +84,14 @@ def _preview(options: argparse.Namespace) -> int:
     write_image(options.output, sample_sheet(samples))
     print(f"{options.output}: {len(samples)} samples, low and high resolution side by side")
     return 0
+
+
+def _check_is_outside(output: Path, config: TrainConfig, root: str | None) -> None:
+    """Refuse a sheet in a folder of images, where it would replace one or be trained on."""
+    for key, name in config.data_folders():
+        folder = data_path(root or config.data_root, name)
+        if output.resolve().is_relative_to(folder.resolve()):
+            raise UserError(f"{output}: is in the folder of {key}; choose another folder")
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -25,6 +25,7 @@ WORDING = {
     "must be": "Input should be", "must have": "Tuple should have", "": " after validation",
     "a whole number": "a valid integer", "a number": "a valid number", "a list": "a valid array",
     "true or false": "a valid boolean", "text": "a valid string", "keys and values": "an object",
+    "must hold": "Dictionary should have",
 }  # fmt: skip
 
 MAX_BYTES = 2**17  # parsing larger files as YAML would take minutes
@@ -67,7 +68,9 @@ def validated(config_type: type[C], data: Mapping[str, Any], origins: Origins, p
         # Strict validation of JSON: text is not taken for a number, nor a number for a boolean.
         return config_type.model_validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
-        lines = [_explain(config_type, e, origins, str(path)) for e in error.errors()]
+        found = error.errors()
+        found = [e for e in found if not _is_consequence(e, found)]
+        lines = [_explain(config_type, e, origins, str(path)) for e in found]
         raise UserError("\n".join(dict.fromkeys(lines))) from None
 
 
@@ -204,6 +207,14 @@ def _merge(
             for other in [each for each in origins if each[: len(place)] == place != each]:
                 del origins[other]
         _merge(old, value, source, origins, *prefix, key)
+
+
+def _is_consequence(error: ErrorDetails, found: Sequence[ErrorDetails]) -> bool:
+    """Whether a list is too short only because its items have mistakes of their own."""
+    place = error["loc"]
+    return error["type"] == "too_short" and any(
+        e["loc"][: len(place)] == place != e["loc"] for e in found
+    )
 
 
 def _explain(config_type: type[Section], error: ErrorDetails, origins: Origins, file: str) -> str:

@@ -71,9 +71,15 @@ class PixelConfig(Section):
 
 
 def check_pixel_range(bits: int | None, bounds: tuple[float, float] | None) -> None:
-    """Raise ValueError, for a validator of pydantic, if the range is empty or missing."""
+    """Raise ValueError, for a validator of pydantic, if the range is empty, missing, or beyond the
+    values that files of so many bits hold."""
     if bounds is not None and not bounds[0] < bounds[1]:
         raise ValueError(f"range: must be [low, high] with low < high, not {list(bounds)}")
+    if bits in (8, 16) and bounds is not None and not 0 <= bounds[0] < bounds[1] < 2**bits:
+        raise ValueError(
+            f"range: must be within the values of bits: {bits}, 0 to {2**bits - 1}, not "
+            f"{list(bounds)}; state the bits of the files"
+        )
     if bits == 32 and bounds is None:
         raise ValueError("range: must be given for bits: 32: the values that stand for 0 and 1")
 

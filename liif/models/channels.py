@@ -1,5 +1,8 @@
 """What the images of a model are: their channels and their normalisation."""
 
+import math
+from typing import Annotated, Any
+
 import pydantic
 
 from liif.core.section import Section, Width
@@ -26,9 +29,31 @@ class Channels(_Keys):  # pyright: ignore
         return getattr(self, "out")  # noqa: B009
 
 
+def _check_numbers(value: object) -> object:
+    """One line for what pydantic would report once for each alternative."""
+    given: Any = value if isinstance(value, list | tuple) else [value]
+    if not given or not all(type(each) in (int, float) and math.isfinite(each) for each in given):
+        raise ValueError(f"must be a number, or a list with one for each channel, not {value}")
+    return tuple(given) if isinstance(value, list | tuple) else value
+
+
+def _check_above_zero(value: object) -> object:
+    numbers: Any = _check_numbers(value)
+    if not min(numbers if isinstance(numbers, tuple) else [numbers]) > 0:
+        raise ValueError(f"must be greater than 0, not {value}")
+    return numbers
+
+
+Numbers = Annotated[float | tuple[float, ...], pydantic.BeforeValidator(_check_numbers)]
+NumbersAboveZero = Annotated[
+    pydantic.PositiveFloat | tuple[pydantic.PositiveFloat, ...],
+    pydantic.BeforeValidator(_check_above_zero),
+]
+
+
 class Normalization(Section):
     """Encoder and decoder work on (x - mean) / std of images x in [0, 1]: one number for all
     channels, or one for each."""
 
-    mean: float | tuple[float, ...] = 0.5
-    std: pydantic.PositiveFloat | tuple[pydantic.PositiveFloat, ...] = 0.5
+    mean: Numbers = 0.5
+    std: NumbersAboveZero = 0.5

@@ -176,11 +176,18 @@ def changed_keys(saved: Mapping[str, Any], config: TrainConfig) -> Iterator[tupl
             after = before
         elif any(key.startswith(f"{each}.") for each in now):  # a section that became a value
             after = None
+        elif _name_beside(key, then) != _name_beside(key, now):  # another encoder, degradation, …
+            continue
         else:
             yield key, f"{key}: {before!r} -> (no such key in this version)"
             continue
         if before != after:
             yield key, f"{key}: {before!r} -> {after!r}"
+
+
+def _name_beside(key: str, leaves: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    """Return the name of the section that a key belongs to, if it has one."""
+    return leaves.get(f"{key.rpartition('.')[0]}.name")
 
 
 def _is_free(key: str) -> bool:

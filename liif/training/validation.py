@@ -186,7 +186,9 @@ def _open_all(
             border = get_protocol(config.protocol, (scale, scale)).border
             check_pairs(pairs, border=border, least=SMALLEST if has_lpips else 1, metric="LPIPS")
         except UserError as error:
-            raise UserError(f"{section}.images: {error}") from None
+            is_lr = lr is not None and str(error).startswith((str(lr), str(lr.absolute())))
+            key = "lr" if is_lr else "images"
+            raise UserError(f"{section}.{key}: {error}") from None
         pairs.warn_of_dropped_bits(published_only=len(sets) > 0)
         sets[scale] = pairs
     return sets

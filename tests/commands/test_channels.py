@@ -135,6 +135,13 @@ REFUSED = [
     ("valid.bits=16", "valid.images: "),
     ("train_data.bits=32", "range: must be given for bits: 32: the values that stand for 0 and 1"),
     ("train_data.range=[3,3]", "range: must be [low, high] with low < high"),
+    (
+        "train_data.range=[0,4095]",
+        "range: must be within the values of bits: 8, 0 to 255, not [0.0",
+    ),
+    ("valid={images: images, bits: 16, range: [-1, 9]}", "the values of bits: 16, 0 to 65535, not"),
+    ("valid.lr=nowhere/{scale}", "nowhere/2: no such file or folder"),
+    ("valid.lr={2: images}", "images/0.png is "),
     ("model.channels.in=4", "random-scale makes both images from one file, so model.channels must"),
     ("valid.range=[0,1]", "range: needs bits: 8, 16 or 32 beside it"),
 ]
@@ -153,6 +160,8 @@ def test_refusals_in_training(folder, refused, override, said, monkeypatch):
     )
     message = refused("train", "--config", "t.yaml", "--name", "a", "--set", override)
     assert said in message and message.count("\n") == 1, message
+    if override.startswith("valid.lr"):
+        assert message.startswith("error: valid.lr: ")
     assert not Path("runs/a/last.pt").exists()
 
 

@@ -64,6 +64,8 @@ def test_mistakes(cli, files):
         (["--samples", "0"], "--samples: must be from 1 to 1000, not 0"),
         (["-o", "t.yaml"], "t.yaml: is an input"),
         (["-o", "."], ".: is a folder"),
+        (["-o", "photos/0.png"], "photos/0.png: is in the folder of train_data.images"),
+        (["-o", "photos/new/sheet.png"], "is in the folder of train_data.images"),
         (["--set", "train_data.degrade=bsrgn"], "did you mean 'bsrgan'?"),
         (["--set", "train_data.images=nowhere"], "nowhere"),
     ]:

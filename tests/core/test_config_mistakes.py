@@ -8,6 +8,7 @@ from helpers.configs import TEST, TRAIN, mistakes
 from liif.core.config_file import load_config
 from liif.data.random_scale import RandomScale
 from liif.evaluation.config import TestConfig
+from liif.evaluation.table_config import RowConfig, TableConfig
 from liif.models.build import DECODERS, ENCODERS
 from liif.training.config import TrainConfig
 
@@ -19,6 +20,7 @@ KEYS, DATA_KEYS, ENCODER_KEYS, DECODER_KEYS = (
     for section in (TrainConfig, RandomScale, ENCODERS["edsr-baseline"], DECODERS["liif"])
 )
 """Those of the sections in TRAIN."""
+ROW_KEYS = ", ".join(sorted(RowConfig.model_fields))
 
 # Files that are no configuration
 
@@ -152,6 +154,33 @@ def test_scales_that_are_no_numbers(yaml_file, value):
     assert "scale.1: must be greater than or equal to 1, not -3" in mistakes(
         TestConfig, yaml_file(TEST), "scale=[2, -3]"
     )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("mean", ".nan", "must be a number, or a list with one for each channel, not nan"),
+        ("mean", "[]", "must be a number, or a list with one for each channel, not []"),
+        ("mean", "'0.5'", "must be a number, or a list with one for each channel, not 0.5"),
+        ("std", "true", "must be a number, or a list with one for each channel, not True"),
+        ("std", "0", "must be greater than 0, not 0"),
+        ("std", "[1, 1, -2]", "must be greater than 0, not [1, 1, -2]"),
+    ],
+)
+def test_normalization_is_a_number_or_a_list(yaml_file, key, value, said):
+    key = f"model.normalization.{key}"
+    found = mistakes(TrainConfig, yaml_file(TRAIN), f"{key}={value}")
+    assert found == f"--set {key}: {said}"
+
+
+def test_a_list_of_mistakes_is_not_called_empty(yaml_file):
+    text = "title: a table\nsets: {}\nrows: [{nam: x}]\n"
+    lines = mistakes(TableConfig, yaml_file(text)).splitlines()
+    assert [line.split(": ", 1)[1] for line in lines] == [
+        "sets: must hold at least 1 item, not 0",
+        "rows.0.name: must be given",
+        f"rows.0.nam: unknown key; did you mean 'name'? valid keys are {ROW_KEYS}",
+    ]
 
 
 @pytest.mark.parametrize("override", ["steps", "=3", ""])
