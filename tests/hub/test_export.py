@@ -1,5 +1,6 @@
 """Exported graphs against the model itself, and the runner that has no PyTorch."""
 
+import io
 import json
 import sys
 
@@ -11,10 +12,12 @@ from helpers.models import TINY
 from helpers.paths import ROOT
 from helpers.pictures import texture
 from PIL import Image
+from torch.export import Dim
 
 from liif.hub.export import ExportedDecoder, ExportedEncoder, export, graphs
 from liif.models.build import ModelConfig, build_model
 from liif.models.checkpoint import Checkpoint, save_checkpoint
+from liif.models.encoders.swinir import from_windows, to_windows
 from liif.models.geometry import cell_of, grid_coord, pixel_centres
 
 PARITY = 1e-4
@@ -108,6 +111,23 @@ def test_graphs_hold_pytorchs_own_operators_only(name):
         assert named and all(name.startswith("aten.") for name in named)
         others = {t.__module__ for t in targets if not isinstance(t, torch._ops.OpOverload)}
         assert others <= {"_operator", "torch", "torch.fx.experimental.sym_node"}  # of sizes
+
+
+@pytest.mark.slow  # the first export of a process takes seconds
+def test_windows_are_joined_by_traceable_sizes():
+    """A root of a traced size cannot be saved in a program."""
+    x = torch.rand(1, 6, 9, 2)
+    traced = torch.export.export(
+        Rejoined(), (x,), dynamic_shapes=({1: 3 * Dim("h"), 2: 3 * Dim("w")},), strict=False
+    )
+    torch.export.save(traced, io.BytesIO())
+    other = torch.rand(1, 9, 6, 2)
+    assert torch.equal(traced.module()(other), other)
+
+
+class Rejoined(torch.nn.Module):
+    def forward(self, x):
+        return from_windows(to_windows(x, 3), 3, *x.shape[1:3])
 
 
 # ONNX

@@ -103,7 +103,7 @@ class Block(nn.Module):
         _, h, w, _ = x.shape
         normal = self.norm1(x).roll((-self.shift, -self.shift), dims=(1, 2))
         mixed = self.attn(to_windows(normal, self.window), mask if self.shift else None)
-        mixed = from_windows(mixed, h, w).roll((self.shift, self.shift), dims=(1, 2))
+        mixed = from_windows(mixed, self.window, h, w).roll((self.shift, self.shift), dims=(1, 2))
         x = x + self._dropped(mixed)
         return x + self._dropped(self.mlp(self.norm2(x)))
 
@@ -183,10 +183,9 @@ def to_windows(x: Tensor, n: int) -> Tensor:
     return windows.reshape(B, -1, n * n, C)
 
 
-def from_windows(windows: Tensor, h: int, w: int) -> Tensor:
+def from_windows(windows: Tensor, n: int, h: int, w: int) -> Tensor:
     """Return x (B, h, w, C) of its windows (B, N, n², C)."""
-    B, _, pixels, C = windows.shape
-    n = round(pixels**0.5)
+    B, C = windows.shape[0], windows.shape[-1]
     return windows.view(B, h // n, w // n, n, n, C).transpose(2, 3).reshape(B, h, w, C)
 
 
