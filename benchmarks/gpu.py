@@ -58,7 +58,7 @@ def main() -> int:
         model = build_model(ModelConfig.model_validate(TINY)) if options.quick else paper_model()
         model = model.to(device).eval()
     plain = copy.deepcopy(model)
-    plain.decoder.fuse = False  # pyright: ignore[reportAttributeAccessIssue]
+    plain.decoder.fuse = False  # pyright: ignore
     kinds = {"float32": torch.float32, "bf16": torch.bfloat16}
     row_counts = (512,) if options.quick else (4096, 16384, 65536)
     rates = {name: matrix_rate(device, kind, row_counts) for name, kind in kinds.items()}

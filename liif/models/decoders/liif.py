@@ -60,7 +60,7 @@ class Liif(Decoder):
         for_code = self.mlp.linear[0].weight[:, : self.width * k * k]
         feat = feat.contiguous(memory_format=torch.channels_last)
         weight = for_code.unflatten(1, (self.width, k, k))
-        codes = F.conv2d(feat, weight, padding=self.radius)
+        codes = F.conv2d(feat, weight, padding=k // 2)
         return Field.of_map(codes, layers=self.field_layers(codes))
 
     def field_layers(self, codes: Tensor) -> tuple[Layer, ...]:
