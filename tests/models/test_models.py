@@ -44,11 +44,12 @@ def test_one_step_reaches_every_parameter(encoder, decoder):
 def test_every_encoder_serves_every_decoder(encoder, decoder):
     """Three steps, then a whole image in one piece, in tiles, in bfloat16, and a window of it."""
     model = small(encoder, decoder).train()
+    torch.manual_seed(0)
     batch = Batch(
         torch.rand(2, 3, 9, 7), torch.rand(2, 40, 2) * 2 - 1, torch.rand(2, 2), torch.rand(2, 40, 3)
     )
     optimizer = torch.optim.Adam(model.parameters())
-    losses = [train_step(model, optimizer, batch, learning_rate=1e-3).loss for _ in range(3)]
+    losses = [train_step(model, optimizer, batch, learning_rate=1e-4).loss for _ in range(3)]
     assert losses[2] < losses[0]
     lr, size = torch.rand(1, 3, 36, 17), (72, 51)
     whole = model.eval().upscale(lr, size)
