@@ -187,7 +187,7 @@ def test_bfloat16(hidden):
 @interpreted
 def test_an_image_through_the_kernel():
     class Encoder(torch.nn.Conv2d):
-        width, radius, peak_channels = 4, 1, 4
+        width, radius, peak_channels, window = 4, 1, 4, 1
 
     torch.manual_seed(0)
     decoder = Liif(4, LiifConfig(hidden=(16, 16)))
