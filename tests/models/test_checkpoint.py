@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import sys
 
 import pytest
@@ -13,6 +14,7 @@ import liif
 from liif.core.errors import UserError
 from liif.models.build import ModelConfig, build_model
 from liif.models.checkpoint import read_checkpoint, save_checkpoint, save_weights
+from liif.models.foreign.translate import translate
 
 CONFIG = ModelConfig(
     encoder={"name": "edsr-baseline", "blocks": 1, "width": 6},
@@ -201,3 +203,32 @@ def test_the_header_of_safetensors_is_readable(model, tmp_path):
 def test_official_weights(official_weights):
     model = liif.load(official_weights)
     assert sum(p.numel() for p in model.parameters()) == 1_567_299
+
+
+IMNET = {"args": {"hidden_dim": 8, "hidden_depth": 2}}
+HYPERNET = {"args": {"hidden_list": [8]}}
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "message"),
+    [
+        ("lte", {"imnet_spec": IMNET, "mcell": True}, "mcell: True is an unknown switch"),
+        ("lte-fast", {"out_dim": 4}, "out_dim: 4 is not supported"),
+        ("sronet", {"activation": "relu"}, "activation: 'relu' is an unknown switch"),
+        (
+            "lmliif",
+            {"imnet_spec": IMNET, "hypernet_spec": HYPERNET, "mod_input": False},
+            "mod_input: False is not supported",
+        ),
+        (
+            "lmlte",
+            {"imnet_spec": {"args": {**IMNET["args"], "act": 1}}, "hypernet_spec": HYPERNET},
+            "act: 1 is an unknown switch",
+        ),
+    ],
+)
+def test_unknown_switches_of_other_code_are_refused(name, args, message):
+    spec = {"name": "edsr-baseline", "args": {"no_upsampling": True}}
+    content = {"model": {"name": name, "args": {"encoder_spec": spec, **args}, "sd": {}}}
+    with pytest.raises(ValueError, match=re.escape(message)):
+        translate(content)

@@ -6,21 +6,22 @@ from typing import Any
 from torch import Tensor
 
 from liif.models.foreign.encoders import encoder_config, is_unused
+from liif.models.foreign.switches import check_switches
 
-SWITCHES = ("local_ensemble", "feat_unfold", "cell_decode", "mod_input")
+PARTS = dict.fromkeys(("local_ensemble", "feat_unfold", "cell_decode", "mod_input"), True)
+MODULATED = dict.fromkeys(("mod_scale", "mod_shift"), True)
+"""Switches of the model and of its narrow network that must be on."""
 
 
 def from_lmf(
     name: str, args: Mapping[str, Any], weights: dict[str, Tensor]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return configuration and weights of a model "lmliif" or "lmlte". Raises ValueError for parts
-    of the model that are switched off."""
-    encoder, _ = encoder_config(args["encoder_spec"])
+    """Return configuration and weights of a model "lmliif" or "lmlte". Raises ValueError for
+    switches that are not known, and for parts of the model that are switched off."""
     imnet, hypernet = args["imnet_spec"]["args"], args["hypernet_spec"]["args"]
-    switches = {key: args.get(key, True) for key in SWITCHES}
-    switches |= {key: imnet.get(key, True) for key in ("mod_scale", "mod_shift")}
-    if off := [key for key, value in switches.items() if not value]:
-        raise ValueError(f"{off[0]}: false is not supported for the model {name!r}")
+    check_switches(name, args, {"encoder_spec", "imnet_spec", "hypernet_spec", "hidden_dim"}, PARTS)
+    check_switches(name, imnet, {"out_dim", "hidden_dim", "hidden_depth"}, MODULATED)
+    encoder, _ = encoder_config(args["encoder_spec"])
     decoder = {"name": "lm-liif" if name == "lmliif" else "lm-lte"}
     decoder |= {"width": imnet["hidden_dim"], "depth": imnet["hidden_depth"]}
     decoder |= {"hidden": list(hypernet["hidden_list"])}

@@ -7,12 +7,16 @@ import torch
 from torch import Tensor
 
 from liif.models.foreign.encoders import encoder_config, is_unused
+from liif.models.foreign.switches import check_switches
 
 
 def from_lte(
     name: str, args: Mapping[str, Any], weights: dict[str, Tensor]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return configuration and weights of a model "lte" or "lte-fast" (LTE+)."""
+    """Return configuration and weights of a model "lte" or "lte-fast" (LTE+). Raises ValueError for
+    switches that are not known."""
+    known = {"encoder_spec", "imnet_spec", "hidden_dim", "num_layer"}
+    check_switches(name, args, known, {"out_dim": 3})
     encoder, _ = encoder_config(args["encoder_spec"])
     width, is_plus = args.get("hidden_dim", 256), name == "lte-fast"
     if is_plus:

@@ -6,12 +6,15 @@ from typing import Any
 from torch import Tensor
 
 from liif.models.foreign.encoders import encoder_config, is_unused
+from liif.models.foreign.switches import check_switches
 
 
 def from_srno(
     name: str, args: Mapping[str, Any], weights: dict[str, Tensor]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return configuration and weights of a model "sronet"."""
+    """Return configuration and weights of a model "sronet". Raises ValueError for switches that are
+    not known."""
+    check_switches(name, args, {"encoder_spec", "width", "blocks"})
     encoder, _ = encoder_config(args["encoder_spec"])
     decoder = {"name": "srno", "width": args.get("width", 256), "heads": args.get("blocks", 16)}
     found: dict[str, Tensor] = {}
