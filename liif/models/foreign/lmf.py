@@ -8,8 +8,8 @@ from torch import Tensor
 from liif.models.foreign.encoders import encoder_config, is_unused
 from liif.models.foreign.switches import check_switches
 
-PARTS = dict.fromkeys(("local_ensemble", "feat_unfold", "cell_decode", "mod_input"), True)
-MODULATED = dict.fromkeys(("mod_scale", "mod_shift"), True)
+PARTS = {"local_ensemble": True, "feat_unfold": True, "cell_decode": True, "mod_input": True}
+MODULATED = {"mod_scale": True, "mod_shift": True}
 """Switches of the model and of its narrow network that must be on."""
 
 
