@@ -54,6 +54,8 @@ def shrunk(config):
     values |= {f"train_data.{key}": value for key, value in SMALL_DATA.items() if key in known}
     if "patch" in known:
         values["valid.crop"] = CROP
+    if config.test is not None:
+        values |= {"test.images": "photos/valid", "test.scales": [2]}
     return {**values, **RUN, "train_data.cache": "memory", "warm_up": min(config.warm_up, 2)}
 
 

@@ -16,14 +16,25 @@ CONFIGURATIONS = {"A": (20, 6, 32), "B": (16, 8, 64)}
 
 
 class RdnConfig(Section):
-    """Configuration of the RDN encoder: A or B."""
+    """Configuration of the RDN encoder: A or B, whose numbers can be replaced."""
 
     name: Literal["rdn"] = "rdn"
     configuration: Literal["A", "B"] = "B"
     width: Width = 64
     """Channels between the blocks, G0 in the paper."""
+    blocks: Width | None = None
+    """D; None for the configuration's."""
+    layers: Width | None = None
+    """Convolutions in a block, C; None for the configuration's."""
+    growth: Width | None = None
+    """Channels that each of them appends, G; None for the configuration's."""
 
-    SMALL: ClassVar = {"configuration": "A", "width": 4}  # a variant for fast tests
+    SMALL: ClassVar = {
+        "blocks": 2,
+        "layers": 2,
+        "growth": 4,
+        "width": 4,
+    }  # a variant for fast tests
 
     def build(self, channels: int) -> "Rdn":
         return Rdn(self, channels)
@@ -57,7 +68,11 @@ class Rdn(Encoder):
 
     def __init__(self, config: RdnConfig, channels: int = 3) -> None:
         super().__init__()
-        D, C, G = CONFIGURATIONS[config.configuration]
+        own = config.blocks, config.layers, config.growth
+        D, C, G = (
+            ours or published
+            for ours, published in zip(own, CONFIGURATIONS[config.configuration], strict=True)
+        )
         self.width = width = config.width
         self.radius = D * C + 3
         self.peak_channels = 2 * (width + C * G) + 4 * width
