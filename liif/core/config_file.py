@@ -223,7 +223,13 @@ def _explain(config_type: type[Section], error: ErrorDetails, origins: Origins, 
     lengths = range(len(parts), 0, -1)
     source = next((origins[parts[:n]] for n in lengths if parts[:n] in origins), file)
     key = ".".join(parts)
-    where = source if key in ("", source.removeprefix("--set ")) else f"{source}: {key}"
+    option = source.removeprefix("--set ")
+    if key in ("", option):
+        where = source
+    elif source != option and key.startswith(f"{option}."):
+        where = f"--set {key}"
+    else:
+        where = f"{source}: {key}"
     context = error.get("ctx") or {}
     match error["type"]:
         case "extra_forbidden":

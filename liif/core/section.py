@@ -1,6 +1,6 @@
 """The base class of configuration sections, and types of their values."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import pydantic
 
@@ -20,3 +20,17 @@ class Section(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True
     )
+
+
+def named(value: Any) -> Any:  # noqa: ANN401
+    """Return a section given as its name alone, such as `area`, as {name: area}; to be called
+    before the value is validated."""
+    return {"name": value} if isinstance(value, str) else with_tuples(value)
+
+
+def with_tuples(value: Any) -> Any:  # noqa: ANN401
+    """Return nested lists as tuples: strict validation takes a list of JSON for a tuple, but not
+    one that has passed through a function such as `named`."""
+    if isinstance(value, dict):
+        return {key: with_tuples(item) for key, item in value.items()}
+    return tuple(map(with_tuples, value)) if isinstance(value, list) else value

@@ -50,6 +50,13 @@ def _file_or_parts(value: Any) -> Any:  # noqa: ANN401
     return value
 
 
+def _switch_or_autotune(value: Any) -> Any:  # noqa: ANN401
+    # A union would report a mistake twice, once for each of its members.
+    if not (isinstance(value, bool) or value == "max-autotune"):
+        raise ValueError("must be true, false or max-autotune")
+    return value
+
+
 class ScoredImages(Section):
     """Images that a model is scored on, and what is kept of them."""
 
@@ -152,7 +159,9 @@ class TrainConfig(Section):
     gradient_checkpointing: bool = False
     """Keep only the inputs of the encoder's blocks for the backward pass, and compute each block
     again: less memory for deep encoders, more time, the same numbers."""
-    compile: bool | Literal["max-autotune"] = False
+    compile: Annotated[
+        bool | Literal["max-autotune"], pydantic.BeforeValidator(_switch_or_autotune)
+    ] = False
     """Use torch.compile for the training step; max-autotune also tries variants of its kernels and
     captures the step as CUDA graphs, which takes minutes at the start."""
     deterministic: bool = False

@@ -54,7 +54,7 @@ def test_complete_files_and_single_keys_are_valid(validator, text):
         "steps: '3'",
         "base: 3",
         "model: {encoder: {name: edsr}}",
-        "model: {encoder: {name: rdn, blocks: 3}}",
+        "model: {encoder: {name: rdn, depth: 3}}",
         "train_data: {sampling: random-scale, cache: disk}",
         "optimizer: sgd",
         "betas: [0.9, 1]",

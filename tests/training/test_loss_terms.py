@@ -1,16 +1,13 @@
-"""A sum of losses in a run: configuration, log, resuming, failures, several processes."""
+"""A sum of losses in a run: log, resuming, failures, several processes."""
 
 import pytest
 import torch
-from helpers.configs import TRAIN, mistakes
 from helpers.losses import patches, small_loss
 from helpers.training import assert_same_weights, config, metrics, state_of
-from pydantic import ValidationError
 
 from liif.core.distributed import Team
 from liif.core.errors import UserError
 from liif.models.checkpoint import read_checkpoint
-from liif.training.config import TrainConfig
 from liif.training.losses.build import LOSSES
 from liif.training.losses.terms import LossTerms
 from liif.training.step import DivergedError, HalfUpdatedError, train_step
@@ -39,55 +36,6 @@ def assert_same(a, b):
             assert_same(a[key], b[key])
     else:
         assert a == b
-
-
-# Configuration
-
-
-@pytest.mark.parametrize(
-    ("loss", "said"),
-    [
-        ("[]", "loss: must have at least one term, such as [{name: l1}]"),
-        ("[{name: l1}, {name: mse}, {name: l1}]", "loss: l1 is given twice; remove one"),
-        ("[{name: l1, weight: -1}]", "loss.0.weight: must be greater than 0, not -1"),
-        ("[{name: l1}, {name: mse, weight: 0}]", "loss.1.weight: must be greater than 0, not 0"),
-        ("[{name: l1, weight: .nan}]", "loss.0.weight: must be a finite number, not NaN"),
-        ("[{name: l1, weight: .inf}]", "loss.0.weight: must be a finite number"),
-        ("[{name: charbonier}]", "unknown name 'charbonier'; did you mean 'charbonnier'? choose"),
-        ("[{weight: 1}]", "loss.0: name must be given; choose from adversarial, charbonnier"),
-        ("[{name: l1, wieght: 1}]", "loss.0.wieght: unknown key; did you mean 'weight'?"),
-        ("[{name: ms-ssim, scales: 6}]", "loss.0.scales: must be less than or equal to 5, not 6"),
-        ("[l1]", 'loss.0: must be keys and values, not "l1"'),
-        ("l1", 'loss: must be a list, not "l1"'),
-        (
-            "[{name: l1}, {name: fft}, {name: vgg}]",
-            "loss: fft, vgg cannot compare scattered points; set train_data.layout: patch",
-        ),
-    ],
-)
-def test_wrong_losses_are_one_line(yaml_file, loss, said):
-    message = mistakes(TrainConfig, yaml_file(TRAIN), f"loss={loss}")
-    assert said in message and "\n" not in message
-
-
-@pytest.mark.parametrize("name", LOSSES)
-def test_losses_that_need_patches_say_how_large(learnable, tmp_path, name):
-    loss = small_loss(name, tmp_path)
-    data = config(learnable).train_data.model_dump() | {"layout": "patch", "patch": 200}
-    side = loss.smallest_patch
-    if side:
-        points = data | {"layout": "points", "queries": side**2}
-        with pytest.raises(ValidationError, match=f"loss: {name} cannot compare scattered points"):
-            config(learnable, train_data=points, loss=[loss.model_dump()])
-    if side > 1:
-        small = data | {"queries": (side - 1) ** 2}
-        with pytest.raises(
-            ValidationError, match=f"{name} needs patches of at least {side}×{side}"
-        ):
-            config(learnable, train_data=small, loss=[loss.model_dump()])
-    assert config(
-        learnable, train_data=data | {"queries": max(side, 1) ** 2}, loss=[loss.model_dump()]
-    )
 
 
 # The sum

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Union
 
 import pydantic
 
+from liif.core.section import named
 from liif.data.degradations.area import AreaConfig
 from liif.data.degradations.bicubic import BicubicConfig
 from liif.data.degradations.bsrgan import BsrganConfig
@@ -23,24 +24,9 @@ DEGRADATIONS = {
 }
 
 _Any = tuple(DEGRADATIONS.values())
-_Names = tuple(DEGRADATIONS)
 _Section = Annotated[Union[_Any], pydantic.Field(discriminator="name")]  # noqa: UP007 # pyright: ignore
-_Written: Any = Literal[_Names] | _Section  # pyright: ignore
-
-
-def _named(value: object) -> object:
-    return {"name": value} if isinstance(value, str) else _with_tuples(value)
-
-
-def _with_tuples(value: Any) -> Any:  # noqa: ANN401
-    """Return nested lists as tuples: strict validation takes a list of JSON for a tuple, but not
-    one that has passed through a function such as `_named`."""
-    if isinstance(value, dict):
-        return {key: _with_tuples(item) for key, item in value.items()}
-    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
-
-
-_read = pydantic.BeforeValidator(_named, json_schema_input_type=_Written)
+_Written: Any = Literal[tuple(DEGRADATIONS)] | _Section  # pyright: ignore
+_read = pydantic.BeforeValidator(named, json_schema_input_type=_Written)
 AnyDegradation = Annotated[Union[_Any], pydantic.Field(discriminator="name"), _read]  # noqa: UP007 # pyright: ignore
 """A degradation in a configuration: its name, or a section with its `name` and options."""
 PILLOW_BICUBIC = BicubicConfig()
