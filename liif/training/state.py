@@ -204,11 +204,23 @@ def new_state(
 
 
 def _take_weights(module: nn.Module, source: nn.Module, name: str) -> None:
-    try:
-        module.load_state_dict(source.state_dict())
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:400]
-        raise UserError(f"{name} does not fit the model: {reason}") from None
+    own, given = _shapes(module), _shapes(source)
+    different = [key for key in {**own, **given} if own.get(key) != given.get(key)]
+    if different:
+        first = different[0]
+        there, here = given.get(first, "missing"), own.get(first, "missing")
+        raise UserError(
+            f"{name} does not fit the model: {len(different)} of its weights differ; the first, "
+            f"{first}, is {there} there and {here} here"
+        )
+    module.load_state_dict(source.state_dict())
+
+
+def _shapes(module: nn.Module) -> dict[str, str]:
+    return {
+        key: "×".join(map(str, weight.shape)) or "a number"
+        for key, weight in module.state_dict().items()
+    }
 
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:

@@ -28,4 +28,5 @@ def test_starting_points_that_are_none(refused, training, tiny_checkpoint):
     assert "no.pt: no such checkpoint file" in refused(*train, "--set", "init=no.pt")
     assert "holds weights only" in refused(*train, "--resume", tiny_checkpoint)
     wider = refused(*train, "--set", f"init={tiny_checkpoint}", "--set", "model.encoder.width=9")
-    assert "does not fit the model" in wider
+    assert "does not fit the model" in wider and "\n" not in wider.strip()
+    assert "encoder.head.0.weight, is 8×3×3×3 there and 9×3×3×3 here" in wider
