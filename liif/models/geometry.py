@@ -122,13 +122,16 @@ class Corners(NamedTuple):
     weight: Tensor  # (k, R, k, W)
 
 
-def corners(y: Tensor, x: Tensor, size: Size, *, ensemble: bool) -> Iterator[Corners]:
+def corners(
+    y: Tensor, x: Tensor, size: Size, *, ensemble: bool, added: float = 1e-9
+) -> Iterator[Corners]:
     """Yield the code nearest to points (y, x), or the four of the local ensemble, each weighted by
-    the area of the diagonally opposite rectangle (Chen et al. 2021, eq. 4)."""
+    the area of the diagonally opposite rectangle (Chen et al. 2021, eq. 4); `added` to each area,
+    in squared half-pixels."""
     shifts = (-1, 1) if ensemble else (0,)
     pairs = [(nearest(y, size[0], i), nearest(x, size[1], j)) for i in shifts for j in shifts]
     # The added area keeps the sum positive where a query coincides with a code, as published.
-    areas = [(row.offset * col.offset).abs() + 1e-9 for row, col in pairs]
+    areas = [(row.offset * col.offset).abs() + added for row, col in pairs]
     total = torch.stack(areas).sum(dim=0)
     for (row, col), area in zip(pairs, reversed(areas), strict=True):
         yield Corners(row.at, col.at, row.offset, col.offset, area / total)

@@ -100,7 +100,9 @@ class Hiif(Decoder):
         """Return the output of the first layer, (B, Q, width), and the bits of all layers."""
         y, x = coord.unbind(-1)
         parts, inside = list[Tensor](), list[Tensor]()
-        for corner in corners(y, x, field.size, ensemble=True):
+        # Published: offsets in pixels, not half-pixels, and the same 1e-9. It tells where a point
+        # coincides with a code along one axis.
+        for corner in corners(y, x, field.size, ensemble=True, added=4e-9):
             inside += [corner.offset_y / 2, corner.offset_x / 2]
             parts.append(field.gather(corner.row, corner.col) * corner.weight[..., None])
         parts.append(relative(cell, field).expand(*y.shape, 2))
