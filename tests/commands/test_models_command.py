@@ -11,6 +11,7 @@ from liif.commands import models
 from liif.hub import catalog
 from liif.hub.catalog import MODELS, model_names
 from liif.images.rgb8 import write_image
+from liif.models.build import DECODERS, ENCODERS
 from liif.models.checkpoint import read_checkpoint
 
 weights, folder, offer = test_pretrained.weights, test_pretrained.folder, test_pretrained.offer
@@ -29,6 +30,17 @@ def test_the_list_describes_every_model(cli, folder):
     assert "  not downloaded yet: liif models get edsr-liif" in blocks
     assert "  not downloaded; manual download required (no verified checksum)" in out
     assert cli("models", "list")[1] == out
+
+
+@pytest.mark.parametrize(("kind", "registry"), [("decoders", DECODERS), ("encoders", ENCODERS)])
+def test_decoders_and_encoders_are_listed(cli, kind, registry):
+    status, out, _ = cli("models", kind)
+    rows = out.partition("\n\n")[0].split("\n")[2:]
+    assert status == 0 and list(dict.fromkeys(row.split()[0] for row in rows)) == list(registry)
+    first = next(row for row in rows if row.startswith(("liif ", "edsr-baseline ")))
+    assert first.endswith("34.67 29.00  37.99 32.24  37.99 32.24")
+    notes = [row.split()[-1] for row in rows if row.endswith("]")]
+    assert notes and all(f"\n{note} " in out for note in notes)
 
 
 def test_a_model_that_was_fetched_is_listed_with_its_place(
@@ -57,6 +69,7 @@ def test_another_address_must_give_the_same_file(cli, refused, offer, folder, we
         (["get"], f"give the name of a model: {model_names()}"),
         (["get", "edsr"], f"edsr: no such model; choose from {model_names()}"),
         (["--url", "http://127.0.0.1/x"], "--url: requires `liif models get NAME`"),
+        (["decoders", "--url", "http://127.0.0.1/x"], "--url: requires `liif models get NAME`"),
         (["get", "rdn-liif"], "manual download required (no verified checksum)"),
         (["get", "rdn-liif", "--url", "file:///etc/passwd"], "starts with http:// or https://"),
         (["fetch"], "invalid choice"),
