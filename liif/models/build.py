@@ -9,6 +9,7 @@ from liif.core.section import Section
 from liif.models.channels import Channels, Normalization
 from liif.models.decoders.bilinear import BilinearConfig
 from liif.models.decoders.ciaosr import CiaoSrConfig
+from liif.models.decoders.clit import ClitConfig
 from liif.models.decoders.fourier import FourierConfig, OpeConfig
 from liif.models.decoders.hiif import HiifConfig
 from liif.models.decoders.itsrn import ItsrnConfig
@@ -43,6 +44,7 @@ DECODERS = {
     "hiif": HiifConfig,
     "thera": TheraConfig,
     "itsrn": ItsrnConfig,
+    "clit": ClitConfig,
     "ope": OpeConfig,
     "fourier": FourierConfig,
     "bilinear": BilinearConfig,

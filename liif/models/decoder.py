@@ -40,6 +40,8 @@ class Decoder(nn.Module):
     radius: int | None
     """Distance in low-resolution pixels up to which a feature can change a code of `prepare`; None
     if it is unlimited: the image is then encoded at once, never in tiles."""
+    reach: int = 1
+    """Codes that a query uses beyond the one nearest to its point, in each direction."""
     code_channels: int
     """Channels that `prepare` and `bind` keep alive for each low-resolution pixel."""
 

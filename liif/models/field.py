@@ -85,13 +85,14 @@ class Field:
         ratios = zip(self.covered, self.size, strict=True)
         return torch.stack([cell[..., i] * (a / b) for i, (a, b) in enumerate(ratios)], dim=-1)
 
-    def window(self, rows: Size, cols: Size) -> "Field":
+    def window(self, rows: Size, cols: Size, reach: int = 1) -> "Field":
         """Return the codes that queries inside low-resolution pixels rows × cols use, without a
-        copy; rows and cols are (first, last + 1)."""
+        copy; rows and cols are (first, last + 1). `reach` is the decoder's."""
         spans: list[slice] = []
         for (first, last), at in zip((rows, cols), self.origin, strict=True):
-            # Shifted corners reach half a cell further, and rounding of coordinates one cell.
-            start, end = first * self.factor - 2 - at, last * self.factor + 2 - at
+            # Rounding of coordinates reaches one cell further.
+            start, end = (edge * self.factor - at for edge in (first, last))
+            start, end = start - reach - 1, end + reach + 1
             spans.append(slice(max(start, 0), end))
         (top, left), (y, x) = self.origin, spans
         maps = {name: each[:, y, x] for name, each in self.maps.items()}

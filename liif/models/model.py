@@ -49,7 +49,7 @@ class SRModel(nn.Module):
         """Low-resolution pixels around a tile that its result depends on; None for all."""
         if self.encoder.radius is None or self.decoder.radius is None:
             return None
-        return self.encoder.radius + self.decoder.radius + 1
+        return self.encoder.radius + self.decoder.radius + self.decoder.reach
 
     @property
     def window(self) -> int:

@@ -197,7 +197,7 @@ class AllPoints:
             chosen = y[top:bottom][-top % step :: step], x[left:right][-left % step :: step]
             coord = grid_coord(*chosen).expand(len(field.codes), -1, -1)
             if coord.shape[1]:
-                part = field.window(*grid.spans(*block))
+                part = field.window(*grid.spans(*block), tiles.model.decoder.reach)
                 found[top, left] = function(part, coord, cell).cpu().double()
 
         _for_blocks(add, field.codes, rows, cols)
@@ -233,7 +233,7 @@ def render(
 
     def decode(block: Region) -> None:
         (top, bottom), (left, right) = block
-        part = field.window(*grid.spans(*block))
+        part = field.window(*grid.spans(*block), model.decoder.reach)
         rgb = model.query_grid(part, y[top:bottom], x[left:right], cell).permute(0, 3, 1, 2)
         out[..., top - rows[0] : bottom - rows[0], left - cols[0] : right - cols[0]] = rgb
 
