@@ -28,7 +28,7 @@ COMMANDS = {
     "view": "Explore an image at any scale in the browser.",
     "convert": "Convert a checkpoint, ours or an official one, to .safetensors or .pt.",
     "export": "Export encoder and decoder as graphs for other programs (ONNX, torch.export).",
-    "models": "List the pretrained models or download one.",
+    "models": "List models, decoders and encoders; get a model; show what a checkpoint is.",
     "download": "Download a data set.",
     "data": "Check that the data of configurations is present and intact.",
     "config": "Print a configuration resolved, or the JSON Schema of configurations.",

@@ -1,4 +1,4 @@
-"""`liif models`: list pretrained models, decoders and encoders, or download a model."""
+"""`liif models`: list models, decoders and encoders; get a model; show what a checkpoint is."""
 
 import argparse
 from hashlib import sha256
@@ -6,11 +6,12 @@ from hashlib import sha256
 from liif.commands.options import usage_error
 from liif.core.files import format_bytes
 from liif.hub.catalog import DEFAULT, MODELS, Pretrained, model_names
+from liif.hub.describe import describe_checkpoint
 from liif.hub.listing import HEADER, SCALE, Listed, cells, listed_decoders, listed_encoders
-from liif.hub.pretrained import fetch_model
+from liif.hub.pretrained import fetch_model, resolve_checkpoint
 
 EXAMPLE = "get edsr-liif"
-ACTIONS = ("list", "get", "decoders", "encoders")
+ACTIONS = ("list", "get", "show", "decoders", "encoders")
 LEGEND = f"""\
 parameters: of this part alone
 per input pixel, per output pixel: multiplications, counted at x{SCALE} in colour; n is the number
@@ -23,10 +24,11 @@ reproduced: the published weights in this package, on Set5"""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    text = "list the pretrained models (default); get one; or list decoders or encoders, their "
-    text += "cost and published PSNR"
+    text = "list the pretrained models (default); get one; show what a checkpoint file is; or list "
+    text += "decoders or encoders with their cost and published PSNR"
     parser.add_argument("action", nargs="?", choices=ACTIONS, default="list", help=text)
-    text = "for get: model to download to $LIIF_MODELS, else to ~/.local/share/liif/models"
+    text = "get: model to download to $LIIF_MODELS, else to ~/.local/share/liif/models; show: "
+    text += "checkpoint file of any kind, or a model"
     parser.add_argument("name", nargs="?", metavar="NAME", help=text)
     text = "download from this address; the file must match the checksum where one is known"
     parser.add_argument("--url", metavar="URL", help=text)
@@ -45,7 +47,12 @@ def run(options: argparse.Namespace) -> int:
         print("Encoders; PSNR with the decoder liif.\n" + _table(listed_encoders()))
         return 0
     if options.name is None:
-        raise usage_error("models", f"give the name of a model: {model_names()}")
+        file = "a checkpoint file, or " if options.action == "show" else ""
+        raise usage_error("models", f"give {file}the name of a model: {model_names()}")
+    if options.action == "show":
+        described = describe_checkpoint(resolve_checkpoint(options.name))
+        print("\n".join(f"{title}: {text}" for title, text in described.items()))
+        return 0
     path = fetch_model(options.name, options.url)
     print(f"{path}  sha256:{sha256(path.read_bytes()).hexdigest()}")
     return 0

@@ -57,9 +57,20 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> SRM
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read and check a checkpoint of any kind. Raises UserError as `load_checkpoint` does."""
+    return checkpoint_of(path, read_content(path))
+
+
+def read_content(path: Path) -> dict[str, Any]:
+    """Return what a checkpoint file holds: tensors and plain values, checked no further. Raises
+    UserError if the file is missing or damaged, or could run code."""
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint file")
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pytorch(path)
+    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_pytorch(path)
+
+
+def checkpoint_of(path: Path, content: Mapping[str, Any]) -> Checkpoint:
+    """Check the content of a checkpoint file. Raises UserError if it does not fit the model that it
+    describes, or describes none."""
     try:
         if content.get("format") == FORMAT:
             config, weights = content["model"], content["weights"]

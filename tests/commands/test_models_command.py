@@ -67,6 +67,8 @@ def test_another_address_must_give_the_same_file(cli, refused, offer, folder, we
     ("arguments", "message"),
     [
         (["get"], f"give the name of a model: {model_names()}"),
+        (["show"], f"give a checkpoint file, or the name of a model: {model_names()}"),
+        (["show", "a.pth"], "a.pth: no such checkpoint file"),
         (["get", "edsr"], f"edsr: no such model; choose from {model_names()}"),
         (["--url", "http://127.0.0.1/x"], "--url: requires `liif models get NAME`"),
         (["decoders", "--url", "http://127.0.0.1/x"], "--url: requires `liif models get NAME`"),

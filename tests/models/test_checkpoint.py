@@ -64,7 +64,7 @@ def test_safetensors(model, tmp_path):
     assert read_checkpoint(path).training is None
 
 
-@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
 def test_official(model, tmp_path, prefix):
     content = official(model)
     content["model"]["sd"] = {prefix + k: v for k, v in content["model"]["sd"].items()}

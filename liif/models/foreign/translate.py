@@ -5,6 +5,7 @@ it was built with, and its state dict. A translator gets the three and returns o
 state dict; it may rename tensors, drop them and change their values, e.g. the order of channels.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,6 +20,8 @@ from liif.models.foreign.lte import from_lte
 from liif.models.foreign.srno import from_srno
 
 Weights = dict[str, Tensor]
+WRAPPERS = re.compile(r"^((module|_orig_mod)\.)+")
+"""What DataParallel and torch.compile write before the names of a model."""
 Translator = Callable[[str, Mapping[str, Any], Weights], tuple[dict[str, Any], Weights]]
 
 TRANSLATORS: dict[str, Translator] = {
@@ -43,5 +46,5 @@ def translate(content: Mapping[str, Any]) -> tuple[dict[str, Any], Weights]:
     if name not in TRANSLATORS:
         known = ", ".join(map(repr, TRANSLATORS))
         raise ValueError(f"its model is {name!r}; known are {known}")
-    weights = {key.removeprefix("module."): value for key, value in weights.items()}  # DataParallel
+    weights = {WRAPPERS.sub("", key): value for key, value in weights.items()}
     return TRANSLATORS[name](name, args, weights)
