@@ -73,8 +73,7 @@ def decoder_cost(config: DecoderConfig, width: int, scale: int) -> Cost:
     field, cell = _field(decoder, width, scale)
     y, x = (pixel_centres(scale * SIDE, field.codes) for _ in range(2))
     queried = _count(lambda: decoder.query(field, grid_coord(y, x)[None], cell[:, None]))
-    # The local ensemble and interpolation reach one code further than `radius`.
-    radius = None if decoder.radius is None else decoder.radius + 1
+    radius = None if decoder.radius is None else decoder.radius + decoder.reach
     return Cost(
         _parameters(decoder),
         *_per_pixel(prepared),

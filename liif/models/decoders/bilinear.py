@@ -14,21 +14,25 @@ class BilinearConfig(Section):
     """Configuration of the bilinear decoder."""
 
     name: Literal["bilinear"] = "bilinear"
+    kernel: Literal["bilinear", "bicubic"] = "bilinear"
+    """Interpolation of the colours; bicubic is Keys' (1981), as of MATLAB and Pillow."""
 
     SMALL: ClassVar = {}  # a variant for fast tests
 
     def build(self, width: int, channels: int) -> "Bilinear":
-        return Bilinear(width, channels)
+        return Bilinear(width, self, channels)
 
 
 class Bilinear(Decoder):
-    """rgb = bilinear interpolation of (image + one convolution of the features): a baseline that
-    shows what a decoder's network adds."""
+    """rgb = bilinear or bicubic interpolation of (image + one convolution of the features): a
+    baseline that shows what a decoder's network adds."""
 
     radius = 1
 
-    def __init__(self, width: int, channels: int = 3) -> None:
+    def __init__(self, width: int, config: BilinearConfig, channels: int = 3) -> None:
         super().__init__()
+        is_bicubic = config.kernel == "bicubic"
+        self.interpolate, self.reach = (bicubic, 2) if is_bicubic else (bilinear, 1)
         self.residual = conv(width, channels)
         self.code_channels = channels
 
@@ -39,4 +43,30 @@ class Bilinear(Decoder):
 
     def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
         """Return normalised colours (B, Q, C) at coord (B, Q, 2); the cell is not used."""
-        return bilinear(field, coord[..., 0], coord[..., 1])
+        return self.interpolate(field, coord[..., 0], coord[..., 1])
+
+
+def bicubic(field: Field, y: Tensor, x: Tensor) -> Tensor:
+    """Interpolate the map "lr" with Keys' kernel, a = -0.5; (B, …, K) at coordinates y and x of one
+    shape. Beyond the edge the values are those of the edge."""
+    rows, cols = (_taps(*each) for each in zip((y, x), field.size, strict=True))
+    parts = [
+        field.gather(i, j, "lr") * (of_row * of_col)[..., None]
+        for i, of_row in rows
+        for j, of_col in cols
+    ]
+    return sum(parts[1:], start=parts[0])
+
+
+def _taps(coord: Tensor, n: int) -> list[tuple[Tensor, Tensor]]:
+    """Return the indices of the four cells around a coordinate, and their weights."""
+    position = ((coord + 1) * n - 1) / 2
+    first = position.floor()
+    t = position - first
+    weights = (
+        ((2 - t) * t - 1) * t / 2,
+        ((3 * t - 5) * t * t + 2) / 2,
+        ((4 - 3 * t) * t + 1) * t / 2,
+        (t - 1) * t * t / 2,
+    )
+    return [((first.long() + i - 1).clamp(0, n - 1), weight) for i, weight in enumerate(weights)]
