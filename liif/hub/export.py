@@ -100,8 +100,8 @@ def graphs(model: SRModel) -> dict[str, Graph]:
     """Return the graphs "encoder", "binder" (of a decoder that has `bind`) and "decoder", with
     dynamic sizes of image and points.
 
-    Raises UserError for an upsampler for one scale, a decoder with statistics or one that looks at
-    the whole image, and a model that torch.export cannot trace.
+    Raises UserError for an upsampler for one scale, a decoder with statistics, one that looks at
+    the whole image or has windows of its own, and a model that torch.export cannot trace.
     """
     decoder, name = model.decoder, type(model.decoder).__name__
     if isinstance(decoder, Upsampler):
@@ -112,6 +112,9 @@ def graphs(model: SRModel) -> dict[str, Graph]:
     if decoder.radius is None:
         reason = "looks at the whole image, in a loop over as many parts as the image has"
         raise UserError(f"{name} cannot be exported: it {reason}")
+    if decoder.window > 1:
+        reason = "mirrors features beyond the image's edges, by a number that depends on its size"
+        raise UserError(f"{name} with attention in windows cannot be exported: it {reason}")
     model = model.cpu().eval()
     # All sizes differ: torch.export takes equal ones for the same symbol.
     step = model.window

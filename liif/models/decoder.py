@@ -44,6 +44,9 @@ class Decoder(nn.Module):
     """Codes that a query uses beyond the one nearest to its point, in each direction."""
     code_channels: int
     """Channels that `prepare` and `bind` keep alive for each low-resolution pixel."""
+    window: int = 1
+    """Side of attention windows of `prepare`: tiles start at multiples of it, and end there or at
+    the end of the image, where the decoder pads the features by itself."""
 
     def prepare(self, feat: Tensor, lr: Tensor) -> Field:
         """Compute what depends on the image only, from feat (B, width, h, w) and the normalised

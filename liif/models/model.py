@@ -53,8 +53,9 @@ class SRModel(nn.Module):
 
     @property
     def window(self) -> int:
-        """Side of the encoder's windows: tiles start and end at multiples of it."""
-        return self.encoder.window
+        """Side of whole windows of encoder and decoder: tiles start and end at multiples of it, or
+        at the end of the padded image."""
+        return math.lcm(self.encoder.window, self.decoder.window)
 
     @property
     def peak_channels(self) -> int:

@@ -17,8 +17,8 @@ from torch.export import Dim
 from liif.hub.export import ExportedDecoder, ExportedEncoder, export, graphs
 from liif.models.build import ModelConfig, build_model
 from liif.models.checkpoint import Checkpoint, save_checkpoint
-from liif.models.encoders.swinir import from_windows, to_windows
 from liif.models.geometry import cell_of, grid_coord, pixel_centres
+from liif.models.swin import from_windows, to_windows
 
 PARITY = 1e-4
 LIIF = {"name": "liif", "hidden": [16, 12]}

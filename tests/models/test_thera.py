@@ -5,12 +5,20 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers.small_models import small
+from helpers.small_models import every_encoder, small
 
+from liif.core.errors import UserError
+from liif.core.sizes import Window
+from liif.data.loader import Batch
+from liif.hub.export import graphs
 from liif.models.build import ModelConfig, build_model
+from liif.models.decoders.thera import mirrored
 from liif.models.geometry import cell_of, grid_coord, pixel_centres
+from liif.training.step import train_step
 
 PLUS = {"name": "thera", "hidden": 512, "tail": [[6, 64], [7, 96], [3, 128]]}
+PRO = {"name": "thera", "hidden": 512, "swin": {"depths": [7, 6]}}
+SMALL_SWIN = {"embedding": 12, "depths": (2, 1), "heads": 2, "window": 6, "drop_path": 0.0}
 
 
 def dense(x, layer):
@@ -72,15 +80,59 @@ def test_the_formulas(size):
 
 
 def test_sizes_are_the_published_ones():
-    """Parameters beyond the encoder: Air 8,385, Plus 1.41 M."""
+    """Parameters beyond the encoder: Air 8,385, Plus 1.41 M, Pro 4.63 M; those of the official
+    code, counted there, are 1,228,801, 2,633,569 and 5,851,115 with EDSR's 1,220,416."""
     counts = []
-    for decoder in ({"name": "thera"}, PLUS):
+    for decoder in ({"name": "thera"}, PLUS, PRO):
         config = ModelConfig(encoder={"name": "edsr-baseline"}, decoder=decoder)
         counts.append(sum(p.numel() for p in build_model(config).decoder.parameters()))
-    assert counts[0] == 8385 and counts[1] == pytest.approx(1.41e6, rel=0.004)
+    assert [count + 1_220_416 for count in counts] == [1_228_801, 2_633_569, 5_851_115]
 
 
 def test_frequencies_fill_a_disc():
     config = ModelConfig(encoder={"name": "edsr-baseline"}, decoder=PLUS)
     radius = build_model(config).decoder.components.norm(dim=0) / (16 * math.pi)
     assert radius.max() <= 1 and (radius < 0.5**0.5).float().mean() == pytest.approx(0.5, abs=0.1)
+
+
+@pytest.mark.parametrize("side", [2, 4, 8])
+def test_features_are_mirrored_as_numpy_does(side):
+    x = torch.rand(1, 2, 5, 1)
+    h, w = (-(-n // side) * side for n in (5, 1))
+    expected = np.pad(x.numpy(), ((0, 0), (0, 0), (0, h - 5), (0, 0)), mode="reflect")
+    expected = np.repeat(expected, w, axis=3)
+    np.testing.assert_array_equal(mirrored(x, side).numpy(), expected)
+
+
+@every_encoder
+def test_attention_in_windows_is_the_same_in_tiles(encoder):
+    """Windows of 6 behind an encoder with windows of 4, too, and images of no whole windows."""
+    model = small(encoder, "thera", tail=(), swin=SMALL_SWIN).eval()
+    for parameter in model.parameters():
+        parameter.data *= 1.3
+    lr, size = torch.rand(1, 3, 93, 35), (122, 83)
+    whole = model.upscale(lr, size, clamp=False, memory=2**40)
+    strips = [strip for _, strip in model.strips(lr, size, memory=1)]
+    assert len(strips) == (1 if model.halo is None else 3)
+    scale = max(1, whole.abs().max())
+    torch.testing.assert_close(torch.cat(strips, dim=2), whole, atol=2e-5 * scale, rtol=0)
+    part = model.upscale(lr, (22, 30), window=Window(60, 5, 11, 15), clamp=False)
+    all_of_it = model.upscale(lr, (186, 70), clamp=False)
+    torch.testing.assert_close(part, all_of_it[..., 120:142, 10:40], atol=1e-4 * scale, rtol=0)
+    y, x = (pixel_centres(n, lr) for n in size)
+    with torch.inference_mode():
+        points = model(lr, grid_coord(y, x)[None], cell_of(size, lr)[None])
+    points = points.transpose(1, 2).unflatten(2, size)
+    torch.testing.assert_close(points, whole, atol=2e-5 * scale, rtol=0)
+
+
+def test_attention_in_windows_learns_and_is_not_exported():
+    model = small(decoder="thera", tail=(), swin=SMALL_SWIN).train()
+    batch = Batch(
+        torch.rand(2, 3, 9, 7), torch.rand(2, 40, 2) * 2 - 1, torch.rand(2, 2), torch.rand(2, 40, 3)
+    )
+    train_step(model, torch.optim.Adam(model.parameters()), batch, learning_rate=1e-3)
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+    with pytest.raises(UserError, match="attention in windows cannot be exported"):
+        graphs(model)

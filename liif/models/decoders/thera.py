@@ -14,18 +14,20 @@ from liif.core.section import Section, Width
 from liif.models.decoder import Decoder
 from liif.models.field import Field
 from liif.models.geometry import nearest
+from liif.models.swin import Swin, SwinConfig
 
 
 class TheraConfig(Section):
-    """Configuration of the Thera decoder. The defaults are Thera Air; Thera Plus has `hidden: 512`
-    and `tail: [[6, 64], [7, 96], [3, 128]]`."""
+    """Configuration of the Thera decoder. The defaults are Thera Air; with `hidden: 512`, Thera
+    Plus has `tail: [[6, 64], [7, 96], [3, 128]]`, and Thera Pro `swin: {depths: [7, 6]}`."""
 
     name: Literal["thera"] = "thera"
     hidden: Width = 32
     """Waves of a field."""
     tail: tuple[tuple[Width, Width], ...] = ()
     """(blocks, channels) of the stages of ConvNeXt blocks behind the encoder."""
-
+    swin: SwinConfig | None = None
+    """Groups of attention in windows behind them."""
     bandwidth: pydantic.PositiveFloat = 16 * math.pi
     """Largest frequency at the start of training, in radians for a low-resolution pixel."""
 
@@ -56,7 +58,9 @@ class Thera(Decoder):
     shared, and t, the square of the output pixel's height in low-resolution pixels, damps those
     that the output cannot show (eq. 5 to 9).
 
-    The published code then adds the mean of its normalisation a second time.
+    The published code then adds the mean of its normalisation a second time. In front of the
+    attention in windows it mirrors the features beyond their lower and right edge, without the edge
+    itself, to whole windows; its GELU is the approximation with tanh.
     """
 
     def __init__(self, width: int, config: TheraConfig, channels: int = 3) -> None:
@@ -70,17 +74,25 @@ class Thera(Decoder):
                 width = wanted
             layers += [ConvNeXtBlock(width) for _ in range(blocks)]
         self.tail = nn.Sequential(*layers)
+        self.swin = None if config.swin is None else Swin(config.swin, width, width, gelu="tanh")
+        if self.swin is not None:
+            self.radius += self.swin.radius
+            self.window = self.swin.window
         self.out_conv = nn.Conv2d(width, config.hidden * (channels + 1), 1)
         # Uniform on a disc.
         radius = config.bandwidth * torch.rand(config.hidden).sqrt()
         angle = 2 * math.pi * torch.rand(config.hidden)
         self.components = nn.Parameter(torch.stack([radius * angle.cos(), radius * angle.sin()]))
         self.k = nn.Parameter(torch.tensor(math.sqrt(math.log(4)) / (2 * math.pi**2)))
-        self.code_channels = max(2 * config.hidden * (channels + 1) + channels, 6 * width)
+        peak = 6 * width if self.swin is None else self.swin.peak_channels
+        self.code_channels = max(2 * config.hidden * (channels + 1) + channels, peak)
 
     def prepare(self, feat: Tensor, lr: Tensor) -> Field:
         """Compute colours, the codes, and phases of the waves of feat (B, C, h, w), and keep lr."""
         feat = self.tail(feat.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        if self.swin is not None:
+            h, w = feat.shape[2:]
+            feat = self.swin(mirrored(feat, self.swin.window))[..., :h, :w]
         weight, bias = self.out_conv.weight, self.out_conv.bias
         assert bias is not None
         count = self.hidden * self.channels
@@ -104,3 +116,15 @@ class Thera(Decoder):
         waves = torch.sin(angle + field.gather(row, col, "phase"))
         colours = field.gather(row, col).unflatten(-1, (self.hidden, self.channels))
         return field.gather(row, col, "lr") + (colours * waves[..., None]).sum(dim=-2)
+
+
+def mirrored(x: Tensor, side: int) -> Tensor:
+    """Return x (B, C, h, w), continued by its mirror image, without the edge itself, beyond the
+    lower and the right edge, to multiples of `side`."""
+    for axis in (2, 3):
+        n = x.shape[axis]
+        if n % side:
+            period = max(2 * (n - 1), 1)
+            index = torch.arange(-(-n // side) * side, device=x.device) % period
+            x = x.index_select(axis, torch.minimum(index, period - index))
+    return x
