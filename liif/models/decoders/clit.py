@@ -60,14 +60,14 @@ class Clit(Decoder):
     def __init__(self, width: int, config: ClitConfig, channels: int = 3) -> None:
         super().__init__()
         self.heads, self.reach, self.stages = config.heads, config.reach, config.stages
-        self.window = list(product(range(-config.reach, config.reach + 1), repeat=2))
+        self.places = list(product(range(-config.reach, config.reach + 1), repeat=2))
         self.conv_ch = conv(width, config.width)
         self.conv_qs, self.conv_ks, self.conv_vs = (
             nn.ModuleList(conv(config.width, config.width) for _ in range(config.stages))
             for _ in range(3)
         )
         self.position = nn.Linear(4 * config.waves, config.heads)
-        inputs = len(self.window) * config.width + 2
+        inputs = len(self.places) * config.width + 2
         self.imnets = nn.ModuleList(
             gelu_mlp(inputs, config.hidden, channels) for _ in range(config.stages)
         )
@@ -122,7 +122,7 @@ class Clit(Decoder):
         query = interpolated(field, "query", y, x).unflatten(-1, (self.heads, -1))
         of_y, of_x = self.position_bias(row.offset, 0), self.position_bias(col.offset, 1)
         scores = list[Tensor]()
-        for i, j in self.window:
+        for i, j in self.places:
             key = neighbour(field, row.at + i, col.at + j, "key").unflatten(-1, (self.heads, -1))
             bias = of_y[..., i + self.reach, :] + of_x[..., j + self.reach, :] + self.position.bias
             scores.append((query * key).sum(dim=-1) / math.sqrt(key.shape[-1]) + bias)
@@ -132,8 +132,8 @@ class Clit(Decoder):
         of_cell = relative(cell, field).to(field.codes).expand(*y.shape, 2)
         hidden = F.linear(of_cell, first.weight[:, -2:], first.bias)
         # One code after another: a point's whole input would be 12,546 numbers.
-        parts = first.weight[:, :-2].chunk(len(self.window), dim=1)
-        for (i, j), weight, part in zip(self.window, weights, parts, strict=True):
+        parts = first.weight[:, :-2].chunk(len(self.places), dim=1)
+        for (i, j), weight, part in zip(self.places, weights, parts, strict=True):
             value = neighbour(field, row.at + i, col.at + j).unflatten(-1, (self.heads, -1))
             hidden = hidden + F.linear((value * weight).flatten(-2), part)
         for layer in rest:
