@@ -1,9 +1,11 @@
 """`liif models`, and names of models for --checkpoint."""
 
 import json
+import re
 from hashlib import sha256
 
 import pytest
+from helpers.paths import ROOT
 from helpers.pictures import texture
 from hub import test_pretrained
 
@@ -34,13 +36,25 @@ def test_the_list_describes_every_model(cli, folder):
 
 @pytest.mark.parametrize(("kind", "registry"), [("decoders", DECODERS), ("encoders", ENCODERS)])
 def test_decoders_and_encoders_are_listed(cli, kind, registry):
+    """All of them are, and docs/models.md has the same tables."""
     status, out, _ = cli("models", kind)
-    rows = out.partition("\n\n")[0].split("\n")[2:]
-    assert status == 0 and list(dict.fromkeys(row.split()[0] for row in rows)) == list(registry)
-    first = next(row for row in rows if row.startswith(("liif ", "edsr-baseline ")))
-    assert first.endswith("34.67 29.00  37.99 32.24  37.99 32.24")
-    notes = [row.split()[-1] for row in rows if row.endswith("]")]
+    rows = [re.split("  +", row) for row in out.partition("\n\n")[0].split("\n")[1:]]
+    header, rows = rows[0], rows[1:]
+    assert status == 0
+    assert list(dict.fromkeys(row[0].split()[0] for row in rows)) == list(registry)
+    first = next(row for row in rows if row[0] in ("liif", "edsr-baseline"))
+    assert first[-3:] == ["34.67 29.00", "37.99 32.24", "37.99 32.24"]
+    notes = [row[-1] for row in rows if len(row) > len(header)]
     assert notes and all(f"\n{note} " in out for note in notes)
+    lines = list[str]()
+    for row in rows:
+        name, _, variant = row[0].partition(" ")
+        row[0] = f"`{name}` {variant}".strip()
+        psnr = header.index("DIV2K")
+        is_unlike = len(row) > len(header) and row[psnr] != "–"
+        lines.append(f"| {' | '.join(row[: psnr + 1])}{' †' if is_unlike else ''} |")
+    table = "\n".join(lines)
+    assert table in (ROOT / "docs" / "models.md").read_text(), f"its table is now:\n{table}"
 
 
 def test_a_model_that_was_fetched_is_listed_with_its_place(
