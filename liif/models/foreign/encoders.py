@@ -4,27 +4,44 @@ from collections.abc import Mapping
 from typing import Any
 
 from liif.models.encoders.rdn import CONFIGURATIONS
+from liif.models.foreign.switches import check_switches
+
+SWINIR = {"img_size", "embed_dim", "depths", "num_heads", "window_size", "mlp_ratio", "upscale",
+          "img_range", "upsampler", "no_upsampling", "use_checkpoint",
+          "drop_path_rate"}  # fmt: skip
+SWINIR_ONLY = {"patch_size": 1, "in_chans": 3, "qkv_bias": True, "qk_scale": None, "ape": False,
+               "patch_norm": True, "resi_connection": "1conv", "drop_rate": 0,
+               "attn_drop_rate": 0}  # fmt: skip
+"""Switches of SwinIR: those that are read or change no result, and the only supported values."""
 
 
 def encoder_config(spec: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the configurations of the encoder {"name", "args"} and of its own upsampler. Raises
     ValueError for an encoder that is not known."""
-    name, args = spec["name"], spec.get("args") or {}
+    name, args = spec["name"].removeprefix("adaptive-"), spec.get("args") or {}  # as OPE-SR's code
     scale = {"scale": args.get("scale", 2)}
     if name in ("edsr-baseline", "edsr"):
+        known = {"n_resblocks", "n_feats", "res_scale", "scale", "no_upsampling", "rgb_range"}
+        check_switches(name, args, known)
         blocks, width, residual = (16, 64, 1.0) if name == "edsr-baseline" else (32, 256, 0.1)
         config = {"name": "edsr-baseline", "residual_scale": args.get("res_scale", residual)}
         config |= {"blocks": args.get("n_resblocks", blocks), "width": args.get("n_feats", width)}
         return config, scale
     if name == "rdn":
+        known = {"RDNconfig", "G0", "n_feats", "scale", "no_upsampling"}
+        check_switches(name, args, known, {"RDNkSize": 3, "bn": False})
         letter = args.get("RDNconfig", "B")
-        config = {"name": "rdn", "configuration": letter, "width": args.get("G0", 64)}
+        width = args.get("n_feats") or args.get("G0", 64)  # the former in OPE-SR's code
+        config = {"name": "rdn", "configuration": letter, "width": width}
         return config, {**scale, "width": CONFIGURATIONS[letter][2]}
     if name == "rcan":
+        known = {"n_resgroups", "n_resblocks", "n_feats", "reduction"}
+        check_switches(name, args, known | {"scale", "no_upsampling", "rgb_range"})
         config = {"name": "rcan", "groups": args.get("n_resgroups", 10)}
         config |= {"blocks": args.get("n_resblocks", 20), "width": args.get("n_feats", 64)}
         return {**config, "reduction": args.get("reduction", 16)}, scale
     if name == "swinir":
+        check_switches(name, args, SWINIR, SWINIR_ONLY)
         depths, heads = args.get("depths", [6] * 6), args.get("num_heads", [6] * 6)
         if len(set(heads)) > 1:
             raise ValueError(f"its SwinIR has num_heads {heads}, which differ")

@@ -7,17 +7,22 @@ from torch import Tensor
 
 from liif.models.decoders.upsampler import STAGES
 from liif.models.foreign.encoders import encoder_config, is_unused
+from liif.models.foreign.switches import check_switches, hidden_of
 
 
 def from_liif(
     name: str, args: Mapping[str, Any], weights: dict[str, Tensor]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return configuration and weights of a model "liif" or "metasr"."""
+    """Return configuration and weights of a model "liif" or "metasr". Raises ValueError for
+    switches that are not known."""
+    known = {"encoder_spec", "imnet_spec", "local_ensemble", "feat_unfold", "cell_decode"}
+    check_switches(name, args, known)
     encoder, upsampler = encoder_config(args["encoder_spec"])
     if name == "metasr":
         decoder: dict[str, Any] = {"name": "metasr"}
     elif args.get("imnet_spec") is not None:
-        decoder = {"name": "liif", "hidden": list(args["imnet_spec"]["args"]["hidden_list"])}
+        hidden = hidden_of(name, args["imnet_spec"], "relu", default="relu")
+        decoder = {"name": "liif", "hidden": hidden}
         decoder |= {key: args.get(key, True) for key in ("local_ensemble", "cell_decode")}
         decoder["feature_unfold"] = args.get("feat_unfold", True)
     else:

@@ -18,6 +18,8 @@ def from_linf(
     check_switches(
         name, args, {"encoder_spec", "imnet_spec", "flow_layers", "num_layer", "hidden_dim"}
     )
+    check_switches(name, args["imnet_spec"], {"args"}, {"name": "flow"})
+    check_switches(name, args["imnet_spec"].get("args") or {}, {"name"})
     encoder, _ = encoder_config(args["encoder_spec"])
     width, steps = args.get("hidden_dim", 256), args.get("flow_layers", 10)
     decoder = {"name": "linf", "hidden": [width] * args.get("num_layer", 3)}

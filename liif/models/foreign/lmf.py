@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from liif.models.foreign.encoders import encoder_config, is_unused
-from liif.models.foreign.switches import check_switches
+from liif.models.foreign.switches import check_switches, hidden_of
 
 PARTS = {"local_ensemble": True, "feat_unfold": True, "cell_decode": True, "mod_input": True}
 MODULATED = {"mod_scale": True, "mod_shift": True}
@@ -18,13 +18,13 @@ def from_lmf(
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return configuration and weights of a model "lmliif" or "lmlte". Raises ValueError for
     switches that are not known, and for parts of the model that are switched off."""
-    imnet, hypernet = args["imnet_spec"]["args"], args["hypernet_spec"]["args"]
+    imnet = args["imnet_spec"]["args"]
     check_switches(name, args, {"encoder_spec", "imnet_spec", "hypernet_spec", "hidden_dim"}, PARTS)
     check_switches(name, imnet, {"out_dim", "hidden_dim", "hidden_depth"}, MODULATED)
     encoder, _ = encoder_config(args["encoder_spec"])
     decoder = {"name": "lm-liif" if name == "lmliif" else "lm-lte"}
     decoder |= {"width": imnet["hidden_dim"], "depth": imnet["hidden_depth"]}
-    decoder |= {"hidden": list(hypernet["hidden_list"])}
+    decoder |= {"hidden": hidden_of(name, args["hypernet_spec"], "relu", default="relu")}
     if name == "lmlte":
         decoder["waves"] = args.get("hidden_dim", 128) // 2
     found = {

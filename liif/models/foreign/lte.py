@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from liif.models.foreign.encoders import encoder_config, is_unused
-from liif.models.foreign.switches import check_switches
+from liif.models.foreign.switches import check_switches, hidden_of
 
 
 def from_lte(
@@ -22,7 +22,7 @@ def from_lte(
     if is_plus:
         hidden = [width] * args.get("num_layer", 3)
     else:
-        hidden = list(args["imnet_spec"]["args"]["hidden_list"])
+        hidden = hidden_of(name, args["imnet_spec"], "relu", default="relu")
     decoder = {"name": "lte", "hidden": hidden, "waves": width // 2}
     found: dict[str, Tensor] = {}
     for key, value in weights.items():

@@ -12,11 +12,14 @@ from typing import Any
 from torch import Tensor
 
 from liif.models.foreign.ciaosr import from_ciaosr
+from liif.models.foreign.clit import from_clit
 from liif.models.foreign.hiif import from_hiif
+from liif.models.foreign.itsrn import from_itsrn
 from liif.models.foreign.liif import from_liif
 from liif.models.foreign.linf import from_linf
 from liif.models.foreign.lmf import from_lmf
 from liif.models.foreign.lte import from_lte
+from liif.models.foreign.ope import from_ope
 from liif.models.foreign.srno import from_srno
 
 Weights = dict[str, Tensor]
@@ -35,6 +38,10 @@ TRANSLATORS: dict[str, Translator] = {
     "linf": from_linf,
     "ciaosr": from_ciaosr,
     "hiif": from_hiif,
+    "ITNSR": from_itsrn,
+    "clit": from_clit,
+    "OPE-net": from_ope,
+    "OPE-net-adapt": from_ope,
 }
 """A translator for each name of a model."""
 
