@@ -47,6 +47,7 @@ class Batch(NamedTuple):
     cell: Tensor  # float32 (B, 2)
     target: Tensor  # (B, Q, C): colours, of the dtype of lr
     patch: int | None = None  # P where the Q = P·P pixels are a square, row by row
+    slopes: Tensor | None = None  # (B, Q, C, 2): of the model, for losses that need them
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on a device, with colours as float in [0, 1]."""

@@ -82,6 +82,12 @@ class Decoder(nn.Module):
         all points there are, as in training."""
         return field.shared or self.statistics(GivenPoints(field, coord, cell))
 
+    def slopes(self, field: Field, coord: Tensor) -> Tensor:
+        """Return the derivatives (B, Q, C, 2) of the normalised colours at coord (B, Q, 2) along y
+        and x, for one low-resolution pixel and a queried pixel without extent, from a field that is
+        not bound. Only for the loss `slope`, of decoders whose configuration has `has_slopes`."""
+        raise NotImplementedError
+
     @property
     def has_bind(self) -> bool:
         """Whether `bind` does anything."""

@@ -122,9 +122,15 @@ class SRModel(nn.Module):
         y, x, cell = field.coord_to_grid(y, 0), field.coord_to_grid(x, 1), field.cell_to_grid(cell)
         return self.decoder.query_grid(field, y, x, cell) * self.std + self.mean
 
-    def forward(self, lr: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
-        """Encode lr and query coord in one call."""
-        return self.query(self.encode(lr), coord, cell)
+    def forward(self, lr: Tensor, coord: Tensor, cell: Tensor, slopes: bool = False) -> Tensor:
+        """Encode lr and query coord in one call: colours (B, Q, C) or, with their slopes along y
+        and x (`Decoder.slopes`), (B, Q, C, 3)."""
+        field = self.encode(lr)
+        rgb = self.query(field, coord, cell)
+        if not slopes:
+            return rgb
+        at = torch.stack([field.coord_to_grid(coord[..., i], i) for i in (0, 1)], dim=-1)
+        return torch.cat([rgb[..., None], self.decoder.slopes(field, at)], dim=-1)
 
     def upscale(
         self,

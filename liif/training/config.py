@@ -211,6 +211,13 @@ class TrainConfig(Section):
         names = [loss.name for loss in self.loss]
         if repeated := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
             raise ValueError(f"loss: {', '.join(repeated)} is given twice; remove one")
+        decoder = self.model.decoder
+        needy = [loss.name for loss in self.loss if loss.needs_slopes]
+        if needy and not getattr(decoder, "has_slopes", False):
+            raise ValueError(
+                f"loss: {needy[0]} needs the slopes of a field, which the decoder {decoder.name} "
+                "does not have; remove it, or use the decoder thera"
+            )
         side = self.train_data.queried_side
         large = [loss for loss in self.loss if loss.smallest_patch > (side or 0)]
         if large and side is None:

@@ -154,7 +154,13 @@ def _backward(
                 is_half = precision in ("bf16", "fp16")
                 lr = part.lr.contiguous(memory_format=torch.channels_last) if is_half else part.lr
                 with autocast(lr.device, precision):
-                    rgb = apply(lr, part.coord, part.cell)
+                    if losses.needs_slopes:
+                        rgb, slopes = apply(lr, part.coord, part.cell, slopes=True).split(
+                            [1, 2], -1
+                        )
+                        rgb, part = rgb[..., 0], part._replace(slopes=slopes.float())
+                    else:
+                        rgb = apply(lr, part.coord, part.cell)
                 values = losses(rgb.float(), part.target, part)
                 loss = (values * losses.weights).sum()
                 weight = len(part.lr) / (batch_size or len(batch.lr))

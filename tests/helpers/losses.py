@@ -40,6 +40,9 @@ def lpips_file(folder):
     return path
 
 
+COMPARISONS = [name for name, kind in LOSSES.items() if not kind.needs_slopes]
+"""The losses that compare colours; the other one has tests of its own."""
+
 FILES = {"vgg": vgg_file, "lpips": lpips_file}
 """The losses that need weights."""
 

@@ -2,13 +2,12 @@
 
 import pytest
 from helpers.configs import TRAIN, mistakes
-from helpers.losses import small_loss
+from helpers.losses import COMPARISONS, small_loss
 from helpers.training import config
 from pydantic import ValidationError
 
 from liif.core.config_file import load_config
 from liif.training.config import TrainConfig
-from liif.training.losses.build import LOSSES
 
 
 @pytest.mark.parametrize(
@@ -46,7 +45,7 @@ def test_a_name_is_enough(yaml_file, loss):
     assert short == long
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", COMPARISONS)
 def test_losses_that_need_patches_say_how_large(learnable, tmp_path, name):
     loss = small_loss(name, tmp_path)
     data = config(learnable).train_data.model_dump() | {"layout": "patch", "patch": 200}

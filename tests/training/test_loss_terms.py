@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers.losses import patches, small_loss
+from helpers.losses import COMPARISONS, patches, small_loss
 from helpers.training import assert_same_weights, config, metrics, state_of
 
 from liif.core.distributed import Team
@@ -96,7 +96,7 @@ def test_a_plain_run_logs_its_one_term(learnable, tmp_path):
 # Resuming
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", COMPARISONS)
 def test_a_resumed_run_is_the_whole_run(learnable, tmp_path, name):
     loss = small_loss(name, tmp_path).model_dump()
     settings = {"loss": [loss], "ema": 0.9, "accumulate": 2}

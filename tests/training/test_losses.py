@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from helpers.losses import FILES, STD, batch_of, patches, small_loss
+from helpers.losses import COMPARISONS, FILES, STD, batch_of, patches, small_loss
 from helpers.models import TINY
 from scipy.ndimage import correlate1d
 from skimage.metrics import structural_similarity
@@ -22,7 +22,7 @@ from liif.training.step import train_step
 # Of every loss
 
 
-@pytest.fixture(params=LOSSES)
+@pytest.fixture(params=COMPARISONS)
 def config(request, tmp_path):
     return small_loss(request.param, tmp_path)
 

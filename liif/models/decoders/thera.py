@@ -33,6 +33,8 @@ class TheraConfig(Section):
 
     SMALL: ClassVar = {"hidden": 8, "tail": ((1, 8), (1, 12)), "bandwidth": 1.0}  # for fast tests
 
+    has_slopes: ClassVar = True
+
     def build(self, width: int, channels: int) -> "Thera":
         return Thera(width, self, channels)
 
@@ -110,12 +112,23 @@ class Thera(Decoder):
 
     def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
         """Return normalised colours (B, Q, C) at coord (B, Q, 2)."""
+        row, col, angle, colours = self._waves(field, coord)
+        return field.gather(row, col, "lr") + (colours * angle.sin()[..., None]).sum(dim=-2)
+
+    def slopes(self, field: Field, coord: Tensor) -> Tensor:
+        """As `Decoder.slopes`: the derivatives of the field of the nearest code."""
+        _, _, angle, colours = self._waves(field, coord)
+        along = angle.cos()[..., None, :] * self.components  # (B, Q, 2, hidden)
+        return (along @ colours.float()).mT
+
+    def _waves(self, field: Field, coord: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return row and column of the nearest codes, (B, Q), and the angles (B, Q, hidden) and
+        colours (B, Q, hidden, C) of their waves."""
         (row, y), (col, x) = (nearest(coord[..., i], field.size[i]) for i in (0, 1))
         along_y, along_x = self.components.unbind(0)
         angle = (y[..., None] * along_y + x[..., None] * along_x) / 2
-        waves = torch.sin(angle + field.gather(row, col, "phase"))
         colours = field.gather(row, col).unflatten(-1, (self.hidden, self.channels))
-        return field.gather(row, col, "lr") + (colours * waves[..., None]).sum(dim=-2)
+        return row, col, angle + field.gather(row, col, "phase"), colours
 
 
 def mirrored(x: Tensor, side: int) -> Tensor:

@@ -3,7 +3,7 @@
 Letters: B samples, Q queried pixels, C channels, P side of a patch in pixels.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import pydantic
 import torch
@@ -19,6 +19,9 @@ class LossConfig(Section):
     name: Any
     weight: Annotated[float, pydantic.Field(gt=0)] = 1.0
     """Factor of this term in the sum of all terms."""
+    needs_slopes: ClassVar[bool] = False
+    """Whether the loss reads `batch.slopes`, the model's derivatives at the points
+    (`Decoder.slopes`), which only some decoders have."""
 
     @property
     def smallest_patch(self) -> int:
@@ -55,7 +58,8 @@ class Loss(nn.Module):
             target: true colours, float32 (B, Q, C) in [0, 1].
             batch: the samples that they belong to. With `train_data.layout: patch`, the Q = P·P
                 points of a sample are a square of its high-resolution crop, row by row, and
-                `batch.patch` is P; it is None for scattered points.
+                `batch.patch` is P; it is None for scattered points. `batch.slopes` is
+                (B, Q, C, 2) if any term of the run needs slopes, else None.
         """
         raise NotImplementedError
 

@@ -12,6 +12,7 @@ from liif.training.losses.gradient import GradientConfig
 from liif.training.losses.lpips import LpipsConfig
 from liif.training.losses.ms_ssim import MsSsimConfig
 from liif.training.losses.pointwise import CharbonnierConfig, L1Config, MseConfig
+from liif.training.losses.slope import SlopeConfig
 from liif.training.losses.vgg import VggConfig
 
 LOSSES = {
@@ -20,6 +21,7 @@ LOSSES = {
     "charbonnier": CharbonnierConfig,
     "gradient": GradientConfig,
     "fft": FftConfig,
+    "slope": SlopeConfig,
     "ms-ssim": MsSsimConfig,
     "vgg": VggConfig,
     "lpips": LpipsConfig,
