@@ -155,10 +155,8 @@ def _backward(
                 lr = part.lr.contiguous(memory_format=torch.channels_last) if is_half else part.lr
                 with autocast(lr.device, precision):
                     if losses.needs_slopes:
-                        rgb, slopes = apply(lr, part.coord, part.cell, slopes=True).split(
-                            [1, 2], -1
-                        )
-                        rgb, part = rgb[..., 0], part._replace(slopes=slopes.float())
+                        out = apply(lr, part.coord, part.cell, slopes=True)
+                        rgb, part = out[..., 0], part._replace(slopes=out[..., 1:].float())
                     else:
                         rgb = apply(lr, part.coord, part.cell)
                 values = losses(rgb.float(), part.target, part)

@@ -63,5 +63,5 @@ def test_a_decoder_without_slopes_is_refused(learnable):
     terms = [{"name": "l1"}, {"name": "slope", "weight": 1e-4}]
     field = small_config(decoder="thera").model_dump()
     assert config(learnable, loss=terms, model=field)
-    with pytest.raises(ValidationError, match="loss: slope needs the slopes .* the decoder liif"):
+    with pytest.raises(ValidationError, match=r"loss: slope needs the slopes .* the decoder liif"):
         config(learnable, loss=terms)
