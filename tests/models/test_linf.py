@@ -5,7 +5,8 @@ import torch
 from helpers.small_models import small
 
 from liif.core.sizes import Window
-from liif.models.decoders.linf import inverse_flow, pixel_noise
+from liif.models.decoders.linf import forward_flow, inverse_flow, pixel_noise
+from liif.models.field import bilinear
 from liif.models.foreign.linf import from_linf
 
 
@@ -51,3 +52,29 @@ def test_samples_are_the_same_in_tiles_and_windows():
 def test_unknown_switches_are_refused():
     with pytest.raises(ValueError, match="patch_size: 3 is an unknown switch of the model 'linf'"):
         from_linf("linf", {"encoder_spec": {"name": "rdn"}, "patch_size": 3}, {})
+
+
+def test_the_likelihood_is_that_of_the_inverse():
+    """log p(x) = log p(z) - log |det dx/dz|, with the derivative of the way from noise to colours,
+    which the outputs of the official code test."""
+    model = small(decoder="linf").eval()
+    lr, coord, cell = (
+        torch.rand(1, 3, 5, 6),
+        torch.rand(1, 4, 2) * 2 - 1,
+        torch.full((1, 1, 2), 0.1),
+    )
+    target = torch.rand(1, 4, 3)
+    with torch.no_grad():
+        field, decoder = model.encode(lr), model.decoder
+        found = decoder.log_likelihood(field, coord, cell, target)[0]
+        numbers = decoder.flow_numbers(field, coord, cell)[0]
+        linear = field.layers[len(decoder.mlp.linear) :]
+        base = bilinear(field, *coord.unbind(-1))[0]
+        weights = [(step.weight, step.bias) for step in decoder.linear]
+        noise, _ = forward_flow(target[0] - base, numbers, weights)
+        torch.testing.assert_close(inverse_flow(noise, numbers, linear) + base, target[0])
+    normal = torch.distributions.Normal(0.0, 1.0)
+    for z, one, logarithm in zip(noise, numbers, found, strict=True):
+        slope = torch.autograd.functional.jacobian(lambda z, n=one: inverse_flow(z, n, linear), z)
+        expected = normal.log_prob(z).sum() - slope.det().abs().log()
+        torch.testing.assert_close(logarithm, expected, atol=1e-4, rtol=1e-5)

@@ -1,6 +1,8 @@
 """Local implicit normalizing flows (Yao, Tsao, Lo, Tseng, Chang, Lee: "Local Implicit Normalizing
 Flow for Arbitrary-Scale Image Super-Resolution", CVPR 2023), for single pixels."""
 
+import math
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import pydantic
@@ -78,6 +80,21 @@ class Linf(Decoder):
 
     def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
         """Return normalised colours (B, Q, C) at coord (B, Q, 2), cell (B, Q, 2) or (B, 1, 2)."""
+        linear = field.layers[len(self.mlp.linear) :]
+        rgb = inverse_flow(self.noise(coord, cell), self.flow_numbers(field, coord, cell), linear)
+        return rgb + bilinear(field, coord[..., 0], coord[..., 1])
+
+    def log_likelihood(self, field: Field, coord: Tensor, cell: Tensor, target: Tensor) -> Tensor:
+        """Return the logarithm of the density (B, Q) of normalised colours `target` (B, Q, C): that
+        of the noise that the flow makes of them, and of the flow's volume (sec. 3.1)."""
+        details = target - bilinear(field, coord[..., 0], coord[..., 1])
+        linear = [(step.weight.float(), step.bias.float()) for step in self.linear]
+        noise, volume = forward_flow(details, self.flow_numbers(field, coord, cell), linear)
+        normal = -0.5 * (noise**2 + math.log(2 * math.pi)).sum(dim=-1)
+        return normal + volume
+
+    def flow_numbers(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
+        """Return the numbers of all steps of the flow, (B, Q, steps · 2C), in float32."""
         y, x = coord.unbind(-1)
         count = len(self.mlp.linear)
         (weight, bias), *rest = field.layers[:count]
@@ -88,10 +105,8 @@ class Linf(Decoder):
             waves = waves_at(field.gather(corner.row, corner.col, "frequency"), *offsets, phase)
             amplitude = field.gather(corner.row, corner.col)
             inputs.append(amplitude * (waves * corner.weight[..., None]).to(amplitude))
-        numbers = after_first(dense(torch.cat(inputs, -1), weight, bias, relu=False), rest)
-        noise = self.noise(coord, cell)
-        rgb = inverse_flow(noise, numbers.float(), field.layers[count:])
-        return rgb + bilinear(field, y, x)
+        hidden = dense(torch.cat(inputs, -1), weight, bias, relu=False)
+        return after_first(hidden, rest).float()
 
     def noise(self, coord: Tensor, cell: Tensor) -> Tensor:
         """Return the noise (B, Q, C) of temperature, zero for temperature 0."""
@@ -114,6 +129,23 @@ def inverse_flow(x: Tensor, numbers: Tensor, linear: tuple[Layer, ...]) -> Tenso
                 x = (x - shift) / (torch.sigmoid(logit + 2) + 1e-4)
             x = F.linear(x - bias, inverse)
     return x
+
+
+def forward_flow(x: Tensor, numbers: Tensor, linear: Sequence[Layer]) -> tuple[Tensor, Tensor]:
+    """Return the noise (…, C) that the flow maps colours x to, and the logarithm of its volume (…),
+    the determinant's absolute value: the inverse of `inverse_flow`, with (weight, bias) of each
+    step and a last one."""
+    steps = numbers.unflatten(-1, (len(linear) - 1, 2, -1))
+    with torch.autocast(x.device.type, enabled=False):
+        volume = torch.stack([torch.linalg.slogdet(weight)[1] for weight, _ in linear]).sum()
+        volume = volume.expand(x.shape[:-1])
+        for i, (weight, bias) in enumerate(linear):
+            x = F.linear(x, weight) + bias
+            if i < len(linear) - 1:
+                scale = torch.sigmoid(steps[..., i, 0, :] + 2) + 1e-4
+                x = x * scale + steps[..., i, 1, :]
+                volume = volume + scale.log().sum(dim=-1)
+    return x, volume
 
 
 def pixel_noise(pixel: Tensor, channels: int, seed: int) -> Tensor:
