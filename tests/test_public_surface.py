@@ -19,7 +19,7 @@ SIGNATURES = {
     "load": "(name_or_path=None, device='cpu')",
     "SRModel.encode": "(self, lr)",
     "SRModel.query": "(self, field, coord, cell)",
-    "SRModel.forward": "(self, lr, coord, cell, slopes=False)",
+    "SRModel.forward": "(self, lr, coord, cell, slopes=False, target=None)",
     "SRModel.upscale": "(self, lr, size=None, *, scale=None, window=None, clamp=True, "
     "precision='float32', memory=None, clip_cell=inf)",
     "SRModel.strips": "(self, lr, size, *, precision='float32', memory=None, clip_cell=inf, "

@@ -48,6 +48,7 @@ class Batch(NamedTuple):
     target: Tensor  # (B, Q, C): colours, of the dtype of lr
     patch: int | None = None  # P where the Q = P·P pixels are a square, row by row
     slopes: Tensor | None = None  # (B, Q, C, 2): of the model, for losses that need them
+    log_likelihood: Tensor | None = None  # (B, Q): of the target under the model, likewise
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on a device, with colours as float in [0, 1]."""

@@ -85,7 +85,13 @@ class Decoder(nn.Module):
     def slopes(self, field: Field, coord: Tensor) -> Tensor:
         """Return the derivatives (B, Q, C, 2) of the normalised colours at coord (B, Q, 2) along y
         and x, for one low-resolution pixel and a queried pixel without extent, from a field that is
-        not bound. Only for the loss `slope`, of decoders whose configuration has `has_slopes`."""
+        not bound. Only for the loss `slope`, of decoders whose configuration `gives` "slopes"."""
+        raise NotImplementedError
+
+    def log_likelihood(self, field: Field, coord: Tensor, cell: Tensor, target: Tensor) -> Tensor:
+        """Return the logarithm of the density (B, Q) of normalised colours target (B, Q, C); the
+        rest is as in `query`. Only for the loss `nll`, of decoders whose configuration `gives`
+        "log_likelihood"."""
         raise NotImplementedError
 
     @property

@@ -122,15 +122,27 @@ class SRModel(nn.Module):
         y, x, cell = field.coord_to_grid(y, 0), field.coord_to_grid(x, 1), field.cell_to_grid(cell)
         return self.decoder.query_grid(field, y, x, cell) * self.std + self.mean
 
-    def forward(self, lr: Tensor, coord: Tensor, cell: Tensor, slopes: bool = False) -> Tensor:
-        """Encode lr and query coord in one call: colours (B, Q, C) or, with their slopes along y
-        and x (`Decoder.slopes`), (B, Q, C, 3)."""
+    def forward(
+        self,
+        lr: Tensor,
+        coord: Tensor,
+        cell: Tensor,
+        slopes: bool = False,
+        target: Tensor | None = None,
+    ) -> Tensor:
+        """Encode lr and query coord in one call: colours (B, Q, C). With their slopes along y and x
+        (`Decoder.slopes`) they are (B, Q, C, 3), and with the logarithm of the density of true
+        colours `target` (`Decoder.log_likelihood`) (B, Q, C + 1)."""
         field = self.encode(lr)
         rgb = self.query(field, coord, cell)
-        if not slopes:
+        if not slopes and target is None:
             return rgb
         at = torch.stack([field.coord_to_grid(coord[..., i], i) for i in (0, 1)], dim=-1)
-        return torch.cat([rgb[..., None], self.decoder.slopes(field, at)], dim=-1)
+        if target is None:
+            return torch.cat([rgb[..., None], self.decoder.slopes(field, at)], dim=-1)
+        cell, target = field.cell_to_grid(cell)[:, None], (target - self.mean) / self.std
+        density = self.decoder.log_likelihood(field, at, cell, target)
+        return torch.cat([rgb, density[..., None]], dim=-1)
 
     def upscale(
         self,

@@ -212,12 +212,16 @@ class TrainConfig(Section):
         if repeated := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
             raise ValueError(f"loss: {', '.join(repeated)} is given twice; remove one")
         decoder = self.model.decoder
-        needy = [loss.name for loss in self.loss if loss.needs_slopes]
-        if needy and not getattr(decoder, "has_slopes", False):
-            raise ValueError(
-                f"loss: {needy[0]} needs the slopes of a field, which the decoder {decoder.name} "
-                "does not have; remove it, or use the decoder thera"
-            )
+        for loss in self.loss:
+            if loss.needs and loss.needs != getattr(decoder, "gives", None):
+                what, others = {
+                    "slopes": ("slopes of a field", "thera"),
+                    "log_likelihood": ("likelihood of a flow", "linf"),
+                }[loss.needs]
+                raise ValueError(
+                    f"loss: {loss.name} needs the {what}, which the decoder {decoder.name} does "
+                    f"not have; remove it, or use the decoder {others}"
+                )
         side = self.train_data.queried_side
         large = [loss for loss in self.loss if loss.smallest_patch > (side or 0)]
         if large and side is None:

@@ -154,9 +154,13 @@ def _backward(
                 is_half = precision in ("bf16", "fp16")
                 lr = part.lr.contiguous(memory_format=torch.channels_last) if is_half else part.lr
                 with autocast(lr.device, precision):
-                    if losses.needs_slopes:
+                    if "slopes" in losses.needs:
                         out = apply(lr, part.coord, part.cell, slopes=True)
                         rgb, part = out[..., 0], part._replace(slopes=out[..., 1:].float())
+                    elif "log_likelihood" in losses.needs:
+                        out = apply(lr, part.coord, part.cell, target=part.target)
+                        part = part._replace(log_likelihood=out[..., -1].float())
+                        rgb = out[..., :-1]
                     else:
                         rgb = apply(lr, part.coord, part.cell)
                 values = losses(rgb.float(), part.target, part)

@@ -40,8 +40,8 @@ def lpips_file(folder):
     return path
 
 
-COMPARISONS = [name for name, kind in LOSSES.items() if not kind.needs_slopes]
-"""The losses that compare colours; the other one has tests of its own."""
+COMPARISONS = [name for name, kind in LOSSES.items() if kind.needs is None]
+"""The losses that compare colours; the others have tests of their own."""
 
 FILES = {"vgg": vgg_file, "lpips": lpips_file}
 """The losses that need weights."""

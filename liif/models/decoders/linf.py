@@ -34,6 +34,7 @@ class LinfConfig(Section):
     seed: int = pydantic.Field(default=0, ge=0, lt=2**32)
     """Seed of the noise: the same pixel of a result always gets the same noise."""
 
+    gives: ClassVar = "log_likelihood"
     SMALL: ClassVar = {"hidden": (16, 12), "waves": 6, "steps": 2}  # a variant for fast tests
 
     def build(self, width: int, channels: int) -> "Linf":

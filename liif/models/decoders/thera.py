@@ -32,8 +32,7 @@ class TheraConfig(Section):
     """Largest frequency at the start of training, in radians for a low-resolution pixel."""
 
     SMALL: ClassVar = {"hidden": 8, "tail": ((1, 8), (1, 12)), "bandwidth": 1.0}  # for fast tests
-
-    has_slopes: ClassVar = True
+    gives: ClassVar = "slopes"
 
     def build(self, width: int, channels: int) -> "Thera":
         return Thera(width, self, channels)

@@ -3,7 +3,7 @@
 Letters: B samples, Q queried pixels, C channels, P side of a patch in pixels.
 """
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 import torch
@@ -19,9 +19,10 @@ class LossConfig(Section):
     name: Any
     weight: Annotated[float, pydantic.Field(gt=0)] = 1.0
     """Factor of this term in the sum of all terms."""
-    needs_slopes: ClassVar[bool] = False
-    """Whether the loss reads `batch.slopes`, the model's derivatives at the points
-    (`Decoder.slopes`), which only some decoders have."""
+    needs: ClassVar[Literal["slopes", "log_likelihood"] | None] = None
+    """What the loss reads of the batch besides colours: the model's derivatives at the points
+    (`Decoder.slopes`), or the density of the true colours (`Decoder.log_likelihood`). Only decoders
+    whose configuration `gives` it have it."""
 
     @property
     def smallest_patch(self) -> int:
@@ -59,7 +60,8 @@ class Loss(nn.Module):
             batch: the samples that they belong to. With `train_data.layout: patch`, the Q = P·P
                 points of a sample are a square of its high-resolution crop, row by row, and
                 `batch.patch` is P; it is None for scattered points. `batch.slopes` is
-                (B, Q, C, 2) if any term of the run needs slopes, else None.
+                (B, Q, C, 2) if any term of the run needs slopes, else None, and
+                `batch.log_likelihood` (B, Q) likewise.
         """
         raise NotImplementedError
 

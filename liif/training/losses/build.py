@@ -11,6 +11,7 @@ from liif.training.losses.fft import FftConfig
 from liif.training.losses.gradient import GradientConfig
 from liif.training.losses.lpips import LpipsConfig
 from liif.training.losses.ms_ssim import MsSsimConfig
+from liif.training.losses.nll import NllConfig
 from liif.training.losses.pointwise import CharbonnierConfig, L1Config, MseConfig
 from liif.training.losses.slope import SlopeConfig
 from liif.training.losses.vgg import VggConfig
@@ -22,6 +23,7 @@ LOSSES = {
     "gradient": GradientConfig,
     "fft": FftConfig,
     "slope": SlopeConfig,
+    "nll": NllConfig,
     "ms-ssim": MsSsimConfig,
     "vgg": VggConfig,
     "lpips": LpipsConfig,

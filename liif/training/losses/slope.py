@@ -12,7 +12,7 @@ class SlopeConfig(LossConfig):
     """Configuration of the mean absolute slope of the model's field."""
 
     name: Literal["slope"] = "slope"
-    needs_slopes: ClassVar = True
+    needs: ClassVar = "slopes"
 
     def build(self, channels: int, std: Tensor) -> "Slope":
         return Slope()

@@ -43,7 +43,7 @@ class LossTerms(nn.Module):
             losses = [config.build(channels, std).to(std.device) for config in configs]
         self.losses = nn.ModuleList(losses)
         self.configs = {config.name: config for config in configs}
-        self.needs_slopes = any(config.needs_slopes for config in configs)
+        self.needs = {config.needs for config in configs}
         self.learning = {
             name: loss
             for name, loss in zip(self.configs, losses, strict=True)
