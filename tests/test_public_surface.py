@@ -85,7 +85,8 @@ KEYS = {
     TestConfig: {"": "bits checkpoint data_root degrade hr lr lr_scales protocol range scale set"},
     TableConfig: {
         "": "columns rows scales seeds sets source title",
-        "rows.*": "checkpoint config lanczos_from name published seeds source trained",
+        "rows.*": "checkpoint clip_cell config lanczos_from name note published seeds source "
+        "trained",
         "sets.*": "config scales",
     },
 }

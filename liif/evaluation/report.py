@@ -23,11 +23,14 @@ COLUMNS = (
     *("ssim", "lpips", "images", "measured", "protocol", "lr", "precision", "options", "config"),
     *("checkpoint", "checkpoint_sha256", "data_sha256", "step", "steps", "machine", "date"),
     *("published_source", "missing", "parameters", "seconds", "seeds", "trainings", "psnr_std"),
+    "published_note",
 )
 OF_A_TRAINING = ("seed", "checkpoint", "checkpoint_sha256", "step", "steps", "seconds")
 """What differs between the trainings of a row, besides the scores."""
 MARK = "*"
 MARK_TEXT = "outside the scales of its training"
+NOTE = "†"
+"""Marks published numbers of another protocol, or from another recipe of training."""
 
 
 def cell_records(table: TableConfig, cells: Sequence[TableCell]) -> list[CellRecord]:
@@ -53,6 +56,7 @@ def _cell_record(table: TableConfig, cells: Sequence[TableCell]) -> CellRecord:
         "trained": first.is_trained,
         "published": published,
         "published_source": None if published is None else first.row.source or table.source,
+        "published_note": None if published is None else first.row.note,
         "difference": psnr - published if is_whole and psnr and published else None,
         "measured": min((each["measured"] for each in trainings), default=0),
         "config": first.config,
@@ -129,9 +133,16 @@ def as_markdown(table: TableConfig, records: Sequence[CellRecord]) -> str:
         parts.append("\n".join(lines))
     if any(_is_marked(record) for record in records):
         parts.append(f"\\{MARK} {MARK_TEXT}.")
+    parts.append("\n".join(f"- {NOTE} {note}" for note in _notes(records)))
     measured = [record for record in records if record["measured"]]
     parts += [_further(measured), _unmeasured(records), _provenance(measured)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _notes(records: Sequence[CellRecord]) -> list[str]:
+    """Return the notes on published numbers, one for each row that has one."""
+    found = [(record["row"], record["published_note"]) for record in records]
+    return [f"{row}: {note}." for row, note in dict.fromkeys(found) if note]
 
 
 def _about_model(columns: Sequence[Column], cells: dict[float, CellRecord]) -> list[str]:
@@ -154,7 +165,9 @@ def _lines(cells: dict[float, CellRecord]) -> dict[str, Callable[[CellRecord], s
     has_published = any(record["published"] is not None for record in cells.values())
     lines = {"ours": _ours} if has_ours or not has_published else {}
     if has_published:
-        lines["published"] = lambda record: _number(record["published"])
+        has_note = any(record["published_note"] for record in cells.values())
+        label = f"published {NOTE}" if has_note else "published"
+        lines[label] = lambda record: _number(record["published"])
     if has_ours and has_published:
         lines["difference"] = lambda record: _number(record["difference"], "+.2f")
     return lines
@@ -273,6 +286,7 @@ def as_latex(table: TableConfig, records: Sequence[CellRecord]) -> str:
     marked = any(_is_marked(record) for record in records)
     note = f" $^{MARK}$ {MARK_TEXT[0].upper()}{MARK_TEXT[1:]}." if marked else ""
     brackets = " In brackets: published." if table.source else ""
+    note += "".join(rf" $^\dagger$ {text.translate(LATEX)}" for text in _notes(records))
     if note or brackets:
         lines.append(rf"\par{{\footnotesize{brackets}{note}}}")
     return "\n".join(lines) + "\n"
@@ -281,4 +295,5 @@ def as_latex(table: TableConfig, records: Sequence[CellRecord]) -> str:
 def _latex_cell(record: CellRecord) -> str:
     ours = _ours(record).translate(LATEX).replace(MARK, r"$^*$")
     published = record["published"]
-    return ours if published is None else f"{ours} ({published:.2f})"
+    dagger = r"$^\dagger$" if record["published_note"] else ""
+    return ours if published is None else f"{ours} ({published:.2f}{dagger})"

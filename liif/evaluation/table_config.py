@@ -49,12 +49,17 @@ class RowConfig(Section):
     checkpoint: Literal["last", "best"] = "last"
     lanczos_from: PositiveFloat | None = None
     """See `InferenceOptions`."""
+    clip_cell: ScaleFactor | None = None
+    """See `InferenceOptions`; None for --clip-cell."""
     trained: tuple[ScaleFactor, ScaleFactor] | None = None
     """Lowest and highest training scale; the table marks cells outside this range."""
     published: dict[str, tuple[float | None, ...]] = pydantic.Field(default_factory=dict)
     """Published numbers by set, one for each scale; the tuple may be shorter than the scales."""
     source: str | None = None
     """Source of the published numbers, where it differs from the table's."""
+    note: str | None = None
+    """In what the protocol or the recipe of the published numbers differs from that of the other
+    rows; shown below the table."""
 
 
 class TableConfig(Section):

@@ -72,6 +72,8 @@ class TableEvaluator:
             options, checkpoint = self.options, cell.checkpoint and describe(cell.checkpoint)
             if cell.row.lanczos_from is not None:
                 options = options._replace(lanczos_from=cell.row.lanczos_from)
+            if cell.row.clip_cell is not None:
+                options = options._replace(clip_cell=cell.row.clip_cell)
             settings = self._settings(cell, options)
             if checkpoint is None:
                 settings |= {"system": "bicubic", "precision": "8 bit", "options": {}}

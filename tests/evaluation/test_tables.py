@@ -93,6 +93,23 @@ def test_inference_options_are_reported(cli, table):
     assert cell("Then Lanczos")["options"] == {"lanczos_from": 2}
 
 
+def test_a_row_may_state_its_cell_and_another_protocol(cli, table):
+    file = Path("configs/tables/t.yaml")
+    text = file.read_text().replace("trained: [1, 2]", "clip_cell: 1.5, note: a cell of x1_5")
+    file.write_text(text)
+    _, out, _ = cli("tables", "--table", "t")
+    alone, ours = cell("Then Lanczos"), cell("Any scale")
+    assert ours["options"] == {"clip_cell": 1.5} and ours["psnr"] != alone["psnr"]
+    assert ours["published_note"] == "a cell of x1_5" and alone["published_note"] is None
+    lines = out.splitlines()
+    assert (
+        "|  | published † | 30.00 | 29.25 |" in lines and "- † Any scale: a cell of x1_5." in lines
+    )
+    assert out.count("|  | published | 20.50 |") == 1
+    latex = Path("results/t.tex").read_text()
+    assert r" (30.00$^\dagger$) & " in latex and r"$^\dagger$ Any scale: a cell of x1\_5.}" in latex
+
+
 def test_sets_scales_and_rows_select_cells(cli, table):
     _, _, err = cli("tables", "--table", "t", "--sets", "mine", "--scales", "x3", "--rows", "BICUB")
     assert measured(err) == (3, 0)
