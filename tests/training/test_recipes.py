@@ -2,9 +2,12 @@
 the layout of the real sets, and the tables are measured with these models."""
 
 import json
+import math
 import os
+import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -21,7 +24,22 @@ from liif.training.config import TrainConfig
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-TABLES = {path: load_config(TableConfig, path) for path in ROOT.glob("configs/tables/*.yaml")}
+
+
+def one_seed(path: Path) -> str:
+    """The text of a table with one seed where it has several, whose cells all go the same way."""
+    text = path.read_text().replace("config: ../", f"config: {ROOT}/configs/")
+    return re.sub(r"^seeds: .*", "seeds: [0]", text, flags=re.MULTILINE)
+
+
+def table_of(path: Path) -> TableConfig:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / path.name
+        file.write_text(one_seed(path))
+        return load_config(TableConfig, file)
+
+
+TABLES = {path: table_of(path) for path in ROOT.glob("configs/tables/*.yaml")}
 every_table = pytest.mark.parametrize("path", sorted(TABLES), ids=lambda path: path.stem)
 CONFIGS = sorted(
     path.stem for path in (ROOT / "configs").glob("*.yaml") if not path.stem.startswith("test-")
@@ -129,7 +147,11 @@ def test_trains_and_validates(runs, name):
     lines = (folder / "runs" / name / "metrics.jsonl").read_text().splitlines()
     kinds = {line["kind"]: line for line in map(json.loads, lines)}
     assert kinds["train"]["step"] == kinds["valid"]["step"] == STEPS
-    assert 0 < kinds["train"]["loss"] < 2 and kinds["valid"]["mean_psnr"] > 3
+    if "loss_nll" in kinds["train"]:  # a likelihood starts anywhere
+        assert math.isfinite(kinds["train"]["loss"])
+    else:
+        assert 0 < kinds["train"]["loss"] < 2
+    assert kinds["valid"]["mean_psnr"] > 3
 
 
 @pytest.mark.parametrize("base", ["edsr-fixed-scale", "rdn-fixed-scale"])
@@ -149,10 +171,12 @@ def test_every_cell_is_measured(runs, data, path, scales, tmp_path):
     folder, _ = runs
     options = ("--data-root", data, "--runs", folder / "runs", "-o", tmp_path, "--device", "cpu")
     table = TABLES[path]
+    file = tmp_path / path.name
+    file.write_text(one_seed(path))
     if scales and any(scales in (each.scales or table.scales) for each in table.sets.values()):
         options += ("--scales", scales)
         options += ("--sets", next(iter(table.sets))) if len(table.sets) > 3 else ()
-    assert main(["tables", "--table", str(path), *map(str, options)]) == 0
+    assert main(["tables", "--table", str(file), *map(str, options)]) == 0
     cells = json.loads((tmp_path / f"{path.stem}.json").read_text())["cells"]
     assert all(cell["measured"] == cell["images"] > 0 and cell["psnr"] > 3 for cell in cells)
     assert {cell["missing"] for cell in cells} == {None}
