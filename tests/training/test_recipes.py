@@ -147,7 +147,7 @@ def test_trains_and_validates(runs, name):
     lines = (folder / "runs" / name / "metrics.jsonl").read_text().splitlines()
     kinds = {line["kind"]: line for line in map(json.loads, lines)}
     assert kinds["train"]["step"] == kinds["valid"]["step"] == STEPS
-    if "loss_nll" in kinds["train"]:  # a likelihood starts anywhere
+    if "loss/nll" in kinds["train"]:  # a likelihood starts anywhere
         assert math.isfinite(kinds["train"]["loss"])
     else:
         assert 0 < kinds["train"]["loss"] < 2
