@@ -66,7 +66,7 @@ def test_invalid_devices(refused, scoring, device):
     [
         ("scale=0", "--set scale: must be from 1 to 1000, not 0"),
         ("scale=-2", "--set scale: must be from 1 to 1000, not -2"),
-        ("scale=[2,-1]", "--set scale: scale.1: must be greater than or equal to 1, not -1"),
+        ("scale=[2,-1]", "--set scale.1: must be greater than or equal to 1, not -1"),
         ("scale=two", "--set scale: must be a number"),
         ("chekpoint=x", "--set chekpoint: unknown key; did you mean 'checkpoint'?"),
         ("protocol=div2", "--set protocol: must be 'div2k', 'benchmark' or 'none'"),

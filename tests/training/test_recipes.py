@@ -26,17 +26,22 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 
 
-def one_seed(path: Path) -> str:
-    """The text of a table with one seed where it has several, whose cells all go the same way."""
-    text = path.read_text().replace("config: ../", f"config: {ROOT}/configs/")
-    return re.sub(r"^seeds: .*", "seeds: [0]", text, flags=re.MULTILINE)
+def one_seed(path: Path, folder: Path) -> Path:
+    """A table, in a folder with all configurations, with one seed where it has several, whose cells
+    all go the same way."""
+    configs = folder / "configs"
+    (configs / "tables").mkdir(parents=True)
+    for each in (ROOT / "configs").iterdir():
+        if each.name != "tables":
+            (configs / each.name).symlink_to(each)
+    file = configs / "tables" / path.name
+    file.write_text(re.sub(r"^seeds: .*", "seeds: [0]", path.read_text(), flags=re.MULTILINE))
+    return file
 
 
 def table_of(path: Path) -> TableConfig:
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / path.name
-        file.write_text(one_seed(path))
-        return load_config(TableConfig, file)
+        return load_config(TableConfig, one_seed(path, Path(folder)))
 
 
 TABLES = {path: table_of(path) for path in ROOT.glob("configs/tables/*.yaml")}
@@ -171,8 +176,7 @@ def test_every_cell_is_measured(runs, data, path, scales, tmp_path):
     folder, _ = runs
     options = ("--data-root", data, "--runs", folder / "runs", "-o", tmp_path, "--device", "cpu")
     table = TABLES[path]
-    file = tmp_path / path.name
-    file.write_text(one_seed(path))
+    file = one_seed(path, tmp_path)
     if scales and any(scales in (each.scales or table.scales) for each in table.sets.values()):
         options += ("--scales", scales)
         options += ("--sets", next(iter(table.sets))) if len(table.sets) > 3 else ()
