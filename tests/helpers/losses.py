@@ -9,6 +9,14 @@ from liif.training.losses.build import LOSSES
 from liif.training.losses.pretrained import feature_layers
 
 STD = torch.tensor(0.5)
+_GENERATOR = torch.Generator().manual_seed(0)
+BATCH = Batch(
+    torch.rand(3, 3, 9, 7, generator=_GENERATOR),
+    torch.rand(3, 40, 2, generator=_GENERATOR) * 2 - 1,
+    torch.full((3, 2), 0.1),
+    torch.rand(3, 40, 3, generator=_GENERATOR),
+)
+"""Three images of 9×7 px and 40 points of each."""
 
 
 def random_weights(module, prefix):

@@ -2,24 +2,15 @@
 
 import pytest
 import torch
-from helpers.losses import STD
+from helpers.losses import BATCH, STD
 from helpers.small_models import every_encoder, small, small_config
 from helpers.training import config
 from pydantic import ValidationError
 
-from liif.data.loader import Batch
 from liif.training.losses.pointwise import L1Config
 from liif.training.losses.slope import SlopeConfig
 from liif.training.losses.terms import LossTerms
 from liif.training.step import train_step
-
-GENERATOR = torch.Generator().manual_seed(0)
-BATCH = Batch(
-    torch.rand(3, 3, 9, 7, generator=GENERATOR),
-    torch.rand(3, 40, 2, generator=GENERATOR) * 2 - 1,
-    torch.full((3, 2), 0.1),
-    torch.rand(3, 40, 3, generator=GENERATOR),
-)
 
 
 @every_encoder

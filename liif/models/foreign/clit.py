@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from liif.models.foreign.encoders import encoder_config, is_unused
+from liif.models.foreign.encoders import encoder_config, split_weights
 from liif.models.foreign.switches import check_switches, hidden_of
 
 KNOWN = {"encoder_spec", "imnet_spec", "imnet_num", "conv_num", "pb_spec", "base_dim", "head", "r",
@@ -31,12 +31,8 @@ def from_clit(
     decoder = {"name": "clit", "width": args.get("base_dim", 192), "heads": args.get("head", 8)}
     decoder |= {"reach": args.get("r", 3), "waves": position.get("enc_dims", 256) // 4}
     decoder |= {"hidden": hidden_of(name, args["imnet_spec"], "gelu", default="relu")}
-    found: dict[str, Tensor] = {}
-    for key, value in weights.items():
-        if key.startswith("encoder."):
-            if not is_unused(key):
-                found[key] = value
-        else:
-            key = re.sub(r"^(imnets\.\d+)\.layers\.", r"\1.", key)
-            found["decoder." + key.replace("pb_encoder.proj.", "position.")] = value
+    found, others = split_weights(weights)
+    for key, value in others.items():
+        key = re.sub(r"^(imnets\.\d+)\.layers\.", r"\1.", key)
+        found["decoder." + key.replace("pb_encoder.proj.", "position.")] = value
     return {"encoder": encoder, "decoder": {**decoder, "stages": stages}}, found

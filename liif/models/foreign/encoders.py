@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor
+
 from liif.models.encoders.rdn import CONFIGURATIONS
 from liif.models.foreign.switches import check_switches
 
@@ -60,3 +62,14 @@ def is_unused(key: str) -> bool:
     and RCAN, indices and masks of SwinIR."""
     constant = key.startswith(("encoder.sub_mean.", "encoder.add_mean."))
     return constant or key.endswith((".relative_position_index", ".attn_mask"))
+
+
+def split_weights(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the encoder's tensors that are of use, and all others."""
+    encoder = {
+        key: value
+        for key, value in weights.items()
+        if key.startswith("encoder.") and not is_unused(key)
+    }
+    rest = {key: value for key, value in weights.items() if not key.startswith("encoder.")}
+    return encoder, rest

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from liif.models.foreign.encoders import encoder_config, is_unused
+from liif.models.foreign.encoders import encoder_config, split_weights
 from liif.models.foreign.switches import check_switches
 
 
@@ -19,12 +19,8 @@ def from_hiif(
     encoder, _ = encoder_config(args["encoder_spec"])
     decoder = {"name": "hiif", "width": args.get("hidden_dim", 256), "margin": 0.0}
     decoder["heads"] = args.get("blocks", 16)
-    found: dict[str, Tensor] = {}
-    for key, value in weights.items():
-        if key.startswith("encoder."):
-            if not is_unused(key):
-                found[key] = value
-        else:
-            value = value.flatten(1) if ".proj" in key and value.dim() == 4 else value
-            found[f"decoder.{key.replace('.proj', '.o_proj')}"] = value
+    found, others = split_weights(weights)
+    for key, value in others.items():
+        value = value.flatten(1) if ".proj" in key and value.dim() == 4 else value
+        found[f"decoder.{key.replace('.proj', '.o_proj')}"] = value
     return {"encoder": encoder, "decoder": decoder}, found

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from liif.models.foreign.encoders import encoder_config, is_unused
+from liif.models.foreign.encoders import encoder_config, split_weights
 from liif.models.foreign.switches import check_switches
 
 
@@ -17,11 +17,7 @@ def from_srno(
     check_switches(name, args, {"encoder_spec", "width", "blocks"})
     encoder, _ = encoder_config(args["encoder_spec"])
     decoder = {"name": "srno", "width": args.get("width", 256), "heads": args.get("blocks", 16)}
-    found: dict[str, Tensor] = {}
-    for key, value in weights.items():
-        if key.startswith("encoder."):
-            if not is_unused(key):
-                found[key] = value
-        else:
-            found[f"decoder.{key}"] = value.flatten(1) if value.dim() == 4 else value
+    found, others = split_weights(weights)
+    for key, value in others.items():
+        found[f"decoder.{key}"] = value.flatten(1) if value.dim() == 4 else value
     return {"encoder": encoder, "decoder": decoder}, found
