@@ -21,7 +21,7 @@ from liif.models.model import SRModel
 from liif.models.precision import PRECISIONS
 
 CHECKPOINT = (
-    "a run's last.pt, a .safetensors or an official .pth file, or a name from `liif models`"
+    "a run's last.pt, a .safetensors, an official .pth or .pkl file, or a name from `liif models`"
 )
 
 

@@ -12,6 +12,8 @@ from liif.core.files import format_bytes
 from liif.core.section import Section
 from liif.models.build import build_model
 from liif.models.checkpoint import FORMAT, checkpoint_of, read_content
+from liif.models.foreign.flax import Array
+from liif.models.foreign.translate import stored_weights
 
 NAMES = 6
 """Names of tensors or values that are shown; a file may hold any number."""
@@ -29,7 +31,7 @@ def describe_checkpoint(path: Path) -> dict[str, str]:
     except UserError as error:
         raise UserError(f"{error}; it holds {_listed(_shapes(content))}") from None
     config, is_ours = checkpoint.model, content.get("format") == FORMAT
-    stored = content["weights"] if is_ours else content["model"]["sd"]
+    name, stored = ("", content["weights"]) if is_ours else stored_weights(content)
     with torch.device("meta"):
         model = build_model(config)
     total, encoder, decoder = (
@@ -40,7 +42,7 @@ def describe_checkpoint(path: Path) -> dict[str, str]:
     types = sorted(str(each).removeprefix("torch.") for each in floats)
     found = {
         "file": f"{path}, {format_bytes(path.stat().st_size)}",
-        "layout": _layout(path, content, stored),
+        "layout": _layout(path, name, stored),
         "encoder": _options(config.encoder),
         "decoder": _options(config.decoder),
         "images": f"{_options(config.channels)}; {_options(config.normalization)}",
@@ -60,13 +62,14 @@ def describe_checkpoint(path: Path) -> dict[str, str]:
     return found
 
 
-def _layout(path: Path, content: Mapping[str, Any], stored: Mapping[str, Tensor]) -> str:
-    if content.get("format") == FORMAT:
+def _layout(path: Path, name: str, stored: Mapping[str, Tensor]) -> str:
+    """`name` is that of a model of other code."""
+    if not name:
         kind = "safetensors" if path.suffix == ".safetensors" else "PyTorch"
         return f"this package's ({FORMAT}, {kind})"
     prefixes = {p for p in ("module.", "_orig_mod.", "generator.") for k in stored if p in k}
     begin = f"; names contain {', '.join(sorted(prefixes))}" if prefixes else ""
-    return f"that of the official code, model {content['model']['name']!r}{begin}"
+    return f"that of the official code, model {name!r}{begin}"
 
 
 def _options(section: Section) -> str:
@@ -96,8 +99,9 @@ def _shapes(value: object, name: str = "") -> Iterator[str]:
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield from _shapes(item, f"{name}.{key}" if name else str(key))
-    elif isinstance(value, Tensor):
-        yield f"{_plain(name)} {tuple(value.shape)}"
+    elif isinstance(value, Tensor | Array):
+        tensor = value.tensor if isinstance(value, Array) else value
+        yield f"{_plain(name)} {tuple(tensor.shape)}"
     else:
         yield _plain(name)
 

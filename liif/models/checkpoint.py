@@ -23,6 +23,7 @@ from torch import Tensor
 from liif.core.errors import UserError
 from liif.core.files import write_atomically
 from liif.models.build import ModelConfig, build_model
+from liif.models.foreign.flax import is_plain_pickle, read_pickle
 from liif.models.foreign.translate import Weights, translate
 from liif.models.model import SRModel
 
@@ -101,7 +102,10 @@ def _read_pytorch(path: Path) -> dict[str, Any]:
         with warnings.catch_warnings():  # about pickle protocols, which are refused anyway
             warnings.simplefilter("ignore")
             _check_records(path)
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            if is_plain_pickle(path):
+                content = read_pickle(path)
+            else:
+                content = torch.load(path, map_location="cpu", weights_only=True)
         _check_value_count(content)
         # PyTorch ignores the checksums of the archive: it would load damaged numbers.
         if isinstance(content, dict) and content.get("format") == FORMAT:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import pickle
 import struct
 import zipfile
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import safetensors.torch
 import torch
 from helpers.models import TINY
+from helpers.thera import golden
 from helpers.training import OPTIMIZERS, state_of
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,7 +77,8 @@ ARGS = {"no_upsampling": True, "n_resblocks": 1, "n_feats": 8}
 PYTORCH = [saved(ours()), saved(ours(training=training())), saved(official(ARGS, {}))]
 HEADER = {"format": FORMAT, "model": json.dumps(TINY)}
 SAFETENSORS = safetensors.torch.save(WEIGHTS, HEADER)
-SEEDS = [*PYTORCH, SAFETENSORS]
+THERA = pickle.dumps({"model": golden("air")[1], "size": "air"})
+SEEDS = [*PYTORCH, THERA, SAFETENSORS]
 SHARED = Path(os.environ.get("LIIF_SHARED", Path(__file__).parents[3] / "shared"))
 OFFICIAL = [path.read_bytes() for path in sorted(SHARED.glob("golden/*.pth"))]
 
@@ -103,7 +106,7 @@ def check(folder, data, suffix=".pt"):
 
 
 def test_the_seeds_are_models(folder):
-    assert all(check(folder, data) for data in PYTORCH)
+    assert all(check(folder, data) for data in [*PYTORCH, THERA])
     assert check(folder, SAFETENSORS, ".safetensors")
 
 
@@ -118,6 +121,12 @@ def test_damaged_files(folder, data, suffix):
 @given(data=damaged(OFFICIAL or [b""]))
 def test_damaged_official_files(folder, data):
     check(folder, data)
+
+
+@many
+@given(data=damaged([THERA]))
+def test_damaged_thera_files(folder, data):
+    check(folder, data, ".pkl")
 
 
 @st.composite

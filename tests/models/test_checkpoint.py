@@ -4,7 +4,9 @@ import errno
 import json
 import os
 import re
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -232,3 +234,18 @@ def test_unknown_switches_of_other_code_are_refused(name, args, message):
     content = {"model": {"name": name, "args": {"encoder_spec": spec, **args}, "sd": {}}}
     with pytest.raises(ValueError, match=re.escape(message)):
         translate(content)
+
+
+@pytest.mark.slow  # a Python of its own: others have imported the compiler by now
+def test_checking_a_file_does_not_import_the_compiler():
+    code = """
+import sys, torch
+from helpers.small_models import SMALL_DECODERS, SMALL_ENCODERS, small
+with torch.device("meta"):
+    for name in SMALL_DECODERS:
+        small(decoder=name)
+    for name in SMALL_ENCODERS:
+        small(encoder=name)
+assert "torch._dynamo" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])

@@ -57,7 +57,8 @@ class Linf(Decoder):
         self.mlp = Mlp(8 * config.waves, config.hidden, 2 * channels * config.steps)
         self.flow = nn.ModuleList(nn.Linear(channels, channels) for _ in range(config.steps + 1))
         for step in self.linear:  # near the identity: the inverses of all of them are multiplied
-            step.weight.data.mul_(0.05).add_(torch.eye(channels))
+            if not step.weight.is_meta:  # there, this would import PyTorch's compiler, for seconds
+                step.weight.data.mul_(0.05).add_(torch.eye(channels))
         self.code_channels = 4 * config.waves + channels
 
     @property

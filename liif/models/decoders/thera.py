@@ -80,9 +80,10 @@ class Thera(Decoder):
             self.radius += self.swin.radius
             self.window = self.swin.window
         self.out_conv = nn.Conv2d(width, config.hidden * (channels + 1), 1)
-        # Uniform on a disc.
-        radius = config.bandwidth * torch.rand(config.hidden).sqrt()
-        angle = 2 * math.pi * torch.rand(config.hidden)
+        # Uniform on a disc. On the device "meta", where files are checked, these functions would
+        # import PyTorch's compiler first, for seconds.
+        radius = config.bandwidth * torch.rand(config.hidden, device="cpu").sqrt()
+        angle = 2 * math.pi * torch.rand(config.hidden, device="cpu")
         self.components = nn.Parameter(torch.stack([radius * angle.cos(), radius * angle.sin()]))
         self.k = nn.Parameter(torch.tensor(math.sqrt(math.log(4)) / (2 * math.pi**2)))
         peak = 6 * width if self.swin is None else self.swin.peak_channels

@@ -3,6 +3,7 @@
 Such a checkpoint is {"model": {"name", "args", "sd"}, …}: the name of a model, the arguments that
 it was built with, and its state dict. A translator gets the three and returns our configuration and
 state dict; it may rename tensors, drop them and change their values, e.g. the order of channels.
+Thera's checkpoints have a layout of their own.
 """
 
 import re
@@ -21,6 +22,7 @@ from liif.models.foreign.lmf import from_lmf
 from liif.models.foreign.lte import from_lte
 from liif.models.foreign.ope import from_ope
 from liif.models.foreign.srno import from_srno
+from liif.models.foreign.thera import flattened, from_thera, is_thera
 
 Weights = dict[str, Tensor]
 WRAPPERS = re.compile(r"^((module|_orig_mod)\.)+")
@@ -49,9 +51,20 @@ TRANSLATORS: dict[str, Translator] = {
 def translate(content: Mapping[str, Any]) -> tuple[dict[str, Any], Weights]:
     """Return configuration and weights of a checkpoint of other code; raises ValueError for models
     and encoders that are not known, KeyError, TypeError or AttributeError for other layouts."""
+    if is_thera(content):
+        return from_thera(content)
     name, args, weights = (content["model"][key] for key in ("name", "args", "sd"))
     if name not in TRANSLATORS:
         known = ", ".join(map(repr, TRANSLATORS))
         raise ValueError(f"its model is {name!r}; known are {known}")
     weights = {WRAPPERS.sub("", key): value for key, value in weights.items()}
     return TRANSLATORS[name](name, args, weights)
+
+
+def stored_weights(content: Mapping[str, Any]) -> tuple[str, Weights]:
+    """Return the name of the model in a checkpoint that `translate` accepts, and its weights as
+    they are stored."""
+    model = content["model"]
+    return (
+        ("thera", flattened(model["params"])) if is_thera(content) else (model["name"], model["sd"])
+    )
