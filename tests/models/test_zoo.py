@@ -8,6 +8,9 @@ import pytest
 import torch
 from helpers.paths import SHARED
 
+import liif
+from liif.images.convert import to_tensor
+from liif.images.rgb8 import read_image, write_image
 from liif.models.checkpoint import load_checkpoint
 from liif.models.geometry import cell_of, grid_coord, pixel_centres
 
@@ -28,11 +31,10 @@ CASES = [
 pytestmark = pytest.mark.skipif(not ZOO.is_dir(), reason=f"needs {ZOO}")
 
 
-@pytest.fixture(params=CASES)
-def case(request):
-    """Model, image, and {(size, variant): expected output}, with the tolerances."""
+def expected(name):
+    """Image, {(size, variant): expected output}, and the tolerances."""
     index = json.loads((ZOO / "index.json").read_text())
-    (entry,) = (each for each in index if each["file"] == f"{request.param}.npz")
+    (entry,) = (each for each in index if each["file"] == f"{name}.npz")
     data = np.load(ZOO / entry["file"])
     found = {}
     for name in data.files:
@@ -40,9 +42,15 @@ def case(request):
         if match:
             H, W, variant = match.groups()
             found[(int(H), int(W)), variant] = torch.from_numpy(data[name]).permute(2, 0, 1)
-    lr = torch.from_numpy(data["lr"]).permute(2, 0, 1) / 255
+    return data["lr"], found, entry["suggested_tolerance"]
+
+
+@pytest.fixture(params=CASES)
+def case(request):
+    """Model, image, and {(size, variant): expected output}, with the tolerances."""
+    lr, found, limits = expected(request.param)
     model = load_checkpoint(ZOO / f"{request.param}.pth")
-    return model, lr, found, entry["suggested_tolerance"]
+    return model, torch.from_numpy(lr).permute(2, 0, 1) / 255, found, limits
 
 
 def test_outputs(case):
@@ -74,3 +82,33 @@ def test_a_clipped_cell_and_bands(case):
             assert not variant
             continue
         assert (found - expected).abs().max() < limits["max"], variant
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
+@pytest.mark.parametrize("name", CASES)
+def test_files_of_a_training_give_the_expected_picture(name, prefix, folder, cli):
+    """Half precision, prefixes of wrappers, and the state of an optimizer beside the weights."""
+    content = torch.load(ZOO / f"{name}.pth", weights_only=True)
+    weights = {
+        prefix + key: value.half() if value.is_floating_point() else value
+        for key, value in content["model"]["sd"].items()
+    }
+    content["model"]["sd"] = weights
+    state = {i: {"step": 9, "exp_avg": each.float()} for i, each in enumerate(weights.values())}
+    groups = [{"lr": 1e-4, "betas": (0.9, 0.999), "params": list(state)}]
+    content["optimizer"] = {"name": "adam", "args": {"lr": 1e-4}}
+    content["optimizer"]["sd"] = {"state": state, "param_groups": groups}
+    torch.save({**content, "epoch": 1000}, "epoch-last.pth")
+    lr, outputs, limits = expected(name)
+    (H, W), wanted = next(
+        (size, picture.permute(1, 2, 0).numpy())
+        for (size, variant), picture in outputs.items()
+        if not variant and size[0] > lr.shape[0]
+    )
+    write_image(folder / "lr.png", lr)
+    found = liif.load("epoch-last.pth").upscale(to_tensor(lr), size=(H, W), clamp=False)
+    assert np.abs(found.permute(1, 2, 0).numpy() - wanted).max() < limits["max"]
+    options = ("--checkpoint", "epoch-last.pth", "--size", f"{W}x{H}", "--precision", "float32")
+    assert cli("upscale", "lr.png", "-o", "sr.png", *options)[0] == 0
+    error = np.abs(read_image(folder / "sr.png") / 255 - wanted.clip(0, 1))
+    assert error.max() < 0.5 / 255 + limits["max"]  # rounded to 8 bits, and no more
