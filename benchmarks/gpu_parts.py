@@ -25,7 +25,7 @@ from liif.models.checkpoint import load_checkpoint
 from liif.models.geometry import grid_corners, pixel_centres
 from liif.models.kernels import fused
 from liif.models.model import SRModel
-from liif.models.precision import Precision
+from liif.models.precision import UsedPrecision
 from liif.training.optimizers import Muon
 from liif.training.step import train_step
 
@@ -86,7 +86,7 @@ def checks(setup: Setup) -> list[TableRow]:
     plain = setup.plain.upscale(lr, size, clamp=False)
     row("plain float32, published form", _apart(plain, published), 1e-3 if lr.is_cuda else 1e-5)
     half = setup.plain.upscale(lr, size, clamp=False, precision="bf16")
-    limits: dict[Precision, float] = {"float32": 1e-3, "bf16": 0.05}
+    limits: dict[UsedPrecision, float] = {"float32": 1e-3, "bf16": 0.05}
     for precision, limit in limits.items():
         found: float | str = NO_GPU
         if lr.is_cuda:
@@ -247,7 +247,7 @@ def training(setup: Setup, *names: str) -> list[TableRow]:
             forward = model
         if compiled:
             forward = torch.compile(model, mode="max-autotune" if "max" in name else None)
-        precision: Precision = "bf16" if "bf16" in name else "float32"
+        precision: UsedPrecision = "bf16" if "bf16" in name else "float32"
         step = partial(_step, model, optimizer, supply, forward, precision)
 
         try:
@@ -271,7 +271,7 @@ def _step(
     optimizer: torch.optim.Optimizer,
     supply: Iterator[Batch],
     forward: Callable[..., Tensor],
-    precision: Precision,
+    precision: UsedPrecision,
 ) -> None:
     train_step(
         model, optimizer, next(supply), learning_rate=1e-4, forward=forward, precision=precision

@@ -13,7 +13,7 @@ from liif.commands.device import keep_freed_memory
 from liif.core.config_file import load_config
 from liif.data.loader import Batch
 from liif.models.build import build_model
-from liif.models.precision import Precision
+from liif.models.precision import UsedPrecision
 from liif.training.config import TrainConfig
 from liif.training.step import train_step
 
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def step(  # noqa: ANN201
-    config: TrainConfig, device: torch.device, *, precision: Precision = "float32"
+    config: TrainConfig, device: torch.device, *, precision: UsedPrecision = "float32"
 ):
     """Return a function that updates a model once, on random data of the configured shapes."""
     data, B = config.train_data, config.batch_size

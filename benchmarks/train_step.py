@@ -11,7 +11,7 @@ from measure import arguments, interleaved, machine, paper_model, peak_megabytes
 from liif.commands.device import keep_freed_memory
 from liif.data.loader import Batch
 from liif.models import reference
-from liif.models.precision import Precision
+from liif.models.precision import UsedPrecision
 from liif.training.step import train_step
 
 
@@ -33,7 +33,7 @@ def main() -> None:
     losses: dict[str, list[float]] = {}
 
     def candidate(  # noqa: ANN202
-        name: str, *, published: bool = False, precision: Precision = "float32"
+        name: str, *, published: bool = False, precision: UsedPrecision = "float32"
     ):
         model = copy.deepcopy(start)
         optimizer = torch.optim.Adam(model.parameters())

@@ -18,7 +18,7 @@ from liif.core.config_file import MAX_BASES
 from liif.core.errors import UserError
 from liif.inference.predict import InferenceOptions
 from liif.models.model import SRModel
-from liif.models.precision import PRECISIONS
+from liif.models.precision import PRECISIONS, Precision
 
 CHECKPOINT = (
     "a run's last.pt, a .safetensors, an official .pth or .pkl file, or a name from `liif models`"
@@ -96,13 +96,24 @@ def hidden_positionals(parser: argparse.ArgumentParser, *names: str) -> None:
         parser.add_argument(name, nargs="?", type=Path, action=_SetIfGiven, help=argparse.SUPPRESS)
 
 
-def inference_arguments(parser: argparse.ArgumentParser, *, scoring: bool = False) -> None:
-    """Add --device, for `select_device`, and the options for `inference_options`; with `scoring`
-    also --round."""
+def precision_argument(parser: argparse.ArgumentParser, default: Precision) -> None:
+    """Add --precision."""
+    text = "auto: the fastest on this device; tf32: faster on NVIDIA GPUs from Ampere on; bf16, "
+    text += "fp16: several times as fast on hardware with such units, loss < 0.01 dB, and replaced "
+    text += f"by float32 elsewhere (bf16!, fp16!: used all the same) (default: {default})"
+    names = "|".join(PRECISIONS)
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default=default, metavar=names, help=text
+    )
+
+
+def inference_arguments(
+    parser: argparse.ArgumentParser, *, precision: Precision = "float32", scoring: bool = False
+) -> None:
+    """Add --device, for `select_device`, and the options for `inference_options`, with a default
+    precision; with `scoring` also --round."""
     device_argument(parser)
-    text = "tf32: faster on NVIDIA GPUs from Ampere on; bf16: several times as fast on hardware "
-    text += "with bf16 units, loss < 0.01 dB (default: float32)"
-    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help=text)
+    precision_argument(parser, precision)
     text = "reference: the published formulation, slow"
     parser.add_argument("--engine", choices=("fast", "reference"), default="fast", help=text)
     text = "memory budget for tiling, e.g. 500M or 2G (default: 1G on a CPU, half of the free "
@@ -121,10 +132,12 @@ def inference_arguments(parser: argparse.ArgumentParser, *, scoring: bool = Fals
 
 def inference_options(options: argparse.Namespace) -> InferenceOptions:
     """Return the chosen inference options; UserError for a contradictory combination."""
-    if options.engine == "reference" and (options.precision != "float32" or options.memory):
+    exact = options.precision in ("auto", "float32")
+    if options.engine == "reference" and (not exact or options.memory):
         raise UserError("--engine reference supports neither --precision nor --memory")
     fields = [field for field in InferenceOptions._fields if field in options]
-    return InferenceOptions(**{field: getattr(options, field) for field in fields})
+    inference = InferenceOptions(**{field: getattr(options, field) for field in fields})
+    return inference if inference.engine == "fast" else inference._replace(precision="float32")
 
 
 def check_output(file: Path, *, overwrite: bool = True) -> None:

@@ -19,6 +19,7 @@ from liif.evaluation.evaluate import Score, evaluate, mean
 from liif.evaluation.protocols import get_protocol
 from liif.hub.pretrained import load, resolve_checkpoint
 from liif.images.channels import suffix_for, write_pixels
+from liif.models.fastest import used_precision
 
 EXAMPLE = "--config configs/test-set5-x2.yaml"
 
@@ -84,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
             "lr": config.published_lr or label(config.degradation),
             "degrade": None if config.published_lr else config.degradation.model_dump(mode="json"),
             "checkpoint": str(given),
-            "precision": inference.precision,
+            "precision": used_precision(device, inference.precision),
             "options": inference.non_default,
             "seconds": round(time.perf_counter() - started, 3),
         }

@@ -61,7 +61,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--crop", type=typed.crop, metavar="X,Y,W,H", help=text)
     text = "bits per channel (default: those of the input where the format supports them)"
     parser.add_argument("--bits", type=int, choices=(8, 16), help=text)
-    shared.inference_arguments(parser)
+    shared.inference_arguments(parser, precision="auto")
     text = "write a sheet that compares input, bicubic and the model on some regions; without "
     text += "--output, nothing else is written"
     parser.add_argument("--compare", type=Path, metavar="FILE.png", help=text)

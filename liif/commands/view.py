@@ -9,13 +9,17 @@ from pathlib import Path
 import torch
 
 from liif.commands.device import device_argument, keep_freed_memory, select_device
-from liif.commands.options import NamedCheckpoint, check_is_rgb, checkpoints_argument
+from liif.commands.options import (
+    NamedCheckpoint,
+    check_is_rgb,
+    checkpoints_argument,
+    precision_argument,
+)
 from liif.commands.typed import whole
 from liif.core.errors import UserError
 from liif.hub.catalog import DEFAULT
 from liif.hub.pretrained import load, resolve_checkpoint
 from liif.models.model import SRModel
-from liif.models.precision import PRECISIONS, Precision
 
 EXAMPLE = "photo.jpg"
 
@@ -29,8 +33,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     device_argument(parser)
     text = f"model and its label on the page; give two to compare them (default: {DEFAULT})"
     checkpoints_argument(parser, text)
-    text = "default: bf16 on hardware with bf16 units (loss < 0.01 dB), else float32"
-    parser.add_argument("--precision", choices=PRECISIONS, help=text)
+    precision_argument(parser, "auto")
     text = f"port on 127.0.0.1 (default: the first free one from {PORTS[0]})"
     parser.add_argument("--port", type=_port, metavar="N", help=text)
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
@@ -47,12 +50,11 @@ def run(options: argparse.Namespace) -> int:
     given = options.checkpoint or [("", None)]
     checkpoints = [NamedCheckpoint(name, resolve_checkpoint(file)) for name, file in given]
     device = select_device(options.device)
-    precision: Precision = options.precision or _fastest(device)
     picture = read_picture(options.input, options.input.name)
     listener = _listener(options.port)
     models = _models(checkpoints, device)
     keep_freed_memory(device)
-    viewer = Viewer(picture, Renderer(models, precision))
+    viewer = Viewer(picture, Renderer(models, options.precision))
     port = listener.getsockname()[1]
     address = f"http://127.0.0.1:{port}/"
     print(f"{options.input.name}: {address} (Ctrl-C to stop)", flush=True)
@@ -71,13 +73,6 @@ def _models(checkpoints: list[NamedCheckpoint], device: torch.device) -> dict[st
         models[label] = load(path, device)
         check_is_rgb(models[label], str(path))
     return models
-
-
-def _fastest(device: torch.device) -> Precision:
-    """Return bf16, but float32 on CPUs without bf16 units."""
-    cpu = torch.cpu
-    units = cpu._is_avx512_bf16_supported, cpu._is_amx_tile_supported  # pyright: ignore
-    return "bf16" if device.type != "cpu" or any(has() for has in units) else "float32"
 
 
 def _listener(port: int | None) -> socket.socket:

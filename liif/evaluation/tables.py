@@ -22,6 +22,7 @@ from liif.evaluation.table_config import TableCell
 from liif.inference.predict import InferenceOptions
 from liif.models.build import build_model
 from liif.models.checkpoint import load_checkpoint, read_checkpoint
+from liif.models.fastest import used_precision
 
 
 @dataclass
@@ -100,7 +101,7 @@ class TableEvaluator:
         return {
             "protocol": cell.test.protocol,
             "scale": cell.scale,
-            "precision": options.precision,
+            "precision": used_precision(self.device, options.precision),
             "options": options.non_default,
             "metrics": [metric for metric in METRICS if metric != "lpips" or self.perceptual],
         }

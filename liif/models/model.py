@@ -17,6 +17,7 @@ from liif.images.convert import ImageLike, apply_to_image
 from liif.models.channels import Channels, Normalization
 from liif.models.decoder import Decoder
 from liif.models.encoder import Encoder
+from liif.models.fastest import used_precision
 from liif.models.field import Field
 from liif.models.geometry import Grid
 from liif.models.precision import Precision, precision_context, tf32_context
@@ -167,8 +168,10 @@ class SRModel(nn.Module):
             window: show this part of the image only; `size` and `scale` are the window's.
             clamp: limit the result to [0, 1].
             precision: "bf16" computes convolutions and matrix products in bfloat16: several times
-                as fast on hardware with bfloat16 units, at a loss below 0.01 dB on Set5 and Set14.
-                "tf32" lets NVIDIA GPUs round their inputs to TF32.
+                as fast on hardware with bfloat16 units, at a loss below 0.01 dB on Set5 and Set14;
+                where it is slower, float32 is used, with a warning ("bf16!" insists). "fp16" is
+                the same in float16. "tf32" lets NVIDIA GPUs round their inputs to TF32. "auto" is
+                the fastest of them on the device.
             memory: approximate budget in bytes; larger images are computed in tiles, with the same
                 result up to float rounding. By default half of the free memory of a GPU, and 1 GB
                 on a CPU.
@@ -212,7 +215,8 @@ class SRModel(nn.Module):
         lr = lr.detach().to(self.mean)
         grid = Grid(size, (lr.shape[2], lr.shape[3]), window)
         rows = rows or (0, size[0])
-        return render_strips(self, lr, grid, rows, precision, memory, clip_cell, shared)
+        used = used_precision(lr.device, precision)
+        return render_strips(self, lr, grid, rows, used, memory, clip_cell, shared)
 
     def statistics(
         self,
@@ -235,7 +239,8 @@ class SRModel(nn.Module):
             return ()
         lr = lr.detach().to(self.mean)
         grid = Grid(size, (lr.shape[2], lr.shape[3]), window)
-        return whole_statistics(Tiles(self, lr, grid, precision, memory, clip_cell), step)
+        used = used_precision(lr.device, precision)
+        return whole_statistics(Tiles(self, lr, grid, used, memory, clip_cell), step)
 
     @torch.no_grad()
     def encoded(
@@ -257,7 +262,8 @@ class SRModel(nn.Module):
         if region is None:
             region = (0, h), (0, w)
             lr = cut(lr, region)
-        with precision_context(self.mean.device, precision):
+        device = self.mean.device
+        with precision_context(device, used_precision(device, precision)):
             lr = lr.to(self.mean).contiguous(memory_format=torch.channels_last)
             return self.encode_frame(lr).at_origin((region[0][0], region[1][0]), frame, size)
 
@@ -280,7 +286,8 @@ class SRModel(nn.Module):
         rows = rows or (0, size[0])
         channels = self.channels.output
         out = self.mean.new_empty(len(field.codes), channels, rows[1] - rows[0], size[1])
-        with torch.inference_mode(), tf32_context(out.device, precision):
+        used = used_precision(out.device, precision)
+        with torch.inference_mode(), tf32_context(out.device, used):
             field = self.bind(field, grid.cell(self.mean, clip_cell))
             render(self, field, out, rows, (0, size[1]), grid, clip_cell)
         return out

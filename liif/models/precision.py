@@ -1,4 +1,4 @@
-"""The precision of convolutions and matrix products: float32, TF32 or bfloat16.
+"""The precision of convolutions and matrix products: float32, TF32, bfloat16 or float16.
 
 PyTorch has two interfaces for TF32: `allow_tf32` flags, and from version 2.9 on `fp32_precision`
 for each operation. Reading a flag raises RuntimeError where the two disagree, so both are written
@@ -12,34 +12,38 @@ from typing import Any, Literal, TypeVar, get_args
 import torch
 
 T = TypeVar("T")
-Precision = Literal["float32", "tf32", "bf16"]
+UsedPrecision = Literal["float32", "tf32", "bf16", "fp16"]
+Precision = Literal["auto", "float32", "tf32", "bf16", "fp16", "bf16!", "fp16!"]
+"""What can be asked for (fastest.py): "auto" is the fastest on the device; half precision is used
+where it is faster than float32, and anywhere with an exclamation mark."""
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-TrainingPrecision = Literal["float32", "tf32", "bf16", "fp16"]
-"""float16 is for training only, where the loss is scaled."""
+HALF_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+HALF_NAMES: dict[torch.dtype, UsedPrecision] = {torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
 @contextmanager
-def precision_context(device: torch.device, precision: Precision) -> Generator[None]:
+def precision_context(device: torch.device, precision: UsedPrecision) -> Generator[None]:
     """Run the block's convolutions and matrix products on `device` in `precision`; on exit all
     settings have their previous values.
 
     "float32" rounds no input; "tf32" rounds inputs to 10 bits of mantissa on NVIDIA GPUs from
-    Ampere on, and equals "float32" elsewhere; "bf16" computes in bfloat16 (autocast). TF32 settings
-    are the whole process's: all threads that compute on a GPU must use the same precision.
+    Ampere on, and equals "float32" elsewhere; "bf16" and "fp16" compute in bfloat16 and float16
+    (autocast). TF32 settings are the whole process's: all threads that compute on a GPU must use
+    the same precision.
     """
     with tf32_context(device, precision), autocast(device, precision):
         yield
 
 
-def autocast(device: torch.device, precision: TrainingPrecision) -> torch.autocast:
+def autocast(device: torch.device, precision: UsedPrecision) -> torch.autocast:
     """Return the autocast context of a precision: bfloat16 for "bf16", float16 for "fp16", none for
     the others."""
-    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
-    return torch.autocast(device.type, dtype, enabled=precision in ("bf16", "fp16"))
+    dtype = HALF_TYPES.get(precision, torch.bfloat16)
+    return torch.autocast(device.type, dtype, enabled=precision in HALF_TYPES)
 
 
 @contextmanager
-def tf32_context(device: torch.device, precision: TrainingPrecision) -> Generator[None]:
+def tf32_context(device: torch.device, precision: UsedPrecision) -> Generator[None]:
     """As `precision_context` without autocast: for a training step, whose backward pass runs
     outside autocast."""
     if device.type == "cpu":

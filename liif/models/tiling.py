@@ -24,7 +24,7 @@ from liif.models.channels import Channels
 from liif.models.decoder import Decoder, PointSum
 from liif.models.field import Field
 from liif.models.geometry import Grid, grid_coord
-from liif.models.precision import Precision, autocast, precision_context
+from liif.models.precision import HALF_NAMES, UsedPrecision, autocast, precision_context
 
 T = TypeVar("T")
 Region = tuple[Size, Size]
@@ -66,7 +66,7 @@ class TileableModel(Protocol):
 
 def render_strips(
     model: TileableModel, lr: Tensor, grid: Grid, rows: Size,
-    precision: Precision, memory: int | None, clip_cell: float,
+    precision: UsedPrecision, memory: int | None, clip_cell: float,
     shared: tuple[Tensor, ...] | None = None,
 ) -> Iterator[tuple[int, Tensor]]:  # fmt: skip
     """Yield rows [first, last) of the grid as strips (first row, (B, C, R, W)), top to bottom.
@@ -106,11 +106,11 @@ class Tiles:
 
     def __init__(
         self, model: TileableModel, lr: Tensor, grid: Grid,
-        precision: Precision, memory: int | None, clip_cell: float, used: Size | None = None,
+        precision: UsedPrecision, memory: int | None, clip_cell: float, used: Size | None = None,
     ) -> None:  # fmt: skip
         """`used` are the rows (first, last + 1) of the result that tiles are needed for."""
         self.model, self.lr, self.grid = model, lr, grid
-        self.precision: Precision = precision
+        self.precision: UsedPrecision = precision
         self.memory, self.clip_cell = memory, clip_cell
         self.used = used or (0, grid.size[0])
         self.side = tile_side(model, lr, grid, memory)
@@ -247,9 +247,9 @@ def _for_blocks(function: Callable[[Region], None], codes: Tensor, rows: Size, c
 
     @torch.inference_mode()  # this mode and autocast are set for each thread
     def call(corner: tuple[int, int]) -> None:
-        (top, left), is_bf16 = corner, codes.dtype == torch.bfloat16
+        top, left = corner
         block = (top, min(top + side, rows[1])), (left, min(left + side, cols[1]))
-        with autocast(codes.device, "bf16" if is_bf16 else "float32"):
+        with autocast(codes.device, HALF_NAMES.get(codes.dtype, "float32")):
             function(block)
 
     corners = product(range(*rows, side), range(*cols, side))

@@ -16,7 +16,7 @@ from liif.data.samplers import TrainData
 from liif.evaluation.protocols import ProtocolName
 from liif.images.channels import Bits, PixelFormat
 from liif.models.build import ModelConfig
-from liif.models.precision import TrainingPrecision
+from liif.models.precision import Precision
 from liif.training.losses.build import LossList
 from liif.training.losses.pointwise import L1Config
 from liif.training.optimizers import OptimizerName, ParameterGroup
@@ -152,10 +152,11 @@ class TrainConfig(Section):
     milestones: tuple[PositiveInt, ...] = (200_000, 400_000, 600_000, 800_000)
     """Steps after which the learning rate is multiplied by `decay`; `schedule: milestones` only."""
     decay: PositiveFloat = 0.5
-    precision: TrainingPrecision = "float32"
+    precision: Precision = "float32"
     """tf32: convolutions and matrix products may round their inputs to TF32 on a GPU. bf16 and
     fp16: they run in bfloat16 or float16 (autocast), weights stay in float32; under fp16 the loss
-    is scaled."""
+    is scaled. Where float32 is faster, it is used instead, with a warning; bf16! and fp16! insist.
+    auto: the fastest on the device."""
     gradient_checkpointing: bool = False
     """Keep only the inputs of the encoder's blocks for the backward pass, and compute each block
     again: less memory for deep encoders, more time, the same numbers."""

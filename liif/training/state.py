@@ -14,7 +14,7 @@ from liif.hub.pretrained import load
 from liif.models.build import ModelConfig, build_model
 from liif.models.checkpoint import Checkpoint, save_checkpoint
 from liif.models.model import SRModel
-from liif.models.precision import TrainingPrecision
+from liif.models.precision import UsedPrecision
 from liif.training.losses.base import LossConfig
 from liif.training.losses.pointwise import L1Config
 from liif.training.losses.terms import LossTerms
@@ -163,7 +163,7 @@ def new_state(
     betas: Betas = (0.9, 0.999),
     weight_decay: float = 0.0,
     groups: Sequence[ParameterGroup] = (),
-    precision: TrainingPrecision = "float32",
+    precision: UsedPrecision = "float32",
     gradient_checkpointing: bool = False,
     ema: float | None = None,
     loss: Sequence[LossConfig] = (L1Config(),),

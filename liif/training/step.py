@@ -14,7 +14,7 @@ from liif.core.distributed import ALONE, Team
 from liif.core.errors import UserError
 from liif.data.loader import Batch
 from liif.models.model import SRModel
-from liif.models.precision import TrainingPrecision, autocast, tf32_context
+from liif.models.precision import UsedPrecision, autocast, tf32_context
 from liif.training.losses.pointwise import L1Config
 from liif.training.losses.terms import LossTerms
 
@@ -54,7 +54,7 @@ def train_step(
     learning_rate: float,
     losses: LossTerms | None = None,
     forward: Callable[..., Tensor] | None = None,
-    precision: TrainingPrecision = "float32",
+    precision: UsedPrecision = "float32",
     scaler: torch.amp.GradScaler | None = None,
     clip_gradient: float | None = None,
     accumulate: int = 1,
@@ -133,7 +133,7 @@ def _backward(
     apply: Callable[..., Tensor],
     losses: LossTerms,
     batch: Batch,
-    precision: TrainingPrecision,
+    precision: UsedPrecision,
     scaler: torch.amp.GradScaler | None,
     accumulate: int,
     team: Team,

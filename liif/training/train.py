@@ -18,6 +18,7 @@ from liif.data.gpu import DeviceSampler
 from liif.data.loader import Batch, batches, image_of
 from liif.data.samplers import SampleSource
 from liif.models.checkpoint import save_weights
+from liif.models.fastest import used_precision
 from liif.training.checkpoints import Checkpoints
 from liif.training.config import TrainConfig
 from liif.training.dry_run import estimate_cost
@@ -107,6 +108,7 @@ def train(
         config.learning_rate, config.schedule, config.steps, config.warm_up, config.milestones,
         config.decay,
     )  # fmt: skip
+    precision = used_precision(device, config.precision)
     start = starting_checkpoint(folder, own_run_of_branch(folder, resume))
     is_branch = start is not None and not has_checkpoints(folder)
     if start is not None:
@@ -121,7 +123,7 @@ def train(
         betas=config.betas,
         weight_decay=config.weight_decay,
         groups=config.groups,
-        precision=config.precision,
+        precision=precision,
         gradient_checkpointing=config.gradient_checkpointing,
         ema=config.ema,
         loss=config.loss,
@@ -154,7 +156,7 @@ def train(
         state.optimizer,
         losses=state.losses,
         forward=forward_of(state.model, config.compile, config.accumulate, team),
-        precision=config.precision,
+        precision=precision,
         scaler=state.scaler,
         clip_gradient=config.clip_gradient,
         accumulate=config.accumulate,
@@ -164,8 +166,8 @@ def train(
 
     parameters = sum(p.numel() for p in state.model.parameters())
     log.info(
-        "run %s on %s: %s; %s parameters, %d training images",
-        *(folder, device, f"resumes at step {state.step}" if state.step else "starts"),
+        "run %s on %s in %s: %s; %s parameters, %d training images",
+        *(folder, device, precision, f"resumes at step {state.step}" if state.step else "starts"),
         *(f"{parameters:,}", len(source)),
     )
     if dry_run:

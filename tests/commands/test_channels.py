@@ -85,7 +85,7 @@ def test_trained_tested_and_enlarged(case, cli):
         target = "large.tif" if form.channels > 3 else "large.png"
         source = Path("images") / f"0{suffix_for(form)}"
         status, _, err = cli(
-            *("upscale", source, "-o", target, "--scale", "1.5", "--device", "cpu"),
+            *("upscale", source, "-o", target, "--scale", "1.5", "--precision", "float32"),
             *("--checkpoint", "runs/a/last.pt"),
         )
         assert status == 0, err

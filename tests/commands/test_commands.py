@@ -244,7 +244,7 @@ def test_completion_knows_commands_options_and_values(script, shell):
     [
         ("up", ["upscale"]),
         ("upscale --pre", ["--precision"]),
-        ("upscale --precision b", ["bf16"]),
+        ("upscale --precision b", ["bf16", "bf16!"]),
         ("upscale --checkpoint mod", ["model one.pt"]),
         ("convert --checkpoint mod", ["model one.pt"]),
         ("view --checkpoint mod", ["model one.pt"]),

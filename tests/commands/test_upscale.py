@@ -21,8 +21,9 @@ from liif.models.model import SRModel
 
 @pytest.fixture
 def up(cli, tiny_checkpoint, folder):
-    """`liif upscale` in an empty folder, with weights."""
-    return lambda *options: cli("upscale", *options, "--checkpoint", tiny_checkpoint)
+    """`liif upscale` in an empty folder, with weights, in the same precision on every machine."""
+    exact = ("--checkpoint", tiny_checkpoint, "--precision", "float32")
+    return lambda *options: cli("upscale", *options, *exact)
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ def test_images_and_models_are_identified_by_content(cli, table, photos):
     other = build_model(model.model, seed=1).state_dict()
     save_weights(Path("w.safetensors"), model.model, other)
     assert measured(cli(*again)[2]) == (12, 6)  # all but bicubic's
-    assert measured(cli(*again, "--precision", "bf16")[2]) == (12, 6)
+    assert measured(cli(*again, "--precision", "bf16!")[2]) == (12, 6)
 
 
 def test_the_step_of_an_unfinished_run_is_reported(cli, table):

@@ -61,7 +61,7 @@ def test_bf16_is_close_and_does_not_outlive_the_call():
     model = small().eval()
     lr = torch.rand(2, 3, 40, 50)
     expected = model.upscale(lr, (90, 77), clamp=False)
-    strips = model.strips(lr, (90, 77), precision="bf16", memory=1)
+    strips = model.strips(lr, (90, 77), precision="bf16!", memory=1)
     first, part = next(strips)
     assert not torch.is_autocast_enabled("cpu")  # between strips the caller's code runs
     rest = [strip for _, strip in strips]
@@ -69,4 +69,4 @@ def test_bf16_is_close_and_does_not_outlive_the_call():
     assert first == 0 and found.dtype == torch.float32
     assert not torch.equal(found, expected)
     assert (found - expected).abs().max() < 0.01
-    torch.testing.assert_close(model.upscale(lr, (90, 77), precision="bf16"), found.clamp(0, 1))
+    torch.testing.assert_close(model.upscale(lr, (90, 77), precision="bf16!"), found.clamp(0, 1))

@@ -225,10 +225,10 @@ def test_the_viewer_shows_the_same(model):
 
 
 def test_bfloat16_codes_beside_a_float32_image(model):
-    field = model.encoded(LR, precision="bf16")
+    field = model.encoded(LR, precision="bf16!")
     assert field.codes.dtype == torch.bfloat16 and field.maps["lr"].dtype == torch.float32
     exact = model.upscale(LR, SIZE)
-    assert (model.upscale(LR, SIZE, precision="bf16") - exact).abs().mean() < 0.02
+    assert (model.upscale(LR, SIZE, precision="bf16!") - exact).abs().mean() < 0.02
 
 
 def test_gradients_reach_every_weight(model):

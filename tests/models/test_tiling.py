@@ -104,7 +104,7 @@ def test_memory_that_the_allocator_holds_unused_is_free(monkeypatch):
     assert tiling.memory_budget(torch.zeros(1)) == tiling.CPU_BUDGET
 
 
-@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("precision", ["float32", "bf16!", "fp16!"])
 def test_results_are_normal_tensors(precision):
     """They can be changed in place and used with gradients."""
     model = small().eval()
@@ -119,6 +119,6 @@ def test_results_are_normal_tensors(precision):
         (result * 2).sum().backward()
     assert not field.codes.is_inference()
     coord, cell = torch.rand(1, 30, 2), torch.rand(1, 2)
-    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16!"):
         model.query(field, coord.requires_grad_(), cell).sum().backward()
     assert coord.grad.isfinite().all()

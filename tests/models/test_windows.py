@@ -78,7 +78,7 @@ def test_encoded_once_and_looked_at_often(encoder, decoder, window):
 
 def test_encoded_in_bf16():
     model = small().eval()
-    field = model.encoded(LR, precision="bf16")
+    field = model.encoded(LR, precision="bf16!")
     assert field.codes.dtype == torch.bfloat16
     found = model.rendered(field, (31, 27), window=WINDOW)
     expected = model.upscale(LR, (31, 27), window=WINDOW, clamp=False)

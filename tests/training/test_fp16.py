@@ -71,7 +71,7 @@ def test_a_run_learns_and_resumes_exactly(learnable, tmp_path, monkeypatch):
         return growth(device, init_scale=2.0**32, growth_interval=2)
 
     monkeypatch.setattr(torch.amp, "GradScaler", eager)
-    chosen = config(learnable, steps=24, precision="fp16", log_every=1, valid=None)
+    chosen = config(learnable, steps=24, precision="fp16!", log_every=1, valid=None)
     assert train(chosen, tmp_path / "whole")
     assert train(chosen.model_copy(update={"steps": 11}), tmp_path / "parts")
     assert train(chosen, tmp_path / "parts")
@@ -94,11 +94,11 @@ def test_a_device_without_float16_is_explained(learnable, tmp_path, monkeypatch)
 
     monkeypatch.setattr(liif.training.train, "train_step", fail)
     with pytest.raises(UserError, match=r"^step 1: precision: fp16 is not .*use bf16"):
-        train(config(learnable, precision="fp16", valid=None), tmp_path)
+        train(config(learnable, precision="fp16!", valid=None), tmp_path)
 
 
 def test_a_damaged_factor_is_refused(learnable, tmp_path):
-    chosen = config(learnable, steps=1, precision="fp16", valid=None)
+    chosen = config(learnable, steps=1, precision="fp16!", valid=None)
     train(chosen, tmp_path)
     content = torch.load(tmp_path / "last.pt")
     content["training"]["scaler"]["scale"] = "a"
