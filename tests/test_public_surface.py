@@ -25,7 +25,8 @@ SIGNATURES = {
     "SRModel.strips": "(self, lr, size, *, precision='float32', memory=None, clip_cell=inf, "
     "rows=None, window=None, shared=None)",
 }
-INFERENCE = "--clip-cell --device --engine --lanczos-from --memory --precision --self-ensemble"
+INFERENCE = "--clip-cell --device --engine --lanczos-from --memory --precision "
+INFERENCE += "--rotation-ensemble --self-ensemble"
 OPTIONS = {
     "train": "--config --device --dry-run --name --resume --set",
     "runs": "FOLDERS",
@@ -85,8 +86,8 @@ KEYS = {
     TestConfig: {"": "bits checkpoint data_root degrade hr lr lr_scales protocol range scale set"},
     TableConfig: {
         "": "columns rows scales seeds sets source title",
-        "rows.*": "checkpoint clip_cell config lanczos_from name note published seeds source "
-        "trained",
+        "rows.*": "checkpoint clip_cell config lanczos_from name note published "
+        "rotation_ensemble seeds source trained",
         "sets.*": "config scales",
     },
 }

@@ -121,6 +121,10 @@ def inference_arguments(
     parser.add_argument("--memory", type=_bytes, metavar="SIZE", help=text)
     text = "average over the eight flips and transpositions of the input; eight times the work"
     parser.add_argument("--self-ensemble", action="store_true", help=text)
+    text = (
+        "average over the four rotations of the input, as published for Thera; four times the work"
+    )
+    parser.add_argument("--rotation-ensemble", action="store_true", help=text)
     text = "beyond this scale give the decoder the cell of this scale, e.g. 4 after training to x4"
     parser.add_argument("--clip-cell", type=factor, metavar="S", default=math.inf, help=text)
     text = "enlarge by this factor with the model, and from there to the output size with Lanczos"
@@ -135,6 +139,8 @@ def inference_options(options: argparse.Namespace) -> InferenceOptions:
     exact = options.precision in ("auto", "float32")
     if options.engine == "reference" and (not exact or options.memory):
         raise UserError("--engine reference supports neither --precision nor --memory")
+    if options.self_ensemble and options.rotation_ensemble:
+        raise UserError("--self-ensemble includes the rotations of --rotation-ensemble; give one")
     fields = [field for field in InferenceOptions._fields if field in options]
     inference = InferenceOptions(**{field: getattr(options, field) for field in fields})
     return inference if inference.engine == "fast" else inference._replace(precision="float32")

@@ -51,6 +51,8 @@ class RowConfig(Section):
     """See `InferenceOptions`."""
     clip_cell: ScaleFactor | None = None
     """See `InferenceOptions`; None for --clip-cell."""
+    rotation_ensemble: bool = False
+    """See `InferenceOptions`; false for --self-ensemble and --rotation-ensemble."""
     trained: tuple[ScaleFactor, ScaleFactor] | None = None
     """Lowest and highest training scale; the table marks cells outside this range."""
     published: dict[str, tuple[float | None, ...]] = pydantic.Field(default_factory=dict)

@@ -75,6 +75,8 @@ class TableEvaluator:
                 options = options._replace(lanczos_from=cell.row.lanczos_from)
             if cell.row.clip_cell is not None:
                 options = options._replace(clip_cell=cell.row.clip_cell)
+            if cell.row.rotation_ensemble:
+                options = options._replace(rotation_ensemble=True, self_ensemble=False)
             settings = self._settings(cell, options)
             if checkpoint is None:
                 settings |= {"system": "bicubic", "precision": "8 bit", "options": {}}

@@ -34,6 +34,8 @@ class InferenceOptions(NamedTuple):
     """As in `SRModel.upscale`."""
     self_ensemble: bool = False
     """Average over the eight flips and transpositions of the input (Lim et al. 2017: EDSR+)."""
+    rotation_ensemble: bool = False
+    """Average over the four rotations of the input only (Becker et al. 2023: Thera)."""
     clip_cell: float = math.inf
     """As in `SRModel.upscale`."""
     lanczos_from: float | None = None
@@ -44,12 +46,13 @@ class InferenceOptions(NamedTuple):
     @property
     def supports_strips(self) -> bool:
         """Whether parts of a result can be computed on their own."""
-        return self.engine == "fast" and not self.self_ensemble and self.lanczos_from is None
+        is_plain = not self.self_ensemble and not self.rotation_ensemble
+        return self.engine == "fast" and is_plain and self.lanczos_from is None
 
     @property
     def non_default(self) -> dict[str, float | bool | None]:
         """The options that change what is computed and are on, for result files."""
-        keys = ("self_ensemble", "clip_cell", "lanczos_from", "round")
+        keys = ("self_ensemble", "rotation_ensemble", "clip_cell", "lanczos_from", "round")
         return {k: v for k in keys if (v := getattr(self, k)) != self._field_defaults[k]}
 
 
@@ -74,8 +77,9 @@ def predict_strips(
     if not options.supports_strips:
         if window is not None:
             raise UserError(
-                "a part of an image cannot be enlarged with --self-ensemble, --lanczos-from or "
-                "--engine reference; enlarge the whole image, or remove the option"
+                "a part of an image cannot be enlarged with --self-ensemble, --rotation-ensemble, "
+                "--lanczos-from or --engine reference; enlarge the whole image, or remove the "
+                "option"
             )
         if team.leads:
             yield _predict_whole(model, lr, size, options)
@@ -116,15 +120,19 @@ def predict(model: SRModel, lr: Tensor, size: Size, options: InferenceOptions) -
 
 def _predict_whole(model: SRModel, lr: Tensor, size: Size, options: InferenceOptions) -> Tensor:
     """As `predict`, for options that do not support strips."""
-    if options.self_ensemble:
+    if options.self_ensemble or options.rotation_ensemble:
+        alone = options._replace(self_ensemble=False, rotation_ensemble=False)
+        positions = list(product(((), (1,), (2,), (1, 2)), (False, True)))
+        if options.rotation_ensemble:  # an even number of reflections is a rotation
+            positions = [each for each in positions if (len(each[0]) + each[1]) % 2 == 0]
         total = lr.new_zeros(model.channels.output, *size)
-        for flips, transposed in product(((), (1,), (2,), (1, 2)), (False, True)):
+        for flips, transposed in positions:
             turned, turned_size = lr.flip(flips), size
             if transposed:
                 turned, turned_size = turned.transpose(1, 2).contiguous(), (size[1], size[0])
-            sr = predict(model, turned, turned_size, options._replace(self_ensemble=False))
+            sr = predict(model, turned, turned_size, alone)
             total += (sr.transpose(1, 2) if transposed else sr).flip(flips)
-        return total / 8
+        return total / len(positions)
     if options.lanczos_from is not None:
         first = target_size((lr.shape[1], lr.shape[2]), scale=options.lanczos_from)
         enlarged = predict(model, lr, first, options._replace(lanczos_from=None)).permute(1, 2, 0)

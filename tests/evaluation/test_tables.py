@@ -93,6 +93,17 @@ def test_inference_options_are_reported(cli, table):
     assert cell("Then Lanczos")["options"] == {"lanczos_from": 2}
 
 
+def test_a_row_may_be_the_mean_over_rotations(cli, table):
+    cli("tables", "--table", "t", "--rows", "any scale", "--rotation-ensemble")
+    asked = cell("Any scale")
+    file = Path("configs/tables/t.yaml")
+    file.write_text(file.read_text().replace("trained: [1, 2]", "rotation_ensemble: true"))
+    cli("tables", "--table", "t", "--self-ensemble")
+    assert cell("Any scale")["options"] == asked["options"] == {"rotation_ensemble": True}
+    assert cell("Any scale")["psnr"] == asked["psnr"]
+    assert cell("Then Lanczos")["options"] == {"self_ensemble": True, "lanczos_from": 2}
+
+
 def test_a_row_may_state_its_cell_and_another_protocol(cli, table):
     file = Path("configs/tables/t.yaml")
     text = file.read_text().replace("trained: [1, 2]", "clip_cell: 1.5, note: a cell of x1_5")

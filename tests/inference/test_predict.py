@@ -46,6 +46,18 @@ def test_self_ensemble_is_the_mean_over_flips_and_transpositions(model):
     assert (enlarged(model, lr, size) - found).abs().max() > 1e-3
 
 
+def test_rotation_ensemble_is_the_mean_over_four_rotations(model):
+    lr, size = image(), (20, 31)
+    found = enlarged(model, lr, size, rotation_ensemble=True)
+    outputs = []
+    for quarter in range(4):
+        turned = torch.from_numpy(np.rot90(lr.numpy(), quarter, (1, 2)).copy())
+        out = enlarged(model, turned, size[::-1] if quarter % 2 else size)
+        outputs.append(np.rot90(out.numpy(), -quarter, (1, 2)))
+    assert np.abs(found.numpy() - np.mean(outputs, axis=0)).max() < 1e-5
+    assert (enlarged(model, lr, size, self_ensemble=True) - found).abs().max() > 1e-3
+
+
 @pytest.mark.parametrize("engine", ["fast", "reference"])
 def test_clipped_cells(model, engine):
     lr, size = image(), (45, 60)

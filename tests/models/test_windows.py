@@ -89,6 +89,7 @@ def test_encoded_in_bf16():
     "options",
     [
         InferenceOptions(self_ensemble=True),
+        InferenceOptions(rotation_ensemble=True),
         InferenceOptions(lanczos_from=2),
         InferenceOptions(engine="reference"),
     ],
