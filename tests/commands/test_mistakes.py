@@ -43,10 +43,6 @@ MISSING = "the following arguments are required"
         ("convert --checkpoint a.pth", MISSING),
         ("upscale photos/a.png -o b.png", "give one of --scale"),
         ("upscale photos/a.png -o b.png --scale 2 --box 1,1,2,2", "--box and --reference require"),
-        (
-            "upscale photos/a.png -o b.png --scale 2 --self-ensemble --rotation-ensemble",
-            "--self-ensemble includes the rotations of --rotation-ensemble; give one",
-        ),
         ("download", "name a data set"),
         ("models get", "give the name of a model"),
         ("models --url x", "--url: requires"),

@@ -279,6 +279,8 @@ def test_engines_and_memory_give_the_same_picture(up, photos, up_refused):
     Path("out.png").unlink()
     both = ("--engine", "reference", "--precision", "bf16")
     assert "supports neither --precision nor" in up_refused(*use, *both)
+    both = ("--self-ensemble", "--rotation-ensemble")
+    assert "includes the rotations of --rotation-ensemble; give one" in up_refused(*use, *both)
     for wrong in ("0", "-1", "5X", "lots", "1e3"):
         assert "must be a size such as" in up_refused(*use, f"--memory={wrong}")
 
