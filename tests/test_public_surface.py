@@ -75,8 +75,9 @@ KEYS = {
         "model.encoder": "blocks configuration name residual_scale width",
         "model.decoder": "cell_decode feature_unfold hidden local_ensemble name scale width",
         "train_data": "augment bits cache cache_dir degrade hr images layout lr patch queries "
-        "range resize sampling scale size skip_broken",
+        "range reduce_hr resize sampling scale size skip_broken",
         "train_data.images.*": "path weight",
+        "train_data.reduce_hr": "factor probability",
         "train_data.degrade": "flavour name stages",
         "train_data.degrade.stages.*": "probability shuffle steps",
         "valid": "best bits crop degrade every images limit lpips lr lr_scales patience protocol "

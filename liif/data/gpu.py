@@ -23,7 +23,7 @@ BITS = 22
 
 
 def stack_specs(specs: Sequence[CropSpec]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the fields of B specs: int64 (B, 7), all but the last, and int64 (B, Q), the last."""
+    """Return the fields of B specs: int64 (B, 8), all but the last, and int64 (B, Q), the last."""
     numbers = np.array([spec[:-1] for spec in specs], dtype=np.int64)
     return numbers, np.stack([spec[-1] for spec in specs])
 
@@ -83,7 +83,7 @@ class DeviceSampler:
         """Return lr uint8 (B, 3, P, P), coord (B, Q, 2), cell (B, 2) and target uint8 (B, Q, 3) for
         the result of `stack_specs`."""
         numbers, chosen = (x.to(self.device, non_blocking=True) for x in (numbers, chosen))
-        index, side, top, left, *flips = numbers[..., None].unbind(1)  # each (B, 1)
+        index, side, _, top, left, *flips = numbers[..., None].unbind(1)  # each (B, 1)
         of_lr, image = self.order[index].unbind(-1)
         scale = self.scales[index]
         row, col = chosen // side, chosen % side

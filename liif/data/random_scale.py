@@ -8,9 +8,10 @@ import numpy as np
 import pydantic
 
 from liif.core.errors import UserError
-from liif.core.section import ScaleFactor
+from liif.core.section import ScaleFactor, Section
 from liif.data.cache import ImageStore, join_stores
 from liif.data.degradations.build import PILLOW_BICUBIC, AnyDegradation
+from liif.data.degradations.degradation import Probability
 from liif.data.paths import ImageFolders, data_path, weighted_folders
 from liif.data.samples import (
     CropSpec,
@@ -23,6 +24,24 @@ from liif.data.samples import (
     draw_crop,
     view_crop,
 )
+from liif.images.resize import pillow_bicubic
+
+
+class HrReduction(Section):
+    """Configuration of a reduction of high-resolution crops by a random factor f ~ U(factor), which
+    shows the model sharper and smaller detail (Becker et al. 2023, Thera): a larger square is cut
+    from the image, and reduced by Pillow's bicubic to the crop that the sample is made from."""
+
+    factor: tuple[ScaleFactor, ScaleFactor] = (1.0, 2.0)
+    probability: Probability = 0.5
+    """Share of the samples whose crop is reduced."""
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> "HrReduction":
+        if self.factor[0] > self.factor[1]:
+            text = "factor: must be [low, high] with low <= high, not "
+            raise ValueError(f"{text}{list(self.factor)}")
+        return self
 
 
 class RandomScale(SampleConfig):
@@ -39,6 +58,8 @@ class RandomScale(SampleConfig):
     """Random flips and transposition."""
     degrade: AnyDegradation = PILLOW_BICUBIC  # pyright: ignore[reportInvalidTypeForm]
     """How a crop is reduced: the name of a degradation, or a section with its options."""
+    reduce_hr: HrReduction | None = None
+    """Reduction of high-resolution crops, before low-resolution ones are made from them."""
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "RandomScale":
@@ -48,6 +69,8 @@ class RandomScale(SampleConfig):
                 "cache: device makes samples with Pillow's bicubic only, not with degrade: "
                 f"{self.degrade.name}; use cache: mmap"
             )
+        if self.cache == "device" and self.reduce_hr is not None:
+            raise ValueError("cache: device has no reduce_hr; use cache: mmap")
         return self
 
     def open_source(
@@ -59,12 +82,15 @@ class RandomScale(SampleConfig):
                 f"model.channels must have in = out, not {channels[0]} and {channels[1]}; use "
                 "sampling: pairs"
             )
-        largest = round(self.patch * self.scale[1])
+        largest, keys = round(self.patch * self.scale[1]), "train_data.patch or train_data.scale"
+        if self.reduce_hr is not None:
+            largest = round(largest * self.reduce_hr.factor[1])
+            keys = "train_data.patch, train_data.scale or train_data.reduce_hr.factor"
         parts: list[tuple[Path, ImageStore, int]] = []
         for each in weighted_folders(self.images):
             folder = data_path(root, each.path)
             store = self.open(folder, channels[1])
-            check_crop_fits(store, largest, folder, "train_data.patch or train_data.scale")
+            check_crop_fits(store, largest, folder, keys)
             parts.append((folder, store, each.weight))
         is_one = len(parts) == 1 and parts[0][2] == 1
         return RandomScaleSource(self, parts[0][1] if is_one else join_stores(parts))
@@ -87,13 +113,18 @@ class RandomScaleSource:
     def draw(self, index: int, rng: np.random.Generator) -> CropSpec:
         """Draw the random numbers of one sample."""
         config, size = self.config, self.store.sizes[index]
-        side = round(config.patch * rng.uniform(*config.scale))
-        return draw_crop(index, size, side, side, config=config, augment=config.augment, rng=rng)
+        side = cut = round(config.patch * rng.uniform(*config.scale))
+        reduction = config.reduce_hr
+        if reduction is not None and rng.random() < reduction.probability:
+            cut = round(side * rng.uniform(*reduction.factor))
+        return draw_crop(index, size, cut, side, config=config, augment=config.augment, rng=rng)
 
     def view(self, index: int, rng: np.random.Generator) -> SampleView:
         """Make one sample of the image at this index, but for its queries."""
         spec, patch = self.draw(index, rng), self.config.patch
-        hr = self.store[index][spec.top :, spec.left :][: spec.side, : spec.side]
+        hr = self.store[index][spec.top :, spec.left :][: spec.cut, : spec.cut]
+        if spec.cut > spec.side:
+            hr = pillow_bicubic(hr, (spec.side, spec.side))
         lr, words = self.config.degrade.trace(hr, (patch, patch), rng)
         return view_crop(lr, hr, spec, words)
 

@@ -73,6 +73,7 @@ class CropSpec(NamedTuple):
 
     image: int  # index of the image or pair
     side: int  # of the high-resolution crop, in pixels
+    cut: int  # side of the square that is cut from the image, in pixels of the image
     top: int  # corner of the crop; in a pair, of the low-resolution crop
     left: int
     rows: bool  # reverse the rows
@@ -90,7 +91,7 @@ def draw_crop(
     top, left = rng.integers(0, (size[0] - crop + 1, size[1] - crop + 1)).tolist()
     rows, cols, transpose = (rng.random(3) < 0.5).tolist() if augment else [False] * 3
     chosen = draw_queries(side, config, rng)
-    return CropSpec(image, side, top, left, rows, cols, transpose, chosen)
+    return CropSpec(image, side, crop, top, left, rows, cols, transpose, chosen)
 
 
 def draw_queries(side: int, config: SampleConfig, rng: Generator) -> Array:

@@ -16,7 +16,9 @@ from helpers.samples import (
 )
 from PIL import Image
 
-from liif.data.loader import batches, make_sample
+from liif.core.errors import UserError
+from liif.data.loader import batches, draw_sample, make_sample
+from liif.data.random_scale import RandomScale
 from liif.data.size_varied import SizeVaried, SizeVariedSource
 from liif.models.geometry import pixel_centres
 
@@ -63,6 +65,57 @@ def test_scales_are_uniform_in_their_range():
     assert sides[0] == 8 and sides[-1] == 32
     expected = np.linspace(8, 32, len(sides))  # quantiles of the uniform distribution
     assert np.abs(np.array(sides) - expected).max() < 1.5
+
+
+def test_crops_are_reduced_before_samples_are_made_from_them():
+    image, factor = texture(90, 70), (1.0, 2.0)
+    reduction = {"factor": factor, "probability": 0.5}
+    source = random_scale(image, scale=(2.0, 4.0), reduce_hr=reduction)
+    ratios = []
+    for number in range(400):
+        spec, sample = draw_sample(source, 3, number), make_sample(source, 3, number)
+        window = image[spec.top : spec.top + spec.cut, spec.left : spec.left + spec.cut]
+        assert window.shape == (spec.cut, spec.cut, 3)
+        row, col, size = indices(sample)
+        assert size == (spec.side, spec.side) and 16 <= spec.side <= 32
+        crop, small = (
+            mirrored(np.asarray(picture), spec.rows, spec.cols, spec.transpose)
+            for picture in reduced(window, spec.side, 8)
+        )
+        assert np.array_equal(crop[row, col], sample.target)
+        assert np.array_equal(small, sample.lr)
+        ratios.append(spec.cut / spec.side)
+    larger = sorted(ratio for ratio in ratios if ratio > 1)
+    assert 170 < len(larger) < 230  # of 400, four standard deviations; few are rounded to 1
+    assert np.abs(np.array(larger) - np.linspace(*factor, len(larger))).max() < 0.12
+
+
+def reduced(window, *sides):
+    """The window reduced by Pillow, to one side after the other."""
+    picture = Image.fromarray(window)
+    for side in sides:
+        picture = picture.resize((side, side), Image.Resampling.BICUBIC)
+        yield picture
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"reduce_hr": {"factor": [2, 1]}}, "low <= high"),
+        ({"reduce_hr": {"factor": [0.5, 1]}}, "greater than or equal to 1"),
+        ({"reduce_hr": {"probability": 1.5}}, "less than or equal to 1"),
+        ({"reduce_hr": {}, "cache": "device"}, "device has no reduce_hr; use cache: mmap"),
+    ],
+)
+def test_mistakes_in_a_reduction(values, message):
+    with pytest.raises(ValueError, match=message):
+        random_scale(texture(9, 9), **values)
+
+
+def test_a_reduction_needs_larger_images(noise_folder):
+    config = RandomScale(images=str(noise_folder), patch=2, scale=(1, 2), queries=4, reduce_hr={})
+    with pytest.raises(UserError, match=r"crop of 8×8 px.*train_data\.reduce_hr\.factor"):
+        config.open_source(None)
 
 
 def test_every_position_is_reached():
