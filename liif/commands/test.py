@@ -12,6 +12,7 @@ from liif.core.config_file import load_config
 from liif.core.distributed import joined
 from liif.core.errors import UserError
 from liif.core.files import to_json, write_atomically
+from liif.core.parallel import background_map
 from liif.core.progress import progress_bar
 from liif.data.degradations.build import label
 from liif.evaluation.config import TestConfig
@@ -58,14 +59,18 @@ def run(options: argparse.Namespace) -> int:
     shared.check_inputs_are_kept(outputs, inputs)
     protocol = get_protocol(config.protocol, config.scale)
     started = time.perf_counter()
+
+    def save(score: Score) -> Score:
+        if options.save_images and score.sr is not None:
+            image = score.sr.permute(1, 2, 0).cpu().numpy()
+            write_pixels(options.save_images / f"{score.name}{suffix}", image, pairs.forms[1])
+        return score._replace(pair=None, sr=None)
+
     with joined(device) as team:
         found: list[Score] = []
         with progress_bar(total=len(pairs), unit="image") as bar:
-            for score in evaluate(model, pairs, protocol, inference, team=team):
-                if options.save_images and score.sr is not None:
-                    image = score.sr.permute(1, 2, 0).cpu().numpy()
-                    file = options.save_images / f"{score.name}{suffix}"
-                    write_pixels(file, image, pairs.forms[1])
+            scores = evaluate(model, pairs, protocol, inference, team=team)
+            for score in background_map(save, scores) if options.save_images else scores:
                 found.append(score._replace(pair=None, sr=None))
                 bar.update()
                 if team.leads:

@@ -1,6 +1,7 @@
-"""Work on several CPU cores: one item for each core, and reading ahead."""
+"""Work on several CPU cores: one item for each core, in the background, and reading ahead."""
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import lru_cache
@@ -10,18 +11,15 @@ from typing import TypeVar
 import torch
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def parallel_for(work: Callable[[Item], None], items: Iterable[Item]) -> None:
     """Call work(item) for every item, each on one core, on as many cores as PyTorch has threads:
     faster than PyTorch's own threads where an item fits a core's cache. An exception in `work`
     cancels the items that have not begun, and is raised."""
-    threads, items = torch.get_num_threads(), list(items)  # 1 in a worker: nested calls are serial
-    try:
-        pool = _start_workers(os.getpid(), threads) if threads > 1 and items else None
-    except RuntimeError:  # the system allows no more threads
-        pool = None
-    if pool is None:
+    items = list(items)
+    if not items or (pool := _workers()) is None:
         for item in items:
             work(item)
         return
@@ -33,6 +31,44 @@ def parallel_for(work: Callable[[Item], None], items: Iterable[Item]) -> None:
             future.result()
     finally:
         wait([future for future in futures if not future.cancel()])
+
+
+def background_map(
+    work: Callable[[Item], Result], items: Iterable[Item], limit: int = 2
+) -> Iterator[Result]:
+    """Yield work(item) for every item, in order. While the calling thread makes the next item, the
+    results of up to `limit` earlier ones are computed, each on one core of `parallel_for`.
+
+    Whatever stops `items`, an interruption included, is raised after the results of the items
+    before it, so that these are not lost. Closing the iterator waits for the work that has begun.
+    """
+    if (pool := _workers()) is None:
+        yield from map(work, items)
+        return
+    source, stopped = iter(items), None
+    pending: deque[Future[Result]] = deque()
+    try:
+        while stopped is None:
+            try:
+                pending.append(pool.submit(work, next(source)))
+            except BaseException as error:
+                stopped = error
+            while pending and (stopped or len(pending) > limit or pending[0].done()):
+                yield pending.popleft().result()
+        if not isinstance(stopped, StopIteration):
+            raise stopped
+    finally:
+        wait([future for future in pending if not future.cancel()])
+
+
+def _workers() -> ThreadPoolExecutor | None:
+    """Return as many workers as PyTorch has threads; None where everything is to be done by the
+    calling thread."""
+    threads = torch.get_num_threads()  # 1 in a worker: nested calls are serial
+    try:
+        return _start_workers(os.getpid(), threads) if threads > 1 else None
+    except RuntimeError:  # the system allows no more threads
+        return None
 
 
 @lru_cache(maxsize=4)

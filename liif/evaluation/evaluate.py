@@ -1,7 +1,8 @@
-"""Scores of a model on image pairs, one pair at a time."""
+"""Scores of a model on image pairs: while an image is enlarged, the previous ones are scored."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -11,8 +12,8 @@ from torch import Tensor
 
 from liif.core.distributed import ALONE, Team
 from liif.core.errors import UserError
-from liif.core.parallel import read_ahead
-from liif.core.sizes import Scale, Size
+from liif.core.parallel import background_map, read_ahead
+from liif.core.sizes import Scale
 from liif.data.pairs import Pair, PairSet
 from liif.evaluation.metrics import LUMA, psnr, ssim
 from liif.evaluation.protocols import ScoreProtocol
@@ -57,36 +58,60 @@ def evaluate(
     options: InferenceOptions = DEFAULT_OPTIONS,
     perceptual: Perceptual | None = None,
     team: Team = ALONE,
+    bicubic: dict[str, float] | None = None,
 ) -> Iterator[Score]:
     """Yield the scores of each pair, in order, to every process of the team.
 
     Each low-resolution image is enlarged to the size of its high-resolution partner and clamped to
     [0, 1]. It is not rounded to the bits of the image unless `options.round` is set. Every process
-    works on its share of the pairs; scores from other processes come without images. Raises
-    UserError if an image is too small for the protocol.
+    works on its share of the pairs; scores from other processes come without images. Up to two
+    images are scored in the background, on the model's device, while the next one is enlarged.
+    Raises UserError if an image is too small for the protocol.
+
+    `bicubic` keeps the PSNR of bicubic, by the name of the pair, from one evaluation of a set to
+    the next under the same protocol: what is in it is not computed again.
     """
-    own = read_ahead(pairs[team.rank :: team.size])
-    for _ in range(0, len(pairs), team.size):
-        score = without_images = None
-        if (pair := next(own, None)) is not None:
+    known = {} if bicubic is None else bicubic
+
+    def enlarged() -> Iterator[tuple[Pair, Tensor, float | None]]:
+        for pair in read_ahead(pairs[team.rank :: team.size]):
             lr, (H, W, _) = to_tensor(pair.lr).to(model.mean.device), pair.hr.shape
             sr = predict(model, lr, (H, W), options).clamp(0, 1)
             if options.round and pair.hr.dtype != np.float32:
                 levels = np.iinfo(pair.hr.dtype).max
                 sr = (sr * levels).round() / levels
-            bicubic = _bicubic(pair.lr, (H, W)).to(sr.device)
-            score = _score(pair, sr, bicubic, protocol, perceptual)
-            without_images = score._replace(pair=None, sr=None)
+            yield pair, sr, _perceptual_score(perceptual, pair, sr, protocol)
+
+    def score(found: tuple[Pair, Tensor, float | None]) -> Score:
+        pair, sr, lpips = found
+        baseline = known.get(pair.name)
+        if baseline is None:
+            baseline = _bicubic_psnr(pair, protocol)
+        return _score(pair, sr, protocol, baseline, lpips)
+
+    own = background_map(score, enlarged())
+    for _ in range(0, len(pairs), team.size):
+        without_images = None
+        if (found := next(own, None)) is not None:
+            known[found.name] = found.bicubic
+            without_images = found._replace(pair=None, sr=None)
         for rank, other in enumerate(team.gather(without_images)):
-            if (found := score if rank == team.rank else other) is not None:
-                yield found
+            if (each := found if rank == team.rank else other) is not None:
+                yield each
 
 
-def _bicubic(lr: np.ndarray, size: Size) -> Tensor:
-    """Return MATLAB's bicubic enlargement of lr (h, w, C): (C, H, W) in [0, 1]."""
+def _bicubic_psnr(pair: Pair, protocol: ScoreProtocol) -> float:
+    """Return the PSNR of MATLAB's bicubic enlargement; NaN if the images have different numbers of
+    channels."""
+    (H, W, channels), lr = pair.hr.shape, pair.lr
+    if lr.shape[2] != channels:
+        return math.nan
     if lr.dtype == np.float32:
-        return to_tensor(matlab_bicubic(lr.astype(np.float64), size).clip(0, 1))
-    return to_tensor(matlab_bicubic(lr, size))
+        sr = matlab_bicubic(lr.astype(np.float64), (H, W)).clip(0, 1)
+    else:
+        sr = matlab_bicubic(lr, (H, W))
+    with _too_small(pair):
+        return psnr(to_tensor(sr), to_tensor(pair.hr), protocol)
 
 
 def mean(values: Sequence[float]) -> float:
@@ -112,7 +137,10 @@ def bicubic_score(
     """
     (h, w, _), (H, W, _) = pair.lr.shape, pair.hr.shape
     sr = to_tensor(matlab_bicubic(pair.lr, (H, W)))
-    score = _score(pair, sr, sr, protocol, perceptual)
+    with _too_small(pair):
+        baseline = psnr(sr, to_tensor(pair.hr), protocol)
+    lpips = _perceptual_score(perceptual, pair, sr, protocol)
+    score = _score(pair, sr, protocol, baseline, lpips)
     if degraded:
         return score
     luma = (pair.hr @ (np.array(LUMA) / 256) + 16).round()[..., None]
@@ -124,16 +152,31 @@ def bicubic_score(
 
 
 def _score(
-    pair: Pair, sr: Tensor, bicubic: Tensor, protocol: ScoreProtocol, perceptual: Perceptual | None
+    pair: Pair, sr: Tensor, protocol: ScoreProtocol, bicubic: float, lpips: float | None
 ) -> Score:
     hr = to_tensor(pair.hr).to(sr.device)
-    try:
+    with _too_small(pair):
         rgb, y = (psnr(sr, hr, replace(protocol, luma=luma)) for luma in (False, True))
         return Score(
             name=pair.name, psnr=y if protocol.luma else rgb, psnr_rgb=rgb, psnr_y=y,
-            ssim=ssim(sr, hr, protocol), lpips=perceptual(sr, hr, protocol) if perceptual else None,
-            bicubic=psnr(bicubic, hr, protocol) if len(bicubic) == len(hr) else math.nan,
-            pair=pair, sr=sr,
+            ssim=ssim(sr, hr, protocol), lpips=lpips, bicubic=bicubic, pair=pair, sr=sr,
         )  # fmt: skip
+
+
+def _perceptual_score(
+    perceptual: Perceptual | None, pair: Pair, sr: Tensor, protocol: ScoreProtocol
+) -> float | None:
+    """Return a perceptual score, in the calling thread: it sets TF32 for the whole process."""
+    if perceptual is None:
+        return None
+    with _too_small(pair):
+        return perceptual(sr, to_tensor(pair.hr).to(sr.device), protocol)
+
+
+@contextmanager
+def _too_small(pair: Pair) -> Generator[None]:
+    """Raise a ValueError of the block, about a border that leaves nothing, as a UserError."""
+    try:
+        yield
     except ValueError as error:
         raise UserError(f"{pair.name}: {error}; use protocol: none or larger images") from None

@@ -1,9 +1,10 @@
 """Measure the cells of a table, image by image, except what is already measured."""
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 
 from liif.core.distributed import ALONE, Team
 from liif.core.errors import UserError
-from liif.core.parallel import read_ahead
+from liif.core.parallel import background_map, read_ahead
 from liif.data.degradations.build import PILLOW_BICUBIC, label
 from liif.data.pairs import PairSet
 from liif.evaluation.evaluate import METRICS, Perceptual, bicubic_score, evaluate
@@ -117,13 +118,19 @@ class TableEvaluator:
         scale, protocol = cell.test.scale, get_protocol(cell.test.protocol, cell.test.scale)
         if cell.checkpoint is not None:
             model = load_checkpoint(cell.checkpoint, self.device)
-            scores = evaluate(model, pairs, protocol, pending.options, perceptual, self.team)
+            # Bicubic is a row of its own.
+            unused = dict.fromkeys(pairs.names, math.nan)
+            scores = evaluate(
+                model, pairs, protocol, pending.options, perceptual, self.team, bicubic=unused
+            )
         elif self.team.leads:
             degraded = cell.test.degrade is not None
-            scores = (
-                bicubic_score(pair, scale, protocol, perceptual, degraded=degraded)
-                for pair in read_ahead(pairs)
-            )
+            measure = partial(
+                bicubic_score, scale=scale, protocol=protocol, perceptual=perceptual,
+                degraded=degraded,
+            )  # fmt: skip
+            # LPIPS is not for several threads at once.
+            scores = (map if perceptual else background_map)(measure, read_ahead(pairs))
         else:
             return
         for (hr, lr), score in zip(pending.keys, scores, strict=True):

@@ -8,7 +8,6 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from liif.figures.crops import Box
-from liif.images.resize import matlab_bicubic
 
 LABEL_PX = 26
 FONT_PX = 17
@@ -30,15 +29,22 @@ class Tile(NamedTuple):
 
 
 def method_tiles(
-    lr: np.ndarray, sr: np.ndarray, hr: np.ndarray, *, title: str, psnr: float, bicubic: float
+    lr: np.ndarray,
+    sr: np.ndarray,
+    hr: np.ndarray,
+    enlarged: np.ndarray,
+    *,
+    title: str,
+    psnr: float,
+    bicubic: float,
 ) -> list[Tile]:
-    """Return LR (nearest neighbour), bicubic, model output and HR, all of the size of `hr`. The
-    labels show `psnr` and `bicubic`, the scores of the whole images in dB."""
+    """Return LR (nearest neighbour), its bicubic enlargement, model output and HR, all of the size
+    of `hr`. The labels show `psnr` and `bicubic`, the scores of the whole images in dB."""
     H, W = hr.shape[:2]
     nearest = np.asarray(Image.fromarray(lr).resize((W, H), Image.Resampling.NEAREST))
     return [
         Tile(nearest, f"LR {title}"),
-        Tile(matlab_bicubic(lr, (H, W)), f"bicubic {bicubic:.2f} dB"),
+        Tile(enlarged, f"bicubic {bicubic:.2f} dB"),
         Tile(sr, f"ours {psnr:.2f} dB ({psnr - bicubic:+.2f})"),
         Tile(hr, "HR"),
     ]

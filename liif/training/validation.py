@@ -3,9 +3,11 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from liif.core.distributed import ALONE, Team
@@ -19,6 +21,7 @@ from liif.evaluation.protocols import ProtocolName, get_protocol
 from liif.figures.sheets import Tile, centre_crops, method_tiles, sheet
 from liif.images.channels import RGB8
 from liif.images.convert import as_rgb8
+from liif.images.resize import matlab_bicubic
 from liif.images.rgb8 import write_image
 from liif.models.model import SRModel
 from liif.training.config import FinalTestConfig, ScoredImages, ValidConfig
@@ -39,6 +42,16 @@ class ScaleScores(NamedTuple):
     """None if it was not requested."""
     bicubic: float
     tiles: list[Tile]
+
+
+@dataclass
+class Baseline:
+    """What stays the same of bicubic from one validation of a set at one scale to the next."""
+
+    psnr: dict[str, float] = field(default_factory=dict[str, float])
+    """In dB, by the names of the images."""
+    first: np.ndarray | None = None
+    """The enlargement of the first image, uint8 (H, W, 3)."""
 
 
 class Validation:
@@ -76,6 +89,7 @@ class Validation:
         self.sets: dict[float, PairSet | list[Pair]] = {**opened}
         if config.crop:  # crops are small enough to be kept
             self.sets = {scale: list(pairs) for scale, pairs in opened.items()}
+        self.baselines = {scale: Baseline() for scale in self.sets}
 
     def is_due(self, step: int, steps: int, validated: int) -> bool:
         """Return whether to validate after `step` of `steps`; the last time was at `validated`."""
@@ -95,9 +109,10 @@ class Validation:
             What decides which validation is the best, larger is better: the mean over scales of
             PSNR in dB, of SSIM, or the negative of that of LPIPS. None if told to stop on the way.
         """
-        found = list(
-            _scores_at_scales(model, self.sets, self.protocol, team, stopping, self.perceptual)
+        scores = _scores_at_scales(
+            model, self.sets, self.protocol, team, stopping, self.perceptual, self.baselines
         )
+        found = list(scores)
         if len(found) < len(self.sets):
             return None
         by_scale = {f"x{each.scale:g}": each for each in found}
@@ -201,18 +216,23 @@ def _scores_at_scales(
     team: Team,
     stopping: Callable[[], bool],
     perceptual: Perceptual | None = None,
+    baselines: Mapping[float, Baseline] | None = None,
 ) -> Iterator[ScaleScores]:
-    """Yield the mean scores at each scale, in order; end early if told to stop."""
+    """Yield the mean scores at each scale, in order; end early if told to stop. What `baselines`
+    miss is added to them."""
     model.eval()
     for scale, pairs in sets.items():
         scores: list[Score] = []
         tiles: list[Tile] = []
         rule = get_protocol(protocol, (scale, scale))
-        for score in evaluate(model, pairs, rule, perceptual=perceptual, team=team):
+        known = Baseline() if baselines is None else baselines[scale]
+        for score in evaluate(
+            model, pairs, rule, perceptual=perceptual, team=team, bicubic=known.psnr
+        ):
             if team.any(stopping()):
                 return
             if not scores and team.leads:
-                tiles = _comparison(score, scale)
+                tiles = _comparison(score, scale, known)
             # Images are dropped at once: those of a whole set would fill the memory.
             scores.append(score._replace(pair=None, sr=None))
         psnr, ssim, bicubic = (
@@ -223,11 +243,14 @@ def _scores_at_scales(
         yield ScaleScores(scale, psnr, ssim, lpips, bicubic, tiles)
 
 
-def _comparison(score: Score, scale: float) -> list[Tile]:
+def _comparison(score: Score, scale: float, baseline: Baseline) -> list[Tile]:
     """Return the middle of one image as LR | bicubic | ours | HR."""
     assert score.pair is not None and score.sr is not None
     shown = score.pair.lr, score.pair.hr, score.sr.permute(1, 2, 0).cpu().numpy()
     lr, hr, sr = map(as_rgb8, shown)
-    title = f"x{scale:g}"
-    tiles = method_tiles(lr, sr, hr, title=title, psnr=score.psnr, bicubic=score.bicubic)
+    if baseline.first is None:
+        baseline.first = matlab_bicubic(lr, (hr.shape[0], hr.shape[1]))
+    tiles = method_tiles(
+        lr, sr, hr, baseline.first, title=f"x{scale:g}", psnr=score.psnr, bicubic=score.bicubic
+    )
     return centre_crops(tiles, scale=scale)

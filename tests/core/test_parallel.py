@@ -9,7 +9,7 @@ from time import sleep
 import pytest
 import torch
 
-from liif.core.parallel import _start_workers, parallel_for
+from liif.core.parallel import _start_workers, background_map, parallel_for
 
 
 @pytest.fixture
@@ -127,6 +127,75 @@ def test_a_thread_that_cannot_be_started_leaves_the_work_to_the_calling_thread(
     assert not any(thread.is_alive() for thread in started)
     parallel_for(done.append, range(6))  # the next call tries again
     assert sorted(done) == sorted([*range(6)] * 2)
+
+
+def test_background_work_keeps_the_order_and_a_bounded_number_of_items(three_threads):
+    made, done, most = [], [], 0
+
+    def items():
+        for i in range(12):
+            made.append(i)
+            yield i
+
+    def work(i):
+        sleep(0.01 * (i % 3))
+        return i * i
+
+    for result in background_map(work, items()):
+        done.append(result)
+        most = max(most, len(made) - len(done))
+    assert done == [i * i for i in range(12)]
+    assert most == 2  # of those that are not given back yet
+
+
+def test_background_work_runs_while_the_next_item_is_made(three_threads):
+    begun = Event()
+
+    def items():
+        yield 0
+        assert begun.wait(60)  # in vain, if the caller had to do the work
+        yield 1
+
+    assert list(background_map(lambda i: begun.set() or i, items())) == [0, 1]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_results_before_an_interruption_are_not_lost(three_threads, threads):
+    torch.set_num_threads(threads)
+
+    def items():
+        yield from range(3)
+        raise KeyboardInterrupt
+
+    found = background_map(lambda i: sleep(0.01) or i, items())
+    assert [next(found) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(KeyboardInterrupt):
+        next(found)
+    assert list(background_map(str, [])) == [] and list(background_map(str, [5])) == ["5"]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_error_of_background_work_comes_in_its_place(three_threads, threads):
+    torch.set_num_threads(threads)
+    found = background_map(lambda i: 1 // i, [1, 1, 0, 1])
+    assert [next(found), next(found)] == [1, 1]
+    with pytest.raises(ZeroDivisionError):
+        next(found)
+    assert list(found) == []
+
+
+def test_closing_waits_for_the_background_work_that_has_begun(three_threads):
+    begun, ended = [], []
+
+    def work(i):
+        begun.append(i)
+        sleep(0.05)
+        ended.append(i)
+
+    found = background_map(work, range(1000))
+    next(found)
+    found.close()
+    assert begun and sorted(begun) == sorted(ended)
 
 
 FORK = """

@@ -1,5 +1,6 @@
 """PSNR and SSIM against written-out rules and scikit-image."""
 
+import json
 import math
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -7,13 +8,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from helpers.paths import SHARED
 from hypothesis import given
 from hypothesis import strategies as st
 from skimage.metrics import structural_similarity
 
 from liif.evaluation import perceptual
 from liif.evaluation.metrics import luma, psnr, ssim
-from liif.evaluation.protocols import get_protocol
+from liif.evaluation.protocols import ScoreProtocol, get_protocol
+from liif.images.channels import PixelFormat, read_header, read_pixels
+from liif.images.convert import to_tensor
 
 
 def images(size=(40, 50), seed=0):
@@ -102,6 +106,76 @@ def test_ssim_needs_a_whole_window():
     assert math.isnan(ssim(sr, hr, get_protocol("none", (2, 2))))
     sr, hr = images((11, 30))
     assert 0 < ssim(sr, hr, get_protocol("none", (2, 2))) < 1
+
+
+def test_ssim_of_an_image_of_many_strips_on_several_threads():
+    """A product of Gaussian windows written out, and the same number on any count of threads."""
+    sr, hr = images((70, 90), seed=3)
+    window = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
+    window = np.outer(window, window) / window.sum() ** 2
+    maps = []
+    for a, b in zip(sr.double().numpy(), hr.double().numpy(), strict=True):
+        x, y = (np.lib.stride_tricks.sliding_window_view(each, (11, 11)) for each in (a, b))
+        mean_x, mean_y = ((each * window).sum((2, 3)) for each in (x, y))
+        x, y = x - mean_x[..., None, None], y - mean_y[..., None, None]
+        var_x, var_y, covariance = ((i * window).sum((2, 3)) for i in (x * x, y * y, x * y))
+        numerator = (2 * mean_x * mean_y + 1e-4) * (2 * covariance + 9e-4)
+        maps.append(numerator / ((mean_x**2 + mean_y**2 + 1e-4) * (var_x + var_y + 9e-4)))
+    protocol = get_protocol("none", (2, 2))
+    one = ssim(sr, hr, protocol)
+    assert one == pytest.approx(np.mean(maps), abs=1e-12)
+    torch.set_num_threads(3)
+    try:
+        assert ssim(sr, hr, protocol) == one
+    finally:
+        torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize(
+    ("tool", "call", "metric", "luma", "tolerance"),
+    [
+        ("scikit-image", "peak_signal_noise_ratio(data_range=1)", psnr, False, 2e-6),
+        ("Thera", "compute_metrics(y_only)", psnr, True, 5e-6),
+        (
+            "scikit-image",
+            "structural_similarity(gaussian_weights,sigma=1.5,use_sample_covariance=False)",
+            ssim, False, 1e-7,
+        ),
+        ("KAIR", "calculate_ssim(bgr2ycbcr*255)", ssim, True, 4e-6),  # weights of luma in 1/255
+    ],
+)  # fmt: skip
+def test_the_numbers_of_other_tools(tool, call, metric, luma, tolerance):
+    folder = SHARED / "metrics"
+    if not (folder / "golden.json").is_file():
+        pytest.skip("needs metrics/golden.json (set LIIF_SHARED)")
+    golden = json.loads((folder / "golden.json").read_text())
+    pairs = json.loads((folder / "pairs.json").read_text())
+    number = [(each["tool"], each["call"]) for each in golden["calls"]].index((tool, call))
+    rows = [row for row in golden["rows"] if row[1] == number][::3]  # a third takes half a second
+    for i, _, is_8bit, shave, value, *_ in rows:
+        pair, files = pairs[i], pairs[i]["files"]
+        sr, hr = (
+            to_tensor(read_pixels(path, PixelFormat(pair["channels"], read_header(path).bits)))
+            for path in (folder / files["sr16"], folder / files["hr"])
+        )
+        if is_8bit:
+            sr = (sr * 255 + 0.5).floor() / 255
+        y, x = (math.ceil(s) + 6 * (shave == 2) if shave else 0 for s in pair["claimed_scale"])
+        assert metric(sr, hr, ScoreProtocol(luma, (y, x))) == pytest.approx(value, abs=tolerance)
+    assert len(rows) > 13
+
+
+def test_only_the_result_leaves_the_device(monkeypatch):
+    """A tensor on `meta` has no values to copy, and mixes with no tensor of another device."""
+    asked = []
+    monkeypatch.setattr(torch.Tensor, "item", lambda tensor: asked.append(tensor) or 0.5)
+    sr, hr = (torch.empty(3, 300, 320, device="meta") for _ in range(2))
+    for name in ("div2k", "benchmark", "none"):
+        for metric in (psnr, ssim):
+            metric(sr, hr, get_protocol(name, (2, 2)))
+    assert len(asked) == 6  # one value for each call
+    assert all(value.device.type == "meta" and value.shape == () for value in asked)
+    assert {value.dtype for value in asked[1::2]} == {torch.float64}
 
 
 def test_lpips_runs_in_float32_without_tf32(monkeypatch):

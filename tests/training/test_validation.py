@@ -3,11 +3,13 @@
 import shutil
 
 import pytest
-from helpers.training import CPU, config, state_of
+from helpers.training import CPU, config, metrics, state_of
 
+import liif.evaluation.evaluate
 import liif.training.validation
 from liif.core.distributed import Team
 from liif.core.errors import UserError
+from liif.images.resize import matlab_bicubic
 from liif.models.checkpoint import read_checkpoint
 from liif.training.config import FinalTestConfig
 from liif.training.train import train
@@ -57,7 +59,7 @@ def test_all_processes_take_part_in_the_final_test(learnable, tmp_path, monkeypa
     seen = []
     single = liif.training.validation.evaluate
 
-    def shared(model, pairs, protocol, team, perceptual):
+    def shared(model, pairs, protocol, team, perceptual, bicubic):
         seen.append((team.rank, len(pairs)))
         return single(model, pairs, protocol)
 
@@ -69,6 +71,26 @@ def test_all_processes_take_part_in_the_final_test(learnable, tmp_path, monkeypa
         assert test.run(model, folder, lambda: False, Team(rank, 2, CPU))
     assert seen == [(0, 6), (0, 6), (1, 6), (1, 6)]
     assert (tmp_path / "0" / "test.json").exists() and not (tmp_path / "1").exists()
+
+
+@pytest.mark.parametrize("crop", [None, 48])
+def test_bicubic_is_enlarged_once_for_all_validations(learnable, tmp_path, crop, monkeypatch):
+    """Once for each image's score, and once for the picture of the first image, at each scale; the
+    recorded numbers are those that a first validation finds."""
+    sizes = []
+
+    def counted(lr, size):
+        sizes.append((lr.shape[:2], size))
+        return matlab_bicubic(lr, size)
+
+    monkeypatch.setattr(liif.evaluation.evaluate, "matlab_bicubic", counted)
+    monkeypatch.setattr(liif.training.validation, "matlab_bicubic", counted)
+    valid = {"images": str(learnable), "scales": [2, 3], "crop": crop, "every": 2, "limit": 4}
+    train(config(learnable, steps=6, valid=valid), tmp_path / "run")
+    assert len(sizes) == 2 * (4 + 1)
+    found = [line for line in metrics(tmp_path / "run") if line["kind"] == "valid"]
+    assert len(found) == 3 and found[0]["bicubic"] == found[1]["bicubic"] == found[2]["bicubic"]
+    assert set(found[0]["bicubic"]) == {"x2", "x3"}
 
 
 def test_a_final_test_can_be_stopped_and_is_repeated(learnable, tmp_path):
