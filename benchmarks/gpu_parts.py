@@ -25,7 +25,7 @@ from liif.models.checkpoint import load_checkpoint
 from liif.models.geometry import grid_corners, pixel_centres
 from liif.models.kernels import fused
 from liif.models.model import SRModel
-from liif.models.precision import UsedPrecision
+from liif.models.precision_names import UsedPrecision
 from liif.training.optimizers import Muon
 from liif.training.step import train_step
 

@@ -13,7 +13,7 @@ from liif.commands.device import keep_freed_memory
 from liif.core.config_file import load_config
 from liif.data.loader import Batch
 from liif.models.build import build_model
-from liif.models.precision import UsedPrecision
+from liif.models.precision_names import UsedPrecision
 from liif.training.config import TrainConfig
 from liif.training.step import train_step
 

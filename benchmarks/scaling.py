@@ -20,7 +20,7 @@ from measure import arguments, machine, paper_model, peak_megabytes, picture, re
 
 from liif.models.checkpoint import load_checkpoint
 from liif.models.model import SRModel
-from liif.models.precision import Precision
+from liif.models.precision_names import Precision
 
 OUTPUTS = (0.25, 1, 4, 16, 64)
 """Megapixels of the result, from an input of 256 × 256."""

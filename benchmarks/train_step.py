@@ -11,7 +11,7 @@ from measure import arguments, interleaved, machine, paper_model, peak_megabytes
 from liif.commands.device import keep_freed_memory
 from liif.data.loader import Batch
 from liif.models import reference
-from liif.models.precision import UsedPrecision
+from liif.models.precision_names import UsedPrecision
 from liif.training.step import train_step
 
 

@@ -1,7 +1,7 @@
 """The command `liif`: parse the command line, run a sub-command, report errors in one line.
 
-`liif --help` imports nothing heavy: the module of a command, and with it PyTorch, is imported only
-when that command is chosen.
+Help imports nothing heavy: the module of a command, and with it PyTorch, is imported only when the
+command runs.
 """
 
 import argparse
@@ -11,10 +11,11 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
+from liif import __version__
 from liif.core.environment import rank_of_environment
 from liif.core.errors import UserError
 
@@ -34,7 +35,8 @@ COMMANDS = {
     "config": "Print a configuration resolved, or the JSON Schema of configurations.",
     "completion": "Print a completion script for your shell.",
 }
-"""Each command and its summary; the command itself is the module of that name in liif.commands."""
+"""Each command and its summary. Its options are in the module of that name in
+liif.commands.arguments, what it does is in that of liif.commands."""
 
 log = logging.getLogger("liif")
 
@@ -63,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             options = _parse(sys.argv[1:] if arguments is None else arguments)
             _set_up_logging()
-            return options.run(options)
+            return import_module(f"liif.commands.{options.command}").run(options)
         finally:
             sys.stdout.flush()  # here, so that the handlers below see a broken pipe or a full disk
     except KeyboardInterrupt:
@@ -90,24 +92,22 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         # argparse (up to Python 3.12) makes an empty list of --option=--
         if argument.startswith("-") and argument.endswith("=--"):
             raise UserError(f"{argument}: -- is not a value")
-    named = [argument for argument in arguments if not argument.startswith("-")][:1]
-    # The completion script needs the options of all commands.
-    return _parser(COMMANDS if named == ["completion"] else named).parse_args(arguments)
+    return _parser().parse_args(arguments)
 
 
-def _parser(loaded: Collection[str] = COMMANDS) -> argparse.ArgumentParser:
-    """Return the parser of `liif`, with the options of the commands in `loaded`."""
+def _parser() -> argparse.ArgumentParser:
+    """Return the parser of `liif` with the options of all commands."""
     text = "Arbitrary-scale super-resolution: train, evaluate, use."
     parser = _Parser(prog="liif", description=text)
     parser.set_defaults(parser=parser)
+    parser.add_argument("--version", action="version", version=f"liif {__version__}")
     parsers = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     for name, summary in COMMANDS.items():
         sub = parsers.add_parser(name, help=summary, description=summary)
-        if name in loaded:
-            module = import_module(f"liif.commands.{name}")
-            sub.epilog = f"example: liif {name} {module.EXAMPLE}"
-            sub.set_defaults(run=module.run)
-            module.arguments(sub)
+        module = import_module(f"liif.commands.arguments.{name}")
+        sub.epilog = f"example: liif {name} {module.EXAMPLE}"
+        sub.set_defaults(command=name)
+        module.arguments(sub)
     return parser
 
 

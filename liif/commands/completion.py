@@ -6,21 +6,13 @@ from pathlib import Path
 
 from liif.core.errors import UserError
 
-EXAMPLE = "bash > ~/.local/share/bash-completion/completions/liif"
-
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    text = "where the script belongs: for bash see the example; for zsh a file _liif in a folder "
-    text += "of $fpath; for fish ~/.config/fish/completions/liif.fish"
-    parser.add_argument("shell", choices=("bash", "zsh", "fish"), help=text)
-
 
 def run(options: argparse.Namespace) -> int:
     try:
         import shtab
     except ModuleNotFoundError:
         raise UserError('completion needs shtab: pip install "liif[completion]"') from None
-    from liif.commands.options import checkpoint_file, named_checkpoint
+    from liif.commands.arguments.shared import checkpoint_file, named_checkpoint
 
     for action in _actions(options.parser):
         if action.type in (Path, checkpoint_file, named_checkpoint):

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from liif.commands.options import check_inputs_are_kept, check_output, config_files, usage_error
+from liif.commands.arguments.shared import usage_error
+from liif.commands.options import check_inputs_are_kept, check_output, config_files
 from liif.core.config_file import load_config
 from liif.core.errors import UserError
 from liif.core.progress import progress_bar
@@ -23,8 +24,6 @@ from liif.images.channels import RGB8, PixelFormat, read_header, read_pixels
 from liif.images.rgb8 import list_images, write_image
 from liif.training.config import TrainConfig
 
-EXAMPLE = "check configs/edsr-liif.yaml"
-
 _ENDS = {".png": b"IEND", ".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9"}
 """Bytes near the end of a complete file, by suffix."""
 
@@ -33,26 +32,6 @@ MAX_SAMPLES = 1000
 
 States = dict[Path, tuple[bool, str]]
 """Whether a folder of images is usable, and what the check found there."""
-
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    text = "check the images of configurations, or draw training samples of one (preview)"
-    parser.add_argument("action", choices=["check", "preview"], help=text)
-    text = "configurations of training or testing (default for check: configs/*.yaml)"
-    parser.add_argument("configs", nargs="*", type=Path, metavar="CONFIG.yaml", help=text)
-    text = "folder of the data sets (default: that of the configuration, else $LIIF_DATA, else "
-    text += "datasets/)"
-    parser.add_argument("--data-root", metavar="DIR", help=text)
-    text = "decode every image instead of reading only its header and its end"
-    parser.add_argument("--deep", action="store_true", help=text)
-    text = "preview: number of samples, the first ones of the training (default: 24)"
-    parser.add_argument("--samples", type=int, default=24, metavar="N", help=text)
-    text = "preview: file of the sheet (default: preview.png)"
-    parser.add_argument(
-        "-o", "--output", type=Path, default=Path("preview.png"), metavar="FILE", help=text
-    )
-    text = "preview: override a value of the configuration, e.g. --set train_data.degrade=bsrgan"
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
 
 
 def run(options: argparse.Namespace) -> int:

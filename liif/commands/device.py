@@ -1,6 +1,5 @@
 """The device that a command runs on."""
 
-import argparse
 import ctypes
 import platform
 import sys
@@ -9,12 +8,6 @@ import torch
 
 from liif.core.environment import local_rank
 from liif.core.errors import UserError
-
-
-def device_argument(parser: argparse.ArgumentParser) -> None:
-    """Add --device, for `select_device`."""
-    text = "auto (CUDA if available), cpu, cuda or cuda:N"
-    parser.add_argument("--device", default="auto", help=text)
 
 
 def select_device(name: str) -> torch.device:

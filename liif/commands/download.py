@@ -14,20 +14,7 @@ from liif.data.paths import data_path
 from liif.data.unpack import unpack
 from liif.images.rgb8 import list_images
 
-EXAMPLE = "div2k"
-
 log = logging.getLogger("liif")
-
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    text = "data sets or parts of them, e.g. div2k, div2k-valid, benchmark (see --list)"
-    parser.add_argument("names", nargs="*", metavar="NAME", help=text)
-    text = "folder of the data sets (default: $LIIF_DATA, else datasets/)"
-    parser.add_argument("--data-root", metavar="DIR", help=text)
-    text = "download the archives from this web folder instead of the known mirrors"
-    parser.add_argument("--from", dest="mirror", metavar="URL", help=text)
-    parser.add_argument("--keep", action="store_true", help="keep the archives after unpacking")
-    parser.add_argument("--list", action="store_true", help="only list the data sets")
 
 
 def run(options: argparse.Namespace) -> int:

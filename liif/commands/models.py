@@ -1,37 +1,14 @@
-"""`liif models`: list models, decoders and encoders; get a model; show what a checkpoint is."""
+"""`liif models`: list models, decoders and encoders; get a model; show what a checkpoint is.
+
+The list of models needs no PyTorch, which takes seconds to import; the other actions import it.
+"""
 
 import argparse
 from hashlib import sha256
 
-from liif.commands.options import usage_error
+from liif.commands.arguments.shared import usage_error
 from liif.core.files import format_bytes
 from liif.hub.catalog import DEFAULT, MODELS, Pretrained, model_names
-from liif.hub.describe import describe_checkpoint
-from liif.hub.listing import HEADER, SCALE, Listed, cells, listed_decoders, listed_encoders
-from liif.hub.pretrained import fetch_model, resolve_checkpoint
-
-EXAMPLE = "get edsr-liif"
-ACTIONS = ("list", "get", "show", "decoders", "encoders")
-LEGEND = f"""\
-parameters: of this part alone
-per input pixel, per output pixel: multiplications, counted at x{SCALE} in colour; n is the number
-  of input pixels
-reach: distance in input pixels up to which a pixel changes the result
-tiles: whether an image is computed in tiles with the same result; "statistics first": after a pass
-  over all points of the result; none: the image is encoded at once
-DIV2K, Set5: published PSNR in dB at x2 and x4, DIV2K validation in RGB, Set5 in luma
-reproduced: the published weights in this package, on Set5"""
-
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    text = "list the pretrained models (default); get one; show what a checkpoint file is; or list "
-    text += "decoders or encoders with their cost and published PSNR"
-    parser.add_argument("action", nargs="?", choices=ACTIONS, default="list", help=text)
-    text = "get: model to download to $LIIF_MODELS, else to ~/.local/share/liif/models; show: "
-    text += "checkpoint file of any kind, or a model"
-    parser.add_argument("name", nargs="?", metavar="NAME", help=text)
-    text = "download from this address; the file must match the checksum where one is known"
-    parser.add_argument("--url", metavar="URL", help=text)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -40,16 +17,22 @@ def run(options: argparse.Namespace) -> int:
     if options.action == "list":
         print("\n".join(line for model in MODELS for line in _described(model)))
         return 0
-    if options.action == "decoders":
-        print("Decoders of the features of edsr-baseline.\n" + _table(listed_decoders()))
-        return 0
-    if options.action == "encoders":
-        print("Encoders; PSNR with the decoder liif.\n" + _table(listed_encoders()))
+    if options.action in ("decoders", "encoders"):
+        from liif.hub.listing import as_text, listed_decoders, listed_encoders
+
+        if options.action == "decoders":
+            print("Decoders of the features of edsr-baseline.\n" + as_text(listed_decoders()))
+        else:
+            print("Encoders; PSNR with the decoder liif.\n" + as_text(listed_encoders()))
         return 0
     if options.name is None:
         file = "a checkpoint file, or " if options.action == "show" else ""
         raise usage_error("models", f"give {file}the name of a model: {model_names()}")
+    from liif.hub.pretrained import fetch_model, resolve_checkpoint
+
     if options.action == "show":
+        from liif.hub.describe import describe_checkpoint
+
         described = describe_checkpoint(resolve_checkpoint(options.name))
         print("\n".join(f"{title}: {text}" for title, text in described.items()))
         return 0
@@ -79,21 +62,3 @@ def _described(model: Pretrained) -> list[str]:
         f"  licence: {model.licence}",
         f"  {where}",
     ]
-
-
-def _table(rows: list[Listed]) -> str:
-    """Return rows as aligned text, with numbered notes about protocols and the legend."""
-    lines, notes = [["", *HEADER, ""]], list[str]()
-    for row in rows:
-        note = ""
-        if row.published.unlike:
-            notes.append(f"[{len(notes) + 1}] {row.title}: {row.published.unlike}")
-            note = f"[{len(notes)}]"
-        lines.append([row.title, *cells(row), note])
-    kept = [i for i in range(len(lines[0])) if any(line[i] not in ("0", "–") for line in lines[1:])]
-    widths = {i: max(len(line[i]) for line in lines) for i in kept}
-    text = [
-        "  ".join(line[i].rjust(widths[i]) if i else line[i].ljust(widths[i]) for i in kept)
-        for line in lines
-    ]
-    return "\n".join([*(line.rstrip() for line in text), "", *notes, "", LEGEND])

@@ -3,72 +3,29 @@
 import argparse
 import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from liif.commands import options as shared
-from liif.commands import typed
+from liif.commands.arguments.shared import NamedCheckpoint
 from liif.commands.device import select_device
 from liif.core.errors import UserError
 from liif.core.files import write_atomically
 from liif.core.progress import progress_bar
+from liif.core.sizes import Box
 from liif.data.pairs import reduced_size
 from liif.evaluation import results
-from liif.evaluation.results import METRIC_LABELS
-from liif.figures.crops import Box, CropScene, crops_figure, enlarged_crops
+from liif.figures.crops import CropScene, crops_figure, enlarged_crops
 from liif.figures.curves import curves_figure
 from liif.figures.scores import scores_figure
-from liif.figures.style import SUFFIXES, encode_figure, plot_style
+from liif.figures.style import METRIC_LABELS, SUFFIXES, encode_figure, plot_style
 from liif.hub.pretrained import load
 from liif.images.rgb8 import image_size, read_image
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-EXAMPLE = "psnr results/benchmark.json -o psnr.png"
-
-Draw = Callable[[argparse.Namespace], "Figure"]
-
 log = logging.getLogger("liif")
-
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    kinds = parser.add_subparsers(required=True, metavar="KIND")
-
-    def kind(name: str, draw: Draw, summary: str) -> argparse.ArgumentParser:
-        sub = kinds.add_parser(name, help=summary, description=summary)
-        sub.set_defaults(draw=draw)
-        text = f"figure to write or update, {'|'.join(SUFFIXES)}; repeatable"
-        sub.add_argument(
-            "-o", "--output", type=Path, action="append", required=True, metavar="FILE", help=text
-        )
-        return sub
-
-    sub = kind("psnr", _psnr, "Plot scores over scale, a panel for each set.")
-    text = "file written by `liif test -o` or `liif tables`"
-    sub.add_argument("results", type=Path, nargs="+", metavar="RESULT.json", help=text)
-    text = "only these sets"
-    sub.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME", help=text)
-    text = "default: psnr, on the channels of the set's protocol"
-    sub.add_argument("--metric", choices=tuple(METRIC_LABELS), default="psnr", help=text)
-    text = "plot differences from this method, e.g. bicubic, to separate similar models"
-    sub.add_argument("--over", metavar="NAME", help=text)
-
-    sub = kind("curves", _curves, "Plot loss, validation PSNR and learning rate of runs.")
-    text = "e.g. runs/quickstart"
-    sub.add_argument("runs", type=Path, nargs="+", metavar="RUN_FOLDER", help=text)
-
-    sub = kind("crops", _crops, "Compare a crop between methods and scales.")
-    text = "high-resolution images, which are reduced and enlarged again"
-    sub.add_argument("--image", type=Path, nargs="+", required=True, metavar="FILE", help=text)
-    text = "crop in image pixels; one for each image or one for all (default: the middle)"
-    sub.add_argument("--box", type=typed.box, nargs="+", metavar="X,Y,W,H", help=text)
-    text = "scale factors from 1 up (default: 2,4,8)"
-    sub.add_argument("--scales", type=typed.factors, default="2,4,8", metavar="S,…", help=text)
-    text = "models and their labels in the figure"
-    shared.checkpoints_argument(sub, text, action="extend", nargs="+", required=True)
-    shared.inference_arguments(sub)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -78,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
         shared.check_output(file)
     shared.check_inputs_are_kept(options.output, _inputs(options))
     with plot_style():  # raises before the work if matplotlib is missing
-        figure = options.draw(options)
+        figure = DRAW[options.kind](options)
     contents = {file: encode_figure(figure, file.suffix) for file in options.output}
     for file, content in contents.items():
         write_atomically(file, content)
@@ -158,7 +115,7 @@ def _middle(size: tuple[int, int]) -> Box:
     return Box((size[1] - side) // 2, (size[0] - side) // 2, side, side)
 
 
-def _labelled(checkpoints: list[shared.NamedCheckpoint]) -> dict[str, Path]:
+def _labelled(checkpoints: list[NamedCheckpoint]) -> dict[str, Path]:
     """Return the files by their labels: the given names, or short ones made from the paths."""
     unnamed = [file for name, file in checkpoints if not name]
     short = results.short_names(unnamed, results.model_name)
@@ -166,3 +123,6 @@ def _labelled(checkpoints: list[shared.NamedCheckpoint]) -> dict[str, Path]:
     if len(labelled) < len(checkpoints) or labelled.keys() & {"LR", "bicubic", "HR"}:
         raise UserError("--checkpoint: every model needs its own name: use NAME=FILE")
     return labelled
+
+
+DRAW = {"psnr": _psnr, "curves": _curves, "crops": _crops}

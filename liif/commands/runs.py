@@ -17,8 +17,6 @@ from liif.training.config import Count, TrainConfig
 from liif.training.lock import is_occupied
 from liif.training.record import read_record
 
-EXAMPLE = "runs/edsr-liif"
-
 RECENT = 120.0
 """A run without a lock file counts as alive if its log changed within these seconds."""
 COLUMNS = ("run", "state", "step", "best PSNR", "loss", "images/s", "time")
@@ -32,11 +30,6 @@ class _RunLength(Section, extra="ignore"):
 
     steps: Count = TrainConfig.model_fields["steps"].default
     batch_size: Count = TrainConfig.model_fields["batch_size"].default
-
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    text = "run folders, or folders that contain them (default: runs)"
-    parser.add_argument("folders", nargs="*", type=Path, metavar="DIR", help=text)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -22,20 +22,8 @@ from liif.hub.pretrained import load, resolve_checkpoint
 from liif.images.channels import suffix_for, write_pixels
 from liif.models.fastest import used_precision
 
-EXAMPLE = "--config configs/test-set5-x2.yaml"
-
 KEYS = ("psnr", "psnr_rgb", "psnr_y", "ssim", "bicubic")
 """Fields of a Score that are written to result files."""
-
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    shared.config_arguments(parser)
-    shared.checkpoint_argument(parser, "that of the configuration")
-    shared.inference_arguments(parser, scoring=True)
-    text = "write the scores to this file, or update it"
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE.json", help=text)
-    text = "write the enlarged images to this folder, or update them: PNG, or TIFF for n channels"
-    parser.add_argument("--save-images", type=Path, metavar="DIR", help=text)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -10,8 +10,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 
-from liif.commands.device import device_argument, keep_freed_memory, select_device
-from liif.commands.options import config_arguments
+from liif.commands.device import keep_freed_memory, select_device
 from liif.core.config_file import load_config
 from liif.core.distributed import Team, joined
 from liif.core.errors import UserError
@@ -20,22 +19,7 @@ from liif.training.config import TrainConfig
 from liif.training.lock import occupied
 from liif.training.train import train
 
-EXAMPLE = "--config configs/edsr-liif.yaml"
-
 log = logging.getLogger("liif")
-
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    config_arguments(parser)
-    device_argument(parser)
-    text = "name of the run folder, runs/NAME (default: the name of the configuration)"
-    parser.add_argument("--name", help=text)
-    text = "auto: resume the run where it stopped (default); never: refuse to; FILE: resume from "
-    text += "that checkpoint, with another --name as a branch that may change the configuration"
-    text = "check everything, take a few steps, print the time and memory that the run will take, "
-    text += "and write nothing to the run folder"
-    parser.add_argument("--dry-run", action="store_true", help=text)
-    parser.add_argument("--resume", default="auto", metavar="auto|never|FILE", help=text)
 
 
 def run(options: argparse.Namespace) -> int:

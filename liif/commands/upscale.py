@@ -12,19 +12,19 @@ import numpy as np
 from tqdm import tqdm
 
 from liif.commands import options as shared
-from liif.commands import typed
+from liif.commands.arguments.shared import usage_error
 from liif.commands.device import select_device
 from liif.core.distributed import Team, joined
 from liif.core.errors import UserError
 from liif.core.progress import progress_bar
 from liif.core.sizes import OutputSpec
 from liif.figures.compare import comparison
-from liif.hub.catalog import DEFAULT
 from liif.hub.pretrained import load
-from liif.images import formats, naming
+from liif.images import formats
 from liif.images.channels import read_frames
 from liif.images.formats import Layout, layout_for
-from liif.images.naming import InputPicture, UpscaleJob, UpscalePlan
+from liif.images.jobs import UpscaleJob, UpscalePlan, find_inputs, plan_jobs
+from liif.images.naming import InputPicture, parse_output
 from liif.images.photo import Photo, photo_size, read_photo
 from liif.images.png import ImageArray
 from liif.images.rgb8 import write_image
@@ -32,43 +32,10 @@ from liif.inference.enlarge import enlarge_photo
 from liif.models.channels import Channels
 from liif.models.model import SRModel
 
-EXAMPLE = "photo.jpg -o large.png --scale 3.7"
-
 Bar = tqdm  # only the stubs make it generic: tqdm[...] fails at run time
 EnlargeStrips = Callable[[Photo, Layout], Iterator[ImageArray]]
 
 log = logging.getLogger("liif")
-
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    text = "images, folders of images (recursive) or patterns such as 'photos/*.jpg'"
-    parser.add_argument("input", nargs="+", type=Path, help=text)
-    text = "file; folder (exists, ends in / or has no suffix), where results keep the names of "
-    text += "the inputs; or pattern of {%s} (default: %s next to the input). The suffix selects "
-    text += "the format: %s. Existing results in folders are skipped"
-    text %= "}, {".join(naming.FIELDS), naming.DEFAULT_PATTERN, " ".join(formats.TARGETS)
-    parser.add_argument("-o", "--output", metavar="PATH", help=text)
-    shared.overwrite_argument(parser)
-    shared.checkpoint_argument(parser, DEFAULT)
-    text = "scale factor, or factors of height and width; a side scaled by 1 or less is resized "
-    text += "by antialiased bicubic instead of the model"
-    parser.add_argument("--scale", type=typed.scale, metavar="S or SY,SX", help=text)
-    parser.add_argument("--size", type=typed.size, metavar="WxH", help="output size in pixels")
-    for name in ("width", "height"):
-        text = f"output {name}; keeps the ratio"
-        parser.add_argument(f"--{name}", type=typed.side, metavar="N", help=text)
-    text = "enlarge only this region of the upright image, in input pixels, fractions allowed"
-    parser.add_argument("--crop", type=typed.crop, metavar="X,Y,W,H", help=text)
-    text = "bits per channel (default: those of the input where the format supports them)"
-    parser.add_argument("--bits", type=int, choices=(8, 16), help=text)
-    shared.inference_arguments(parser, precision="auto")
-    text = "write a sheet that compares input, bicubic and the model on some regions; without "
-    text += "--output, nothing else is written"
-    parser.add_argument("--compare", type=Path, metavar="FILE.png", help=text)
-    text = "region to compare, in input pixels; repeatable (default: regions rich in detail)"
-    parser.add_argument("--box", type=typed.box, action="append", metavar="X,Y,W,H", help=text)
-    text = "ground truth for --compare: shown and scored with PSNR; also sets the output size"
-    parser.add_argument("--reference", type=Path, metavar="HR.png", help=text)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -78,13 +45,13 @@ def run(options: argparse.Namespace) -> int:
     with joined(device) as team:
         paths: list[Path] = options.input
         _check_second_path(paths, options.output)
-        where = naming.parse_output(options.output, paths)
-        pictures = naming.find_inputs(paths, where.folder)
+        where = parse_output(options.output, paths)
+        pictures = find_inputs(paths, where.folder)
         if options.compare:
             _check_comparison(options, pictures)
         planned = UpscalePlan([], [], 0)
         if options.output is not None or not options.compare:
-            planned = naming.plan_jobs(pictures, where, spec, overwrite=options.overwrite)
+            planned = plan_jobs(pictures, where, spec, overwrite=options.overwrite)
             planned = _without_unwritable(planned)
         jobs, failures, done = team.gather(planned)[0]
         if jobs or options.compare:
@@ -115,12 +82,12 @@ def _output_spec(options: argparse.Namespace) -> OutputSpec:
     is_that_of_reference = options.compare and options.reference and not given
     if given != 1 and not is_that_of_reference:
         text = "give one of --scale, --size, --width and --height"
-        raise shared.usage_error("upscale", text)
+        raise usage_error("upscale", text)
     if not options.compare and (options.box or options.reference):
-        raise shared.usage_error("upscale", "--box and --reference require --compare")
+        raise usage_error("upscale", "--box and --reference require --compare")
     if options.compare and options.crop:
         text = "--compare and --crop exclude each other; use --box"
-        raise shared.usage_error("upscale", text)
+        raise usage_error("upscale", text)
     if is_that_of_reference:
         size = photo_size(options.reference)
     height, width = size or (height, width)

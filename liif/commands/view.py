@@ -4,39 +4,16 @@ import argparse
 import socket
 import threading
 import webbrowser
-from pathlib import Path
 
 import torch
 
-from liif.commands.device import device_argument, keep_freed_memory, select_device
-from liif.commands.options import (
-    NamedCheckpoint,
-    check_is_rgb,
-    checkpoints_argument,
-    precision_argument,
-)
-from liif.commands.typed import whole
+from liif.commands.arguments.shared import NamedCheckpoint
+from liif.commands.arguments.view import PORTS
+from liif.commands.device import keep_freed_memory, select_device
+from liif.commands.options import check_is_rgb
 from liif.core.errors import UserError
-from liif.hub.catalog import DEFAULT
 from liif.hub.pretrained import load, resolve_checkpoint
 from liif.models.model import SRModel
-
-EXAMPLE = "photo.jpg"
-
-PHOTO = Path(__file__).parent.parent / "photos" / "test" / "kitten.webp"
-PORTS = range(8642, 8662)
-
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    text = "image to show (default: a bundled photograph); drop others on the page"
-    parser.add_argument("input", type=Path, nargs="?", default=PHOTO, help=text)
-    device_argument(parser)
-    text = f"model and its label on the page; give two to compare them (default: {DEFAULT})"
-    checkpoints_argument(parser, text)
-    precision_argument(parser, "auto")
-    text = f"port on 127.0.0.1 (default: the first free one from {PORTS[0]})"
-    parser.add_argument("--port", type=_port, metavar="N", help=text)
-    parser.add_argument("--no-browser", action="store_true", help="only print the address")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -84,9 +61,3 @@ def _listener(port: int | None) -> socket.socket:
             continue
     taken = f"{PORTS[0]} to {PORTS[-1]} are all" if port is None else f"{port} is"
     raise UserError(f"--port: {taken} taken; choose another port")
-
-
-def _port(text: str) -> int:
-    if not 0 <= whole(text) < 2**16:
-        raise argparse.ArgumentTypeError(f"{text}: must be a number up to 65535")
-    return whole(text)

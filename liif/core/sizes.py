@@ -1,8 +1,11 @@
 """Sizes of images, windows in them, and the size of an output. Sizes are (height, width)."""
 
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from liif.core.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Size = tuple[int, int]
 """(height, width) in pixels; also a span (first, last + 1) along one axis."""
@@ -20,6 +23,19 @@ class Window(NamedTuple):
     left: float
     height: float
     width: float
+
+
+class Box(NamedTuple):
+    """A rectangle of an image, in pixels from its upper left corner."""
+
+    x: int
+    y: int
+    w: int
+    h: int
+
+    def cut(self, image: "np.ndarray") -> "np.ndarray":
+        """Return the box of an image (H, W, …)."""
+        return image[self.y : self.y + self.h, self.x : self.x + self.w]
 
 
 def target_size(

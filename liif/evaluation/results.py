@@ -14,14 +14,6 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Val
 
 from liif.core.errors import UserError
 
-METRIC_LABELS = {
-    "psnr": "PSNR (dB)",
-    "psnr_rgb": "PSNR, RGB (dB)",
-    "psnr_y": "PSNR, luma (dB)",
-    "ssim": "SSIM",
-}
-"""Labels of axes, by metric; psnr is that of the channels of the set's protocol."""
-
 Curve = list[tuple[int, float]]
 """(step, value), in the order of the steps."""
 
@@ -154,8 +146,8 @@ class _MetricsLine(_Content):
 def read_points(files: Iterable[Path], metric: str) -> list[ScorePoint]:
     """Return the scores in files of `liif test` and `liif tables`, without duplicates.
 
-    `metric` is one of METRIC_LABELS. Raises UserError if a file is not a result file, if two scores
-    contradict each other or have different protocols, or if there is no score.
+    `metric` is psnr, psnr_rgb, psnr_y or ssim. Raises UserError if a file is not a result file, if
+    two scores contradict each other or have different protocols, or if there is no score.
     """
     contents = {file: _read_result(file) for file in files}
     tested = [content for content in contents.values() if isinstance(content, _TestResult)]

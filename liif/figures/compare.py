@@ -12,10 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from liif.core.errors import UserError
-from liif.core.sizes import Scale, Size, Window
+from liif.core.sizes import Box, Scale, Size, Window
 from liif.evaluation.metrics import psnr
 from liif.evaluation.protocols import ScoreProtocol
-from liif.figures.crops import Box
 from liif.figures.sheets import Tile, sheet
 from liif.images.convert import to_image, to_tensor
 from liif.images.photo import Photo

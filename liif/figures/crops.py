@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from liif.core.errors import UserError
+from liif.core.sizes import Box
 from liif.data.pairs import reduce
 from liif.evaluation.metrics import psnr
 from liif.evaluation.protocols import get_protocol
@@ -28,19 +29,6 @@ OVERVIEW_PX = 500
 GAP_PX = 24
 TEXT_PX = 52
 LARGEST_PX = 65_535
-
-
-class Box(NamedTuple):
-    """A rectangle of an image, in pixels from its upper left corner."""
-
-    x: int
-    y: int
-    w: int
-    h: int
-
-    def cut(self, image: np.ndarray) -> np.ndarray:
-        """Return the box of an image (H, W, …)."""
-        return image[self.y : self.y + self.h, self.x : self.x + self.w]
 
 
 class CropRow(NamedTuple):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from liif.figures.crops import Box
+from liif.core.sizes import Box
 
 LABEL_PX = 26
 FONT_PX = 17

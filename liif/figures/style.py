@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SUFFIXES = (".png", ".pdf")
+METRIC_LABELS = {
+    "psnr": "PSNR (dB)",
+    "psnr_rgb": "PSNR, RGB (dB)",
+    "psnr_y": "PSNR, luma (dB)",
+    "ssim": "SSIM",
+}
+"""Labels of axes, by metric; psnr is that of the channels of the set's protocol."""
 DPI = 300
 
 Style = dict[str, Any]

@@ -1,10 +1,13 @@
 """The catalog of trained models: what each one is, and where its file comes from."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from liif.models.build import ModelConfig
+if TYPE_CHECKING:
+    from liif.models.build import ModelConfig
 
 DEFAULT = "edsr-light"
 SHIPPED = Path(__file__).parent.parent / "weights"
@@ -17,7 +20,8 @@ class Pretrained:
 
     name: str
     title: str
-    model: ModelConfig
+    config: Mapping[str, object]
+    """The section `model` of a configuration."""
     file: str
     """Name of its file, see `path`."""
     licence: str
@@ -36,14 +40,20 @@ class Pretrained:
     aliases: tuple[str, ...] = ()
 
     @property
+    def model(self) -> "ModelConfig":
+        """The validated configuration. Imports PyTorch, which a list of models does not need."""
+        from liif.models.build import ModelConfig
+
+        return ModelConfig.model_validate(self.config)
+
+    @property
     def path(self) -> Path:
         """Where the file is, or will be downloaded to."""
         return (SHIPPED if self.is_shipped else models_folder()) / self.file
 
 
-def _config(encoder: dict[str, object], hidden: int, layers: int) -> ModelConfig:
-    decoder = {"name": "liif", "hidden": [hidden] * layers}
-    return ModelConfig.model_validate({"encoder": encoder, "decoder": decoder})
+def _config(encoder: Mapping[str, object], hidden: int, layers: int) -> Mapping[str, object]:
+    return {"encoder": encoder, "decoder": {"name": "liif", "hidden": [hidden] * layers}}
 
 
 _OFFICIAL = "BSD-3-Clause (github.com/yinboc/liif); DIV2K is for academic research only"
@@ -54,7 +64,7 @@ MODELS = (
     Pretrained(
         name="edsr-light",
         title="light LIIF: EDSR of 16 blocks, 48 channels, and a decoder of 3 layers, 128 wide",
-        model=_config({"name": "edsr-baseline", "width": 48}, 128, 3),
+        config=_config({"name": "edsr-baseline", "width": 48}, 128, 3),
         file="edsr-light.safetensors",
         licence="BSD-3-Clause, as this package; BSDS500 is for research and education",
         data="50 photographs of 2040 px and the 400 training images of BSDS500; clean pictures "
@@ -65,7 +75,7 @@ MODELS = (
     Pretrained(
         name="edsr-liif",
         title="the authors' EDSR-baseline-LIIF: 16 blocks, 64 channels; 4 layers, 256 wide",
-        model=_config({"name": "edsr-baseline"}, 256, 4),
+        config=_config({"name": "edsr-baseline"}, 256, 4),
         file="edsr-baseline-liif.pth",
         licence=_OFFICIAL,
         data=_DIV2K,
@@ -84,7 +94,7 @@ MODELS = (
     Pretrained(
         name="rdn-liif",
         title="the authors' RDN-LIIF: RDN of 16 blocks, 64 channels; 4 layers, 256 wide",
-        model=_config({"name": "rdn"}, 256, 4),
+        config=_config({"name": "rdn"}, 256, 4),
         file="rdn-liif.pth",
         licence=_OFFICIAL,
         data=_DIV2K,

@@ -103,6 +103,16 @@ HEADER = (
 )
 """Columns of `cells`."""
 
+LEGEND = f"""\
+parameters: of this part alone
+per input pixel, per output pixel: multiplications, counted at x{SCALE} in colour; n is the number
+  of input pixels
+reach: distance in input pixels up to which a pixel changes the result
+tiles: whether an image is computed in tiles with the same result; "statistics first": after a pass
+  over all points of the result; none: the image is encoded at once
+DIV2K, Set5: published PSNR in dB at x2 and x4, DIV2K validation in RGB, Set5 in luma
+reproduced: the published weights in this package, on Set5"""
+
 
 def cells(row: Listed) -> list[str]:
     """Return the cells of a row as text, in the order of HEADER."""
@@ -119,6 +129,24 @@ def cells(row: Listed) -> list[str]:
         "none" if cost.radius is None else tiles,
         *(_psnr(each) for each in (published.div2k, published.set5, published.reproduced)),
     ]
+
+
+def as_text(rows: list[Listed]) -> str:
+    """Return rows as aligned text, with numbered notes about protocols and the legend."""
+    lines, notes = [["", *HEADER, ""]], list[str]()
+    for row in rows:
+        note = ""
+        if row.published.unlike:
+            notes.append(f"[{len(notes) + 1}] {row.title}: {row.published.unlike}")
+            note = f"[{len(notes)}]"
+        lines.append([row.title, *cells(row), note])
+    kept = [i for i in range(len(lines[0])) if any(line[i] not in ("0", "–") for line in lines[1:])]
+    widths = {i: max(len(line[i]) for line in lines) for i in kept}
+    text = [
+        "  ".join(line[i].rjust(widths[i]) if i else line[i].ljust(widths[i]) for i in kept)
+        for line in lines
+    ]
+    return "\n".join([*(line.rstrip() for line in text), "", *notes, "", LEGEND])
 
 
 def short(number: float) -> str:

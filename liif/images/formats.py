@@ -4,7 +4,7 @@ H W is the size of the image. Strips are uint8 or uint16 (rows, W, channels); ch
 2 gray and alpha, 3 RGB, 4 RGBA.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,18 +14,11 @@ from PIL import ExifTags, Image
 from liif.core.errors import UserError
 from liif.images.photo import Photo
 from liif.images.png import ImageArray, PngWriter
-from liif.images.rgb8 import WRITERS, Writer, check_format, replaced_atomically
+from liif.images.rgb8 import check_format, replaced_atomically
+from liif.images.suffixes import TARGETS
 from liif.images.tiff import write_tiff
 
 Image.init()
-_AVIF: Mapping[str, Writer] = {".avif": ("AVIF", {"quality": 95, "subsampling": "4:4:4"})}
-TARGETS: Mapping[str, Writer] = {
-    **WRITERS,
-    ".gif": ("GIF", {}),
-    **(_AVIF if "AVIF" in Image.SAVE else {}),
-}
-"""Pillow's format and its options by suffix. PNG, TIFF, WebP, BMP and PPM are lossless."""
-
 _DEEP = ("PNG", "TIFF")  # formats of 16 bits
 _TRANSPARENT = ("PNG", "TIFF", "WEBP", "AVIF", "GIF")
 _METADATA = ("PNG", "TIFF", "JPEG", "WEBP", "AVIF")  # formats with EXIF and colour profiles

@@ -22,12 +22,11 @@ from PIL.ImageFile import ImageFile
 from liif.images import rgb8
 from liif.images.png import ImageArray
 from liif.images.rgb8 import RefusedError, check_pixels, image_errors, open_image, orientation_of
+from liif.images.suffixes import HAS_AVIF
 from liif.images.tiff import deep_page, is_tiff, read_deep_page
 
 Image.init()
-_HAS_AVIF = "AVIF" in Image.OPEN
-PHOTO_FORMATS = (*rgb8.FORMATS, *(("AVIF",) if _HAS_AVIF else ()))
-PHOTO_SUFFIXES = (*rgb8.SUFFIXES, ".gif", ".apng", *((".avif",) if _HAS_AVIF else ()))
+PHOTO_FORMATS = (*rgb8.FORMATS, *(("AVIF",) if HAS_AVIF else ()))
 ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
 """Formats of which all frames are read; of others, such as TIFF and MPO, only the first image."""
 

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +20,9 @@ from PIL.Image import Transpose
 from PIL.ImageFile import ImageFile
 
 from liif.core.errors import UserError
+from liif.images.suffixes import SUFFIXES, WRITERS, Writer
 
 Pixels = npt.NDArray[np.uint8]
-Writer = tuple[str, Mapping[str, Any]]
-"""Pillow's name of a format, and its options."""
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
 
 # The format is found by content, not by suffix. The list keeps files from starting a decoder that
 # runs programs (EPS starts Ghostscript). GIF is in it because some GIF files are named .png.
@@ -45,19 +42,6 @@ UPRIGHT: Mapping[int, Transpose] = {
     6: Transpose.ROTATE_270,
     7: Transpose.TRANSVERSE,
     8: Transpose.ROTATE_90,
-}
-
-# All are lossless except JPEG, whose quality makes losses hard to see.
-_JPEG: Writer = ("JPEG", {"quality": 95, "subsampling": 0})
-WRITERS: Mapping[str, Writer] = {
-    ".png": ("PNG", {}),
-    ".jpg": _JPEG,
-    ".jpeg": _JPEG,
-    ".webp": ("WEBP", {"lossless": True}),
-    ".bmp": ("BMP", {}),
-    ".tif": ("TIFF", {}),
-    ".tiff": ("TIFF", {}),
-    ".ppm": ("PPM", {}),
 }
 
 MAX_SIDES = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535, "AVIF": 16384}

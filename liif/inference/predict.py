@@ -13,7 +13,7 @@ from liif.core.errors import UserError
 from liif.core.sizes import Size, Window, borders, target_size
 from liif.images.resize import pillow_lanczos
 from liif.models.model import SRModel
-from liif.models.precision import Precision
+from liif.models.precision_names import Precision
 from liif.models.reference import upscale as reference_upscale
 from liif.models.tiling import strip_count
 

@@ -11,7 +11,8 @@ from functools import lru_cache
 import torch
 import torch.nn.functional as F
 
-from liif.models.precision import HALF_TYPES, Precision, UsedPrecision
+from liif.models.precision import HALF_TYPES
+from liif.models.precision_names import Precision, UsedPrecision
 
 FASTER = 1.2
 """Half precision must be so many times as fast as float32; with units for it, it is 1.5 to 8."""

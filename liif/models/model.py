@@ -20,7 +20,8 @@ from liif.models.encoder import Encoder
 from liif.models.fastest import used_precision
 from liif.models.field import Field
 from liif.models.geometry import Grid
-from liif.models.precision import Precision, precision_context, tf32_context
+from liif.models.precision import precision_context, tf32_context
+from liif.models.precision_names import Precision
 from liif.models.tiling import Region, Tiles, cut, render, render_strips, whole_statistics
 
 

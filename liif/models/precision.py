@@ -7,16 +7,13 @@ together here, and only `fp32_precision` is read where it exists.
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, TypeVar
 
 import torch
 
+from liif.models.precision_names import UsedPrecision
+
 T = TypeVar("T")
-UsedPrecision = Literal["float32", "tf32", "bf16", "fp16"]
-Precision = Literal["auto", "float32", "tf32", "bf16", "fp16", "bf16!", "fp16!"]
-"""What can be asked for (fastest.py): "auto" is the fastest on the device; half precision is used
-where it is faster than float32, and anywhere with an exclamation mark."""
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 HALF_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 HALF_NAMES: dict[torch.dtype, UsedPrecision] = {torch.bfloat16: "bf16", torch.float16: "fp16"}
 

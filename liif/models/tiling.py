@@ -24,7 +24,8 @@ from liif.models.channels import Channels
 from liif.models.decoder import Decoder, PointSum
 from liif.models.field import Field
 from liif.models.geometry import Grid, grid_coord
-from liif.models.precision import HALF_NAMES, UsedPrecision, autocast, precision_context
+from liif.models.precision import HALF_NAMES, autocast, precision_context
+from liif.models.precision_names import UsedPrecision
 
 T = TypeVar("T")
 Region = tuple[Size, Size]

@@ -16,7 +16,7 @@ from liif.data.samplers import TrainData
 from liif.evaluation.protocols import ProtocolName
 from liif.images.channels import Bits, PixelFormat
 from liif.models.build import ModelConfig
-from liif.models.precision import Precision
+from liif.models.precision_names import Precision
 from liif.training.losses.build import LossList
 from liif.training.losses.pointwise import L1Config
 from liif.training.optimizers import OptimizerName, ParameterGroup

@@ -14,7 +14,7 @@ from liif.hub.pretrained import load
 from liif.models.build import ModelConfig, build_model
 from liif.models.checkpoint import Checkpoint, save_checkpoint
 from liif.models.model import SRModel
-from liif.models.precision import UsedPrecision
+from liif.models.precision_names import UsedPrecision
 from liif.training.losses.base import LossConfig
 from liif.training.losses.pointwise import L1Config
 from liif.training.losses.terms import LossTerms

@@ -14,7 +14,8 @@ from liif.core.distributed import ALONE, Team
 from liif.core.errors import UserError
 from liif.data.loader import Batch
 from liif.models.model import SRModel
-from liif.models.precision import UsedPrecision, autocast, tf32_context
+from liif.models.precision import autocast, tf32_context
+from liif.models.precision_names import UsedPrecision
 from liif.training.losses.pointwise import L1Config
 from liif.training.losses.terms import LossTerms
 

@@ -19,7 +19,7 @@ from liif.images.rgb8 import Pixels
 from liif.models.field import Field
 from liif.models.geometry import Grid
 from liif.models.model import SRModel
-from liif.models.precision import Precision
+from liif.models.precision_names import Precision
 from liif.models.tiling import Region, tile_of
 from liif.view.bicubic import bicubic
 from liif.view.cache import Cache

@@ -15,6 +15,7 @@ from liif.core.sizes import Window
 from liif.images.convert import to_image, to_tensor
 from liif.images.photo import read_photo
 from liif.images.rgb8 import read_image, write_image
+from liif.images.suffixes import TARGETS
 from liif.models.checkpoint import load_checkpoint
 from liif.models.model import SRModel
 
@@ -322,7 +323,7 @@ def test_a_window_of_the_upright_picture(up, tiny_checkpoint):
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png", ".avif"])
 @pytest.mark.parametrize("has_alpha", [False, True])
 def test_animations_frame_by_frame(up, suffix, has_alpha):
-    if suffix == ".avif" and suffix not in upscale.formats.TARGETS:
+    if suffix == ".avif" and suffix not in TARGETS:
         pytest.skip("this Pillow has no AVIF")
     frames = [Image.fromarray(np.roll(texture(12, 16), 4 * i, axis=1)) for i in range(3)]
     for i, frame in enumerate(frames):

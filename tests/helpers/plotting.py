@@ -23,7 +23,7 @@ class Parser(argparse.ArgumentParser):
 def plot(*arguments):
     """`liif plot …` in this process."""
     parser = Parser()
-    command.arguments(parser)
+    arguments(parser)
     assert command.run(parser.parse_args([str(argument) for argument in arguments])) == 0
 
 

@@ -94,7 +94,7 @@ def test_what_is_not_known_is_said(tiny_checkpoint, tmp_path):
 
 def test_named_models_bring_their_facts(monkeypatch, tmp_path):
     named = catalog.Pretrained(
-        name="edsr-light", title="tiny", model=CONFIG, file="tiny.safetensors", is_shipped=True,
+        name="edsr-light", title="tiny", config=TINY, file="tiny.safetensors", is_shipped=True,
         licence="BSD-3-Clause", data="mountains", scores="good",
     )  # fmt: skip
     save_weights(tmp_path / named.file, CONFIG, build_model(CONFIG).state_dict())

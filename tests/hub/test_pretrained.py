@@ -22,7 +22,7 @@ from liif.training.config import TrainConfig
 
 CONFIG = ModelConfig.model_validate(TINY)
 KNOWN = catalog.Pretrained(
-    name="tiny", title="", model=CONFIG, file="tiny.safetensors", licence="", data="", by_hand="ask"
+    name="tiny", title="", config=TINY, file="tiny.safetensors", licence="", data="", by_hand="ask"
 )
 
 

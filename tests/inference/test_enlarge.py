@@ -8,9 +8,8 @@ from helpers.pictures import texture
 from PIL import Image
 
 from liif.core.errors import UserError
-from liif.core.sizes import OutputSpec, Window
+from liif.core.sizes import Box, OutputSpec, Window
 from liif.figures.compare import comparison, most_detailed
-from liif.figures.crops import Box
 from liif.figures.sheets import FRAMES
 from liif.images.convert import to_image, to_tensor
 from liif.images.formats import Layout

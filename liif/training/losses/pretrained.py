@@ -1,4 +1,8 @@
-"""Networks of torchvision with pretrained weights, for losses that compare their features."""
+"""Networks of torchvision with pretrained weights, for losses that compare their features.
+
+torchvision is imported where it is used: its import takes as long as PyTorch's, and reading a
+configuration, which imports this file, does not need it.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,7 +10,6 @@ from typing import Any, Literal
 
 import safetensors.torch
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from liif.core.errors import UserError
@@ -17,6 +20,8 @@ Network = Literal["alexnet", "vgg16", "vgg19"]
 def feature_layers(network: Network) -> nn.Sequential:
     """Return the convolutional layers of a network of torchvision, frozen, without memory for
     their weights: `take_weights` brings them."""
+    import torchvision
+
     with torch.device("meta"):
         layers = torchvision.models.get_model(network).get_submodule("features")
     assert isinstance(layers, nn.Sequential)
@@ -62,6 +67,8 @@ def read_weights(path: str, key: str) -> dict[str, Tensor]:
 def torchvision_weights(network: Network, key: str) -> dict[str, Tensor]:
     """Return torchvision's weights of a network from its cache, or download them. Raises UserError,
     which starts with `key`, if that fails."""
+    import torchvision
+
     url = torchvision.models.get_model_weights(network)["IMAGENET1K_V1"].url
     try:
         return torch.hub.load_state_dict_from_url(

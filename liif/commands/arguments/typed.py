@@ -2,8 +2,7 @@
 
 from argparse import ArgumentTypeError
 
-from liif.core.sizes import Size, Window
-from liif.figures.crops import Box
+from liif.core.sizes import Box, Size, Window
 
 
 def whole(text: str) -> int:

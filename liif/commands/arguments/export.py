@@ -1,0 +1,20 @@
+"""Options of `liif export`."""
+
+import argparse
+from pathlib import Path
+
+from liif.commands.arguments import shared
+from liif.hub.catalog import DEFAULT
+
+EXAMPLE = "--checkpoint edsr-light --format onnx -o exported"
+FORMATS = ("onnx", "torch")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    shared.checkpoint_argument(parser, DEFAULT)
+    text = 'onnx (needs pip install "liif[export]") or torch (torch.export, .pt2)'
+    parser.add_argument("--format", choices=FORMATS, default="onnx", help=text)
+    text = "folder for the two graphs and model.json, which describes how to run them"
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR", required=True, help=text)
+    shared.overwrite_argument(parser)
+    shared.hidden_positionals(parser, "checkpoint")
