@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from liif import __version__
-from liif.core.environment import rank_of_environment
+from liif.core.environment import rank_of_environment, shows_progress
 from liif.core.errors import UserError
 
 COMMANDS = {
@@ -131,8 +131,6 @@ def _report_thread_failure(failure: threading.ExceptHookArgs) -> None:
 
 def _set_up_logging() -> None:
     """Log to standard error; where a progress bar is shown, it replaces the lines of each step."""
-    from liif.core.progress import shows_progress
-
     if isinstance(sys.stdout, io.TextIOWrapper):  # file names may not fit the terminal's encoding
         sys.stdout.reconfigure(errors="backslashreplace")
     log.handlers.clear()

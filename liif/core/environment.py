@@ -1,6 +1,7 @@
-"""Read the ranks that torchrun sets in the environment, without importing PyTorch."""
+"""What the environment says of this process: the ranks that torchrun sets, and the terminal."""
 
 import os
+import sys
 
 
 def rank_of_environment() -> int:
@@ -11,3 +12,8 @@ def rank_of_environment() -> int:
 def local_rank() -> int:
     """Return this process's number on its machine, which is that of its GPU."""
     return int(os.environ.get("LOCAL_RANK", 0))
+
+
+def shows_progress() -> bool:
+    """Return whether standard error is a terminal and this process has rank 0."""
+    return sys.stderr.isatty() and rank_of_environment() == 0

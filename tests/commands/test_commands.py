@@ -105,7 +105,8 @@ with redirect_stdout(io.StringIO()) as out, suppress(SystemExit):
     from liif.cli import main
     main(sys.argv[1:])
 new = {name for name in {*sys.modules} - before if not name.startswith("liif")}
-print(len(out.getvalue()) > 10, *(n for n in new if n.partition(".")[0] not in sys.stdlib_module_names))
+foreign = [name for name in new if name.partition(".")[0] not in sys.stdlib_module_names]
+print(len(out.getvalue()) > 10, *foreign)
 """
 
 
