@@ -13,6 +13,10 @@ Bytes = npt.NDArray[np.uint8]
 ImageArray = npt.NDArray[np.uint8 | np.uint16]
 """Pixels of 8 or 16 bits per channel, (rows, columns, channels) unless stated otherwise."""
 
+LEVEL = 4
+"""Of compression. A third of the time of zlib's default, 6 (0.36 instead of 1.08 s for 2048×2048
+pixels of a photograph), for files that are 6 % larger."""
+
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by number of channels
 
 
@@ -34,7 +38,7 @@ class PngWriter:
             exif: EXIF data, from the byte order of its TIFF structure on.
         """
         H, W = size
-        self.file, self.deflate = file, zlib.compressobj()
+        self.file, self.deflate = file, zlib.compressobj(LEVEL)
         self.above = np.zeros((1, W, channels * bits // 8), np.uint8)
         file.write(b"\x89PNG\r\n\x1a\n")
         head = struct.pack(">IIBBBBB", W, H, bits, _COLOUR_TYPES[channels], 0, 0, 0)

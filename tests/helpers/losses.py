@@ -1,5 +1,7 @@
 """Small variants of all losses, and batches for them."""
 
+import zlib
+
 import torch
 from torch import nn
 
@@ -20,10 +22,11 @@ BATCH = Batch(
 
 
 def random_weights(module, prefix):
-    """Random weights for a module that was made without memory for them, of a state dict."""
-    found = {}
+    """Random weights, the same in every run, for a module made without memory for them."""
+    found, names = {}, " ".join([prefix, *module.state_dict()])
+    generator = torch.Generator().manual_seed(zlib.crc32(names.encode()))
     for key, value in module.state_dict().items():
-        noise = torch.randn(value.shape)
+        noise = torch.randn(value.shape, generator=generator)
         found[prefix + key] = noise / value[0].numel() ** 0.5 if value.ndim > 1 else noise * 0.1
     return found
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from liif.commands import plot as command
+from liif.commands.arguments import plot as options
 from liif.core.errors import UserError
 
 matplotlib = pytest.importorskip("matplotlib", reason="figures need the extra [plot]")
@@ -23,7 +24,7 @@ class Parser(argparse.ArgumentParser):
 def plot(*arguments):
     """`liif plot …` in this process."""
     parser = Parser()
-    arguments(parser)
+    options.arguments(parser)
     assert command.run(parser.parse_args([str(argument) for argument in arguments])) == 0
 
 
