@@ -55,8 +55,8 @@ def describe_checkpoint(path: Path) -> dict[str, str]:
     if unused > 0:
         found["not used"] = f"{unused} of {len(stored)} tensors, which follow from the model"
     others = checkpoint.training if is_ours else content
-    shown = "step" if is_ours else "model"
-    rest = {key: value for key, value in (others or {}).items() if key != shown}
+    shown = ("step",) if is_ours else ("model", "state_dict")
+    rest = {key: value for key, value in (others or {}).items() if key not in shown}
     if rest:
         found["also in the file"] = _listed(_sizes(rest))
     return found

@@ -65,6 +65,44 @@ def stored(name):
     return model, {"model": {"name": title, "args": args, "sd": weights}, "epoch": 1000}
 
 
+@pytest.mark.parametrize("encoder", ["edsr-baseline", "rdn"])
+def test_files_of_the_framework_of_ciaosr(encoder, tmp_path):
+    sizes = {"rdn": {"blocks": 3, "layers": 2, "growth": 5, "width": 6}}
+    sizes["edsr-baseline"] = {"blocks": 3, "width": 6}
+    normalization = {"mean": [0.4488, 0.4371, 0.4040], "std": 1.0}
+    decoder = {"name": "ciaosr", "hidden": [7, 8, 9]}
+    encoder = {"name": encoder, **sizes[encoder]}
+    model = build_model(
+        ModelConfig(encoder=encoder, decoder=decoder, normalization=normalization), seed=2
+    ).eval()
+    names = [
+        (r"encoder\.SFENet", "sfe"),
+        (r"encoder\.RDBs\.(\d)\.convs\.(\d)\.conv\.0", r"rdbs.\1.layers.\2.conv"),
+        (r"encoder\.RDBs\.(\d)\.LFF", r"rdbs.\1.lff"),
+        (r"encoder\.GFF", "gff"),
+        (r"encoder\.head\.0", "conv_first"),
+        (r"encoder\.body\.3", "conv_after_body"),
+        (r"encoder\.body\.(\d)\.body\.0", r"body.\1.conv1"),
+        (r"encoder\.body\.(\d)\.body\.2", r"body.\1.conv2"),
+        (r"decoder\.", ""),
+    ]
+    weights = {"generator.cs_attn.escape_NaN": torch.tensor([1e-4])}
+    for key, value in model.state_dict().items():
+        for ours, theirs in names:
+            key = re.sub(f"^{ours}", theirs, key)
+        weights[f"generator.{key}"] = value
+    torch.save({"meta": {"iter": 1}, "state_dict": weights}, tmp_path / "latest.pth")
+    lr = torch.rand(3, 6, 7)
+    found = liif.load(tmp_path / "latest.pth").upscale(lr, scale=2.5)
+    assert torch.equal(found, model.upscale(lr, scale=2.5))
+
+
+def test_the_swinir_of_ciaosr_is_refused_by_name():
+    weights = dict.fromkeys(["generator.imnet_q.layers.0.weight", "patch_embed.norm.weight"])
+    with pytest.raises(ValueError, match="'ciaosr' is read with the encoders EDSR and RDN only"):
+        translate({"state_dict": weights})
+
+
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod."])
 @pytest.mark.parametrize("name", MODELS)
 def test_they_load_and_give_the_same_image(name, prefix, tmp_path):

@@ -9,6 +9,7 @@ import torch
 from helpers.paths import SHARED
 
 import liif
+from liif.hub.describe import describe_checkpoint
 from liif.images.convert import to_tensor
 from liif.images.rgb8 import read_image, write_image
 from liif.models.checkpoint import load_checkpoint
@@ -82,6 +83,21 @@ def test_a_clipped_cell_and_bands(case):
             assert not variant
             continue
         assert (found - expected).abs().max() < limits["max"], variant
+
+
+def test_files_of_the_framework_of_ciaosr(tmp_path):
+    content = torch.load(ZOO / "ciaosr-small.pth", weights_only=True)
+    weights = {f"generator.{key}": value for key, value in content["model"]["sd"].items()}
+    meta = {"iter": 1000000, "mmcv_version": "1.4.0"}
+    torch.save({"meta": meta, "state_dict": weights, "optimizer": {}}, tmp_path / "latest.pth")
+    lr, outputs, limits = expected("ciaosr-small")
+    model = liif.load(tmp_path / "latest.pth")
+    size = next(size for size, variant in outputs if not variant and size[0] > lr.shape[0])
+    found = model.upscale(to_tensor(lr), size=size, clamp=False)
+    assert (found - outputs[size, ""]).abs().max() < limits["max"]
+    described = describe_checkpoint(tmp_path / "latest.pth")
+    assert "model 'ciaosr'; names contain generator." in described["layout"]
+    assert described["also in the file"] == "meta, optimizer"
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])

@@ -1,5 +1,5 @@
-"""Checkpoints of CiaoSR (caojiezhang/CiaoSR) with the encoder EDSR, whose names are those of its
-framework."""
+"""Checkpoints of CiaoSR (caojiezhang/CiaoSR), with the encoders EDSR and RDN as its framework names
+them. Its files are {"state_dict", "meta", …}: what is not stored follows from the shapes."""
 
 import re
 from collections.abc import Mapping
@@ -18,28 +18,74 @@ ONLY = {
     "softmax_scale": 1,
 }
 """The only supported value of each switch."""
+EDSR = {
+    r"conv_first\.": r"head.0.",
+    r"body\.(\d+)\.conv1\.": r"body.\1.body.0.",
+    r"body\.(\d+)\.conv2\.": r"body.\1.body.2.",
+}
+RDN = {
+    r"sfe([12])\.": r"SFENet\1.",
+    r"rdbs\.(\d+)\.layers\.(\d+)\.conv\.": r"RDBs.\1.convs.\2.conv.0.",
+    r"rdbs\.(\d+)\.lff\.": r"RDBs.\1.LFF.",
+    r"gff\.": r"GFF.",
+}
+"""Names of an encoder's tensors, theirs and ours."""
+
+
+def is_ciaosr(content: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint is one of the framework, with this model."""
+    weights = content.get("state_dict")
+    return isinstance(weights, Mapping) and any("imnet_q." in str(key) for key in weights)
 
 
 def from_ciaosr(
     name: str, args: Mapping[str, Any], weights: dict[str, Tensor]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return configuration and weights of a model "ciaosr". Raises ValueError for other switches
-    and for other encoders."""
+    """Return configuration and weights of a model "ciaosr"; files of the framework have no `args`.
+    Raises ValueError for other switches and for other encoders."""
     check_switches(name, args, {"encoder_spec", "hidden_list"}, ONLY)
-    encoder, _ = encoder_config(args["encoder_spec"])
-    if encoder["name"] != "edsr-baseline":
-        raise ValueError(f"the model {name!r} is read with the encoder EDSR only")
+    weights = {key.removeprefix("generator."): value for key, value in weights.items()}
+    encoder, names = _encoder(name, args, weights)
     found: dict[str, Tensor] = {}
     for key, value in weights.items():
-        key = key.removeprefix("generator.")
-        if key == "cs_attn.escape_NaN":  # a constant
+        if key.startswith(("imnet_", "cs_attn.")):
+            if key != "cs_attn.escape_NaN":  # a constant
+                found[f"decoder.{key}"] = value
             continue
-        if not key.startswith(("imnet_", "cs_attn.")):
-            key = re.sub(r"conv([12])\.", lambda m: f"body.{2 * int(m[1]) - 2}.", key)
-            key = key.replace("conv_first.", "head.0.")
-            key = key.replace("conv_after_body.", f"body.{encoder['blocks']}.")
-            key = f"encoder.{key}"
-        found[key if key.startswith("encoder.") else f"decoder.{key}"] = value
-    decoder = {"name": "ciaosr", "hidden": list(args.get("hidden_list", [256] * 4))}
+        for theirs, ours in names.items():
+            key = re.sub(f"^{theirs}", ours, key)
+        found[f"encoder.{key}"] = value
+    decoder = {"name": "ciaosr", "hidden": args.get("hidden_list") or _hidden(weights)}
     normalization = {"mean": [0.4488, 0.4371, 0.4040], "std": 1.0}
     return {"encoder": encoder, "decoder": decoder, "normalization": normalization}, found
+
+
+def _encoder(
+    name: str, args: Mapping[str, Any], weights: Mapping[str, Tensor]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the configuration of the encoder, and the names of its tensors."""
+    if "sfe1.weight" in weights:
+        width, growth = weights["sfe1.weight"].shape[0], weights["rdbs.0.layers.0.conv.weight"]
+        config = {"name": "rdn", "width": width, "growth": growth.shape[0]}
+        config["blocks"] = _count(weights, r"rdbs\.(\d+)\.")
+        return {**config, "layers": _count(weights, r"rdbs\.0\.layers\.(\d+)\.")}, RDN
+    if "patch_embed.norm.weight" in weights:
+        raise ValueError(f"the model {name!r} is read with the encoders EDSR and RDN only")
+    blocks, width = _count(weights, r"body\.(\d+)\."), weights["conv_first.weight"].shape[0]
+    config = {"name": "edsr-baseline", "blocks": blocks, "width": width}
+    if "encoder_spec" in args:
+        config, _ = encoder_config(args["encoder_spec"])
+        if config["name"] != "edsr-baseline":
+            raise ValueError(f"the model {name!r} is read with the encoders EDSR and RDN only")
+    return config, {**EDSR, r"conv_after_body\.": f"body.{config['blocks']}."}
+
+
+def _count(weights: Mapping[str, Tensor], pattern: str) -> int:
+    """Return how many numbers the matching names have."""
+    return len({match[1] for key in weights if (match := re.match(pattern, key))})
+
+
+def _hidden(weights: Mapping[str, Tensor]) -> list[int]:
+    """Return the widths of the hidden layers."""
+    layers = _count(weights, r"imnet_q\.layers\.(\d+)\.")
+    return [weights[f"imnet_q.layers.{2 * i}.weight"].shape[0] for i in range(layers - 1)]

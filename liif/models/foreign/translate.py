@@ -3,7 +3,7 @@
 Such a checkpoint is {"model": {"name", "args", "sd"}, …}: the name of a model, the arguments that
 it was built with, and its state dict. A translator gets the three and returns our configuration and
 state dict; it may rename tensors, drop them and change their values, e.g. the order of channels.
-Thera's checkpoints have a layout of their own.
+Thera's checkpoints have a layout of their own, and CiaoSR's have a state dict alone.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from liif.models.foreign.ciaosr import from_ciaosr
+from liif.models.foreign.ciaosr import from_ciaosr, is_ciaosr
 from liif.models.foreign.clit import from_clit
 from liif.models.foreign.hiif import from_hiif
 from liif.models.foreign.itsrn import from_itsrn
@@ -53,7 +53,8 @@ def translate(content: Mapping[str, Any]) -> tuple[dict[str, Any], Weights]:
     and encoders that are not known, KeyError, TypeError or AttributeError for other layouts."""
     if is_thera(content):
         return from_thera(content)
-    name, args, weights = (content["model"][key] for key in ("name", "args", "sd"))
+    name, weights = stored_weights(content)
+    args = {} if is_ciaosr(content) else content["model"]["args"]
     if name not in TRANSLATORS:
         known = ", ".join(map(repr, TRANSLATORS))
         raise ValueError(f"its model is {name!r}; known are {known}")
@@ -64,7 +65,8 @@ def translate(content: Mapping[str, Any]) -> tuple[dict[str, Any], Weights]:
 def stored_weights(content: Mapping[str, Any]) -> tuple[str, Weights]:
     """Return the name of the model in a checkpoint that `translate` accepts, and its weights as
     they are stored."""
-    model = content["model"]
-    return (
-        ("thera", flattened(model["params"])) if is_thera(content) else (model["name"], model["sd"])
-    )
+    if is_ciaosr(content):
+        return "ciaosr", content["state_dict"]
+    if is_thera(content):
+        return "thera", flattened(content["model"]["params"])
+    return content["model"]["name"], content["model"]["sd"]
