@@ -21,7 +21,7 @@ from liif.images.resize import matlab_bicubic, pillow_bicubic
 from liif.images.rgb8 import list_images, read_image, write_image
 from liif.training.config import TrainConfig
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # `runs` trains every configuration
 
 ROOT = Path(__file__).parents[2]
 
