@@ -359,14 +359,21 @@ def test_the_example_of_a_sampling_works(monkeypatch, learnable):
 
 
 def test_figures_are_those_that_the_script_draws(monkeypatch):
+    """Each is in the page of its script, once, and small; their links are tested above."""
     folder = ROOT / "docs" / "figures"
     monkeypatch.syspath_prepend(str(folder))
-    spec = importlib.util.spec_from_file_location("draw", folder / "draw.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert {path.stem for path in folder.glob("*.svg")} == set(module.FIGURES)
-    for name, draw in module.FIGURES.items():
-        assert (folder / f"{name}.svg").read_text(encoding="utf-8") == draw().svg()
+    drawn = set()
+    for script, page in (("draw", "concepts"), ("models", "models")):
+        spec = importlib.util.spec_from_file_location(script, folder / f"{script}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        text = (ROOT / "docs" / f"{page}.md").read_text()
+        assert sorted(re.findall(r"\(figures/(\w+)\.svg\)", text)) == sorted(module.FIGURES)
+        drawn |= {*module.FIGURES}
+        for name, draw in module.FIGURES.items():
+            content = (folder / f"{name}.svg").read_text(encoding="utf-8")
+            assert content == draw().svg() and len(content) < 25_000
+    assert {path.stem for path in folder.glob("*.svg")} == drawn
 
 
 @pytest.mark.slow

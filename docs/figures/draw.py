@@ -207,41 +207,34 @@ def folded() -> Figure:
     """The first layer as published, and as a convolution."""
     fig = Figure(860, 400, "The first layer, folded into a convolution")
 
-    def block(x: float, y: float, w: float, h: float, colour: str, *words: str) -> None:
-        fig.fill(x, y, w, h, colour, 0.2)
-        fig.box(x, y, w, h, "line", f"stroke: var(--{colour})")
-        for number, line in enumerate(words):
-            middle = y + h / 2 + 5 + 17 * (number - (len(words) - 1) / 2)
-            fig.text(x + w / 2, middle, line, "small middle")
-
     fig.text(30, 24, "As published: for every query, at each of four codes", "title")
-    block(30, 44, 130, 52, "b", "feature map", "C = 64")
+    fig.block(30, 44, 130, 52, "b", "feature map", "C = 64")
     fig.arrow((160, 70), (214, 70))
-    block(220, 44, 150, 52, "b", "unfolded code", "576 numbers")
-    block(220, 108, 150, 36, "a", "offset, cell: 4")
+    fig.block(220, 44, 150, 52, "b", "unfolded code", "576 numbers")
+    fig.block(220, 108, 150, 36, "a", "offset, cell: 4")
     fig.arrow((370, 70), (430, 82))
     fig.arrow((370, 126), (430, 108))
-    block(436, 56, 190, 76, "d", "first layer", "256 × 580 products")
+    fig.block(436, 56, 190, 76, "d", "first layer", "256 × 580 products")
     fig.arrow((626, 94), (680, 94))
-    block(686, 68, 144, 52, "c", "rest of the MLP", "→ colour")
+    fig.block(686, 68, 144, 52, "c", "rest of the MLP", "→ colour")
     fig.line((20, 172), (840, 172), kind="faint")
 
     fig.text(30, 204, "Here: the code's part once per image …", "title")
-    block(30, 224, 130, 52, "b", "feature map", "C = 64")
+    fig.block(30, 224, 130, 52, "b", "feature map", "C = 64")
     fig.arrow((160, 250), (214, 250))
-    block(220, 224, 150, 52, "d", "3×3 convolution", "64 → 256 channels")
+    fig.block(220, 224, 150, 52, "d", "3×3 convolution", "64 → 256 channels")
     fig.arrow((370, 250), (430, 250))
-    block(436, 224, 190, 52, "b", "256 numbers per pixel")
+    fig.block(436, 224, 190, 52, "b", "256 numbers per pixel")
     fig.text(30, 322, "… and a small part per query and code", "title")
-    block(220, 340, 150, 36, "a", "offset, cell: 4")
+    fig.block(220, 340, 150, 36, "a", "offset, cell: 4")
     fig.arrow((370, 358), (430, 358))
-    block(436, 340, 110, 36, "d", "256 × 4")
+    fig.block(436, 340, 110, 36, "d", "256 × 4")
     fig.arrow((546, 358), (600, 358))
     fig.text(620, 366, "+", "middle", "font-size: 26px")
     fig.arrow((620, 276), (620, 340))
     fig.text(632, 312, "one vector", "small soft")
     fig.arrow((638, 358), (680, 358))
-    block(686, 332, 144, 52, "c", "rest of the MLP", "→ colour")
+    fig.block(686, 332, 144, 52, "c", "rest of the MLP", "→ colour")
     return fig
 
 

@@ -1,5 +1,7 @@
 """A small writer of SVG drawings that follow the reader's light or dark scheme."""
 
+from collections.abc import Sequence
+
 STYLE = """
 svg { --ink: #1f2933; --faint: #b4bcc6; --paper: #ffffff; --mark: #d9480f;
       --a: #d9480f; --b: #1971c2; --c: #2b8a3e; --d: #9c36b5; }
@@ -60,6 +62,20 @@ class Figure:
         for sign in (-1, 1):
             ends = (x - r, y - sign * r), (x + r, y + sign * r)
             self.line(*ends, kind="line thick", style="stroke: var(--mark)")
+
+    def block(self, x: float, y: float, w: float, h: float, colour: str, *words: str) -> None:
+        """A tinted box with lines of text in its middle."""
+        self.fill(x, y, w, h, colour, 0.2)
+        self.box(x, y, w, h, "line", f"stroke: var(--{colour})")
+        for number, line in enumerate(words):
+            middle = y + h / 2 + 5 + 17 * (number - (len(words) - 1) / 2)
+            self.text(x + w / 2, middle, line, "small middle")
+
+    def curve(
+        self, points: Sequence[tuple[float, float]], colour: str, kind: str = "line thick"
+    ) -> None:
+        self.line(*((round(x, 1), round(y, 1)) for x, y in points), kind=kind,
+                  style=f"stroke: var(--{colour})")  # fmt: skip
 
     def _add(self, tag: str, kind: str, style: str, words: str = "", **numbers: object) -> None:
         attributes = {"class": kind, "style": style, **numbers}
