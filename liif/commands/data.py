@@ -2,7 +2,6 @@
 training samples of a configuration."""
 
 import argparse
-import os
 import shlex
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from liif.commands.options import check_inputs_are_kept, check_output, config_fi
 from liif.core.config_file import load_config
 from liif.core.errors import UserError
 from liif.core.progress import progress_bar
+from liif.core.threads import available_cores
 from liif.data.catalog import find_part
 from liif.data.loader import view_sample
 from liif.data.paths import data_path
@@ -166,7 +166,7 @@ def _broken(files: list[Path], deep: bool) -> list[str]:
         except UserError as error:
             return str(error)
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, available_cores())) as pool:
         found = pool.map(problem, files)
         return list(filter(None, progress_bar(found, total=len(files), unit="image", leave=False)))
 

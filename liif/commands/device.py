@@ -8,10 +8,12 @@ import torch
 
 from liif.core.environment import local_rank
 from liif.core.errors import UserError
+from liif.core.threads import share_cores
 
 
 def select_device(name: str) -> torch.device:
-    """Return the device and make a GPU the current one. Raises UserError if there is none."""
+    """Return the device, and make a GPU the current one; on a CPU, share its cores with other
+    programs. Raises UserError if there is no such device."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda":  # under torchrun, each process has its own GPU
@@ -27,6 +29,8 @@ def select_device(name: str) -> torch.device:
             raise UserError(f"--device {name}: {torch.cuda.device_count()} CUDA devices available")
         # Without it, every process of torchrun also opens a context on GPU 0.
         torch.cuda.set_device(device)
+    else:
+        share_cores()
     return device
 
 

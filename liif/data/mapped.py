@@ -25,6 +25,7 @@ from liif.core.errors import UserError
 from liif.core.files import check_room, lock_file
 from liif.core.progress import progress_bar
 from liif.core.sizes import Size
+from liif.core.threads import available_cores
 from liif.images.channels import RGB8, Array, PixelFormat, read_header, read_pixels, read_size
 from liif.images.rgb8 import list_images
 
@@ -34,7 +35,7 @@ SkippedFiles = list[tuple[str, str]]
 """(name, reason) of each broken file that was left out."""
 
 _FORMAT = 1  # increase it when the files' layout or the result of `read_pixels` changes
-_THREADS = min(8, os.cpu_count() or 1)  # Pillow releases Python's lock while it decodes
+_THREADS = min(8, available_cores())  # Pillow releases Python's lock while it decodes
 
 
 class ImageFiles(NamedTuple):
