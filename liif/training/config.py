@@ -166,7 +166,8 @@ class TrainConfig(Section):
     """Use torch.compile for the training step; max-autotune also tries variants of its kernels and
     captures the step as CUDA graphs, which takes minutes at the start."""
     deterministic: bool = False
-    """On a GPU: deterministic algorithms, which are slower. On a CPU training is deterministic."""
+    """On a GPU: deterministic algorithms, which are slower. On a CPU training is deterministic for
+    one number of threads: a run that resumes computes with as many as it began with."""
     ema: Annotated[float, pydantic.Field(gt=0, lt=1)] | None = None
     """Decay of an exponential moving average of the weights, which is then validated and saved."""
     clip_gradient: PositiveFloat | None = None

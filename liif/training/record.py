@@ -63,6 +63,7 @@ def write_record(
             "git": _git_state(folder, entries),
             "versions": _versions(),
             "device": _device_name(device),
+            "threads": torch.get_num_threads(),
             "processes": processes,
             "host": platform.node(),
             "data": dict(data),
@@ -97,6 +98,12 @@ def recorded_data(folder: Path) -> dict[str, Entry]:
         return {str(key): found for key, found in data.items() if "digest" in found}
     except (LookupError, TypeError, AttributeError):
         return {}
+
+
+def recorded_threads(folder: Path) -> int | None:
+    """Return the number of threads at the first start of a run; None where it is not recorded."""
+    threads: Any = next(iter(read_record(folder)), {}).get("threads")
+    return threads if isinstance(threads, int) and threads > 0 else None
 
 
 def _versions() -> dict[str, str | None]:

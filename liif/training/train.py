@@ -29,7 +29,7 @@ from liif.training.loop import (
     deterministic_algorithms,
     run_loop,
 )
-from liif.training.record import fingerprint, write_record
+from liif.training.record import fingerprint, recorded_threads, write_record
 from liif.training.resume import (
     Resumable,
     changed_keys,
@@ -113,6 +113,8 @@ def train(
     is_branch = start is not None and not has_checkpoints(folder)
     if start is not None:
         check_continues(start, config, data, is_branch=is_branch)
+        if config.deterministic and device.type == "cpu":
+            _use_threads_of(start.path.parent)
     state = new_state(
         config.model,
         seed=config.seed,
@@ -268,6 +270,14 @@ def _dry_run(
         if message is None:
             raise
         raise UserError(f"dry run: {message.strip()}") from None
+
+
+def _use_threads_of(folder: Path) -> None:
+    """Compute with as many threads as a run began with: another number adds in another order."""
+    threads = recorded_threads(folder)
+    if threads is not None and threads != torch.get_num_threads():
+        log.info("deterministic: computes with %d threads, as the run began", threads)
+        torch.set_num_threads(threads)
 
 
 def _restore(

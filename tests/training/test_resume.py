@@ -202,3 +202,23 @@ def test_a_cosine_that_was_all_warm_up_may_grow(learnable, tmp_path):
     cosine = {"schedule": "cosine", "milestones": [], "valid": None, "warm_up": 4}
     assert train(config(learnable, steps=4, **cosine), tmp_path)
     assert train(config(learnable, steps=8, **cosine), tmp_path)
+
+
+def test_a_deterministic_run_keeps_its_number_of_threads(learnable, tmp_path):
+    """Where more threads would add in another order."""
+    one, more = tmp_path / "one", tmp_path / "more"
+    exact = {"valid": None, "deterministic": True}
+    try:
+        assert train(config(learnable, steps=6, **exact), one)
+        assert train(config(learnable, steps=3, **exact), more)
+        torch.set_num_threads(3)
+        assert train(config(learnable, steps=6, **exact), more)
+        assert torch.get_num_threads() == 1
+        assert_same_weights(one, more)
+        torch.set_num_threads(3)
+        assert train(config(learnable, steps=7, valid=None), more)
+        assert torch.get_num_threads() == 3  # not asked for any longer
+    finally:
+        torch.set_num_threads(1)
+    (more / "record.json").write_text("[{}]")  # written by an earlier version
+    assert train(config(learnable, steps=8, **exact), more)
