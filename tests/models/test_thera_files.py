@@ -49,6 +49,46 @@ def test_outputs_of_the_official_code(size, protocol, monkeypatch, tmp_path):
         assert difference.max() < 2e-4 and difference.mean() < 2e-5, name
 
 
+def as_jax_pickles_it(monkeypatch):
+    """A type whose arrays pickle as those of JAX, which is not needed to read them."""
+    module = types.ModuleType("jax._src.array")
+
+    def _reconstruct_array(*parts):
+        raise AssertionError("must not be called")
+
+    _reconstruct_array.__module__ = module.__name__
+    _reconstruct_array.__qualname__ = "_reconstruct_array"
+    module._reconstruct_array = _reconstruct_array
+    for name in ("jax", "jax._src", module.__name__):
+        monkeypatch.setitem(sys.modules, name, module)
+
+    class JaxArray:
+        def __init__(self, array):
+            self.array = array
+
+        def __reduce__(self):
+            make, arguments, state = self.array.__reduce__()
+            return _reconstruct_array, (make, arguments, state, {"weak_type": False})
+
+    return JaxArray
+
+
+@pytest.mark.parametrize("kind", ["jax", "fortran"])
+def test_other_kinds_of_arrays(kind, monkeypatch, tmp_path):
+    of_jax = as_jax_pickles_it(monkeypatch)
+
+    def converted(value):
+        if isinstance(value, dict):
+            return {key: converted(each) for key, each in value.items()}
+        return of_jax(value) if kind == "jax" else np.array(value, order="F")
+
+    _, tree = golden("air")
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps({"model": tree}))
+    (tmp_path / "b.pkl").write_bytes(pickle.dumps({"model": converted(tree)}))
+    expected, found = (load_checkpoint(tmp_path / f"{name}.pkl").state_dict() for name in "ab")
+    assert all(torch.equal(found[key], value) for key, value in expected.items())
+
+
 def test_commands_read_it(monkeypatch, folder, cli):
     data = write(monkeypatch, folder / "air.pkl", "air")
     write_image(folder / "lr.png", data["lr"])
