@@ -22,6 +22,9 @@ from liif.training.state import TrainingState
 from liif.training.step import StepResult
 from liif.training.validation import Validation
 
+FIRST_WORD, LONGEST_SILENCE = 10.0, 60.0
+"""Seconds until the log says how a run goes, and between two such lines, if none is due."""
+
 log = logging.getLogger("liif")
 
 
@@ -107,6 +110,7 @@ class Meter:
     def __init__(self, record: NullLog, *, batch_size: int, log_every: int, steps: int) -> None:
         self.record, self.batch_size, self.log_every = record, batch_size, log_every
         self.steps = steps
+        self.patience, self.said = FIRST_WORD, time.perf_counter()
         self.restart()
 
     def restart(self) -> None:
@@ -128,10 +132,19 @@ class Meter:
         speed, wait = self.counted * self.batch_size / elapsed, self.waited / elapsed
         notes = {"loss": f"{result.loss:.4f}", "images/s": f"{speed:.1f}", "wait": f"{wait:.0%}"}
         self.record.advance(state.step, notes)
-        if not is_due(state.step, self.log_every, self.steps):
+        is_recorded = is_due(state.step, self.log_every, self.steps)
+        if not is_recorded and time.perf_counter() - self.said < self.patience:
             return
         loss, norm, steps = state.window
         loss, norm = (loss / steps, norm / steps) if steps else (math.nan, math.nan)
+        left = timedelta(seconds=round((self.steps - state.step) * elapsed / self.counted))
+        log.debug(
+            "step %d/%d: loss %.4f, %.1f images/s, %.0f%% of the time waiting for data, %s left",
+            *(state.step, self.steps, loss, speed, 100 * wait, left),
+        )
+        self.patience, self.said = LONGEST_SILENCE, time.perf_counter()
+        if not is_recorded:
+            return
         line = {
             "loss": loss,
             "gradient_norm": norm,
@@ -145,11 +158,6 @@ class Meter:
         means = zip(result.terms, sums, strict=True)
         line |= {f"loss/{name}": total / counted if counted else math.nan for name, total in means}
         self.record.record("train", state.step, line)
-        left = timedelta(seconds=round((self.steps - state.step) * elapsed / self.counted))
-        log.debug(
-            "step %d/%d: loss %.4f, %.1f images/s, %.0f%% of the time waiting for data, %s left",
-            *(state.step, self.steps, loss, speed, 100 * wait, left),
-        )
         state.window, state.terms = [0.0, 0.0, 0.0], state.no_terms()
         self.settle(state)
 

@@ -6,6 +6,7 @@ import torch
 from helpers.training import CPU, assert_same_weights, config, metrics, state_of, weights
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import liif.training.loop
 from liif.core.errors import UserError
 from liif.models.checkpoint import read_checkpoint
 from liif.training.train import train
@@ -131,3 +132,22 @@ def test_ema_is_what_is_judged_and_used(learnable, tmp_path):
     checkpoint = read_checkpoint(tmp_path / "last.pt")
     raw = checkpoint.training["weights"]
     assert any(not torch.equal(raw[k], v) for k, v in checkpoint.weights.items())
+
+
+def test_a_slow_run_says_how_it_goes(learnable, tmp_path, monkeypatch, caplog):
+    """Between the lines that are due, and without changing what is recorded."""
+    quiet, slow = tmp_path / "quiet", tmp_path / "slow"
+    chosen = config(learnable, steps=4, log_every=3, valid=None)
+    caplog.set_level("DEBUG")
+
+    def said(run):
+        caplog.clear()
+        assert train(chosen, run)
+        return [message.split(":")[0] for message in caplog.messages if "images/s" in message]
+
+    assert said(quiet) == ["step 3/4", "step 4/4"]
+    monkeypatch.setattr(liif.training.loop, "FIRST_WORD", 0)
+    assert said(slow) == ["step 1/4", "step 3/4", "step 4/4"]
+    assert all("left" in message for message in caplog.messages if "step " in message)
+    lines = [[(line["step"], line["loss"]) for line in metrics(run)] for run in (quiet, slow)]
+    assert lines[0] == lines[1]
