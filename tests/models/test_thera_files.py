@@ -139,9 +139,14 @@ def test_other_pickles_are_refused_in_one_line(content, tmp_path, monkeypatch):
     assert os.listdir() == ["x.pkl"]
 
 
-def test_a_pickle_that_reserves_memory_is_refused(tmp_path):
+def test_pickles_that_take_memory_or_time_are_refused(tmp_path):
     path = tmp_path / "x.pkl"
     path.write_bytes(b"\x80\x04}r\xff\xff\xff\x7f.")  # writes to place 2^31 of the memo
+    with pytest.raises(UserError, match="refused"):
+        load_checkpoint(path)
+    # A key that is a tuple of twice the same tuple of twice the same tuple, and so on: its hash
+    # would take years.
+    path.write_bytes(b"\x80\x04})" + b"2\x86" * 99 + b"K\x01s.")
     with pytest.raises(UserError, match="refused"):
         load_checkpoint(path)
     path.write_bytes(pickle.dumps({"model": {"params": {"k": ARRAY}}})[:-20])

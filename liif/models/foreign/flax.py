@@ -21,6 +21,8 @@ MAGIC = 0x1950A86A20F9469CFC6C.to_bytes(10, "little")
 """At the start of the pickles of PyTorch, which PyTorch reads."""
 DTYPES = {"f2": torch.float16, "f4": torch.float32, "f8": torch.float64}
 _MOST_DIMENSIONS = 8
+_DEEPEST = 8
+"""Tuples in tuples; those of arrays are three deep."""
 
 
 def is_plain_pickle(path: Path) -> bool:
@@ -34,11 +36,39 @@ def read_pickle(path: Path) -> object:
     """Return the plain values of a pickle, with an `Array` for each array of NumPy or JAX. Raises
     UnpicklingError if it names anything else, and errors of many types if it is damaged."""
     data = path.read_bytes()
-    for count, (operation, value, _) in enumerate(pickletools.genops(data)):
-        # Python reserves memory up to the largest place that a pickle writes to.
-        if "PUT" in operation.name and isinstance(value, int) and value > count:
-            raise UnpicklingError("a place beyond the end")
+    _check_operations(data)
     return _Reader(io.BytesIO(data)).load()
+
+
+def _check_operations(data: bytes) -> None:
+    """Follow what a pickle does to its stack, without doing it; raise UnpicklingError for what
+    takes memory or time out of proportion to the file. An item of the stack stands for how deep
+    tuples are nested in it, -1 for a mark."""
+    stack: list[int] = []
+    memo: dict[int, int] = {}
+    for operation, value, _ in pickletools.genops(data):
+        name, before = operation.name, operation.stack_before
+        if "PUT" in name or name == "MEMOIZE":
+            place = value if isinstance(value, int) else len(memo)
+            if place > len(memo):  # Python reserves memory up to the largest place
+                raise UnpicklingError("a place beyond the end")
+            memo[place] = stack[-1]
+        elif "GET" in name:
+            assert isinstance(value, int)
+            stack.append(memo[value])
+        elif name == "DUP":
+            stack.append(stack[-1])
+        elif name == "MARK":
+            stack.append(-1)
+        else:
+            has_mark = pickletools.markobject in before
+            taken = [*iter(stack.pop, -1)] if has_mark else []
+            count = before.index(pickletools.markobject) if has_mark else len(before)
+            taken += [stack.pop() for _ in range(count)]
+            depth = 1 + max(taken, default=0) if "TUPLE" in name else 0
+            if depth > _DEEPEST:  # a tuple that holds one twice, and so on, is never hashed
+                raise UnpicklingError("tuples in tuples")
+            stack += [depth] * len(operation.stack_after)
 
 
 class Dtype:
