@@ -1,19 +1,35 @@
 """Draw the figures of models.md: python docs/figures/models.py
 
-The costs are those that `liif models decoders` counts; damping, bits and bases are computed from
-the formulas beside the figures.
+The costs are those of the table in models.md, which a test compares with what the command
+`liif models decoders` counts. Damping, bits and bases are computed from the formulas beside the
+figures.
 """
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 from svg import Figure
 
-from liif.hub.listing import listed_decoders
-
 HERE = Path(__file__).parent
 COLOURS = ("a", "b", "c", "d")
 ROOT_HALF = math.sqrt(0.5)
+
+
+def table() -> Iterator[tuple[str, float, float]]:
+    """Yield each decoder's name and its multiplications per output and per input pixel."""
+    for line in (HERE.parent / "models.md").read_text(encoding="utf-8").splitlines():
+        if not line.startswith("| `"):
+            continue
+        name, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+        if len(cells) == 6:  # the encoders have fewer
+            yield name.replace("`", ""), number(cells[2]), number(cells[1])
+
+
+def number(text: str) -> float:
+    """Return the number of a cell, such as "1.43 M" or "355 k + 648 n", of which n is left out."""
+    first, unit = (text.partition(" +")[0] + " ").split(" ")[:2]
+    return float(first) * {"": 1, "k": 1e3, "M": 1e6}[unit]
 
 
 def costs() -> Figure:
@@ -43,12 +59,10 @@ def costs() -> Figure:
         fig.line((left, y), (left + w, y), kind="faint")
         fig.text(left - 8, y + 4, ("1 k", "10 k", "100 k", "1 M", "10 M")[k - 3], "small end")
     below, before = {"srno", "lm-liif", "fourier"}, {"clit", "linf", "liif", "hiif"}
-    for row in listed_decoders():
-        cost = row.cost
-        x, y = place(cost.per_output_pixel, cost.per_input_pixel)
-        fig.dot(x, y, 5, "b" if row.published.name == "liif" else "a")
-        name = row.title
-        if not cost.per_input_pixel:
+    for name, per_output, per_input in table():
+        x, y = place(per_output, per_input)
+        fig.dot(x, y, 5, "b" if name == "liif" else "a")
+        if not per_input:
             fig.text(x + 10, y - 8, f"{name}: 0 per input pixel", "small end")
         elif name in below:
             fig.text(x, y + 20, name, "small middle")

@@ -17,13 +17,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+from torch.overrides import TorchFunctionMode
 
 from liif.core.errors import UserError
 from liif.core.files import write_atomically
 from liif.models.checkpoint import Checkpoint
 from liif.models.decoder import Decoder
+from liif.models.decoders.clit import Clit
 from liif.models.decoders.upsampler import Upsampler
 from liif.models.field import Field
 from liif.models.model import SRModel
@@ -88,6 +91,24 @@ def _field(decoder: Decoder, tensors: Sequence[Tensor], names: list[str]) -> Fie
     return Field(codes, size=size, layers=decoder.field_layers(codes), maps=named)
 
 
+class _PlainAttention(TorchFunctionMode):
+    """Traces attention as two products and a softmax. PyTorch's own operator is written for one
+    kernel's layout of the result, and ONNX has none with a batch of windows."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,  # noqa: ANN401
+        args: Sequence[Any] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        if func is F.scaled_dot_product_attention:
+            q, k, v, mask = args
+            scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5 + mask
+            return scores.softmax(dim=-1) @ v
+        return func(*args, **(kwargs or {}))
+
+
 class Graph(NamedTuple):
     """An exported program and the names of its inputs and outputs."""
 
@@ -101,7 +122,8 @@ def graphs(model: SRModel) -> dict[str, Graph]:
     dynamic sizes of image and points.
 
     Raises UserError for an upsampler for one scale, a decoder with statistics, one that looks at
-    the whole image or has windows of its own, and a model that torch.export cannot trace.
+    the whole image, has windows of its own or several stages, and a model that torch.export cannot
+    trace.
     """
     decoder, name = model.decoder, type(model.decoder).__name__
     if isinstance(decoder, Upsampler):
@@ -115,6 +137,9 @@ def graphs(model: SRModel) -> dict[str, Graph]:
     if decoder.window > 1:
         reason = "mirrors features beyond the image's edges, by a number that depends on its size"
         raise UserError(f"{name} with attention in windows cannot be exported: it {reason}")
+    if isinstance(decoder, Clit) and decoder.stages > 1:
+        reason = "interpolates features on a finer grid, in a window that depends on the points"
+        raise UserError(f"{name} of several stages cannot be exported: it {reason}")
     model = model.cpu().eval()
     # All sizes differ: torch.export takes equal ones for the same symbol.
     step = model.window
@@ -151,9 +176,13 @@ def _traced(module: nn.Module, inputs: dict[str, tuple[Tensor, Any]], outputs: l
     examples, sizes = zip(*inputs.values(), strict=True)
     is_variadic = "image" not in inputs  # *tensors are one argument
     try:
-        program = torch.export.export(
-            module.eval(), examples, dynamic_shapes=(sizes,) if is_variadic else sizes, strict=False
-        )
+        with _PlainAttention():
+            program = torch.export.export(
+                module.eval(),
+                examples,
+                dynamic_shapes=(sizes,) if is_variadic else sizes,
+                strict=False,
+            )
     except Exception as error:  # of many types
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"the model cannot be exported: torch.export fails ({reason})") from error
@@ -192,6 +221,22 @@ FORMATS: dict[str, tuple[str, Callable[[Graph], bytes]]] = {
 """For each format, the suffix of its files and the function that writes one."""
 
 
+def _written(graph: Graph, kind: str) -> bytes:
+    """Return the content of a graph's file. Raises UserError if the package onnx is missing or
+    PyTorch cannot write the format."""
+    try:
+        return FORMATS[kind][1](graph)
+    except UserError:
+        raise
+    except Exception as error:  # of many types; the first of the chain names the operator
+        first: BaseException = error
+        while first.__cause__ is not None:
+            first = first.__cause__
+        reason = " ".join(str(first).split())[:200]
+        text = f"the model cannot be written as {kind} by PyTorch {torch.__version__}: {reason}"
+        raise UserError(text) from error
+
+
 def export(checkpoint: Checkpoint, folder: Path, kind: str) -> list[Path]:
     """Write the graphs and model.json, and return their paths.
 
@@ -200,12 +245,12 @@ def export(checkpoint: Checkpoint, folder: Path, kind: str) -> list[Path]:
     a number that the sides of the encoder's input are multiples of.
 
     Existing files are replaced. `kind` is one of FORMATS. Raises UserError as `graphs`, or if the
-    package onnx is missing or a file cannot be written.
+    package onnx is missing, or PyTorch cannot write the format, or a file cannot be written.
     """
-    suffix, content = FORMATS[kind]
+    suffix = FORMATS[kind][0]
     model = checkpoint.build()
     found = graphs(model)
-    files = {f"{name}{suffix}": content(graph) for name, graph in found.items()}
+    files = {f"{name}{suffix}": _written(graph, kind) for name, graph in found.items()}
     names = dict(zip(found, files, strict=True))
     about: dict[str, Any] = {"format": FORMAT, **names, "halo": model.halo, "window": model.window}
     about |= {"model": checkpoint.model.model_dump(mode="json")}
