@@ -26,7 +26,15 @@ from liif.core.files import check_room, lock_file
 from liif.core.progress import progress_bar
 from liif.core.sizes import Size
 from liif.core.threads import available_cores
-from liif.images.channels import RGB8, Array, PixelFormat, read_header, read_pixels, read_size
+from liif.images.channels import (
+    OTHER_CHANNELS,
+    RGB8,
+    Array,
+    PixelFormat,
+    read_header,
+    read_pixels,
+    read_size,
+)  # fmt: skip
 from liif.images.rgb8 import list_images
 
 log = logging.getLogger("liif")
@@ -131,7 +139,10 @@ def count_deep(files: ImageFiles, form: PixelFormat) -> int:
 def broken_error(reasons: list[str]) -> UserError:
     """Return one error for several broken files, which names the first."""
     count = f" (the first of {len(reasons)} such files)" if len(reasons) > 1 else ""
-    return UserError(f"{reasons[0]}{count}; replace it, or leave it out with `skip_broken: true`")
+    remedy = "replace it, or leave it out with `skip_broken: true`"
+    if reasons[0].endswith(OTHER_CHANNELS):  # all files are likely to be alike
+        remedy = "set it to what the images have, or replace them"
+    return UserError(f"{reasons[0]}{count}; {remedy}")
 
 
 def _rebuild(

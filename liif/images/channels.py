@@ -35,6 +35,9 @@ from liif.images.tiff import is_tiff, write_tiff
 Array = npt.NDArray[Any]
 Bits = Literal[8, 16, 32]
 
+OTHER_CHANNELS = "(model.channels)"
+"""End of the reason why a file of other channels is not read."""
+
 log = logging.getLogger("liif")
 
 
@@ -78,7 +81,7 @@ class Header(NamedTuple):
         """Raise RefusedError if the file cannot be read in this format."""
         if form.channels not in self.channels:
             raise RefusedError(
-                f"{_counted(self.channels[0])}, but {form.channels} needed (model.channels)"
+                f"{_counted(self.channels[0])}, but {form.channels} needed {OTHER_CHANNELS}"
             )
         if form.bits < self.bits == 32:
             raise RefusedError(

@@ -68,8 +68,8 @@ class ScoredImages(Section):
     lr_scales: tuple[PositiveInt, ...] = (2, 3, 4)
     """Scales for which a folder `lr` with {scale} has images."""
     degrade: AnyDegradation = PILLOW_BICUBIC  # pyright: ignore[reportInvalidTypeForm]
-    """How low-resolution images are made; what is random depends on an image's name only. Published
-    ones are used with the default only."""
+    """How low-resolution images are made; what is random depends on an image's name only. With
+    another degradation than the default, `lr` must be null."""
     bits: Bits | None = None
     """Bits per channel that are kept, as `train_data.bits`; by default those and their range."""
     range: tuple[float, float] | None = None
@@ -84,10 +84,14 @@ class ScoredImages(Section):
             raise ValueError("range: needs bits: 8, 16 or 32 beside it")
         return self
 
+    @pydantic.model_validator(mode="after")
+    def _makes_or_has_lr(self) -> "ScoredImages":
+        if self.lr is not None and self.degrade != PILLOW_BICUBIC:
+            raise ValueError("degrade: excludes lr, whose images would not be used; set lr: null")
+        return self
+
     def published_lr(self, scale: float) -> str | None:
         """The folder of published low-resolution images of a scale; None without one."""
-        if self.degrade != PILLOW_BICUBIC:
-            return None
         return published_folder(self.lr, self.lr_scales, (scale, scale))
 
 

@@ -17,6 +17,7 @@ from liif.core.files import to_json, write_atomically
 from liif.data.gpu import DeviceSampler
 from liif.data.loader import Batch, batches, image_of
 from liif.data.samplers import SampleSource
+from liif.images.rgb8 import list_images
 from liif.models.checkpoint import save_weights
 from liif.models.fastest import used_precision
 from liif.training.checkpoints import Checkpoints
@@ -93,6 +94,7 @@ def train(
     torch.manual_seed(config.seed)
 
     channels = config.model.channels.input, config.model.channels.output
+    _check_folders(config)
     source = config.train_data.open_source(config.data_root, channels)
     validation = None
     if config.valid is not None:
@@ -240,6 +242,16 @@ def train(
         if final_test is not None:
             return final_test.run(state.eval_model, folder, stopping, team)
     return finished
+
+
+def _check_folders(config: TrainConfig) -> None:
+    """Raise UserError, which names the key, if a folder of training images is missing."""
+    for key, folder in config.data_paths():
+        if key.startswith("train_data.") and not folder.exists():
+            try:
+                list_images(folder)  # says what to do
+            except UserError as error:
+                raise UserError(f"{key}: {error}") from None
 
 
 def _dry_run(

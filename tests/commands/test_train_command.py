@@ -30,3 +30,12 @@ def test_starting_points_that_are_none(refused, training, tiny_checkpoint):
     wider = refused(*train, "--set", f"init={tiny_checkpoint}", "--set", "model.encoder.width=9")
     assert "does not fit the model" in wider and "\n" not in wider.strip()
     assert "encoder.head.0.weight, is 8×3×3×3 there and 9×3×3×3 here" in wider
+
+
+def test_training_images_that_cannot_be_used_are_told_with_their_key(refused, training, photos):
+    train = ("train", "--config", training, "--set")
+    missing = refused(*train, "train_data.images=[nowhere]")
+    assert missing.startswith("error: train_data.images") and "nowhere: no such file" in missing
+    gray = refused(*train, "model.channels={in: 5, out: 5}")
+    assert "3 channels, but 5 needed (model.channels); set it to what" in gray
+    assert "skip_broken" not in gray and gray.count("\n") == 1

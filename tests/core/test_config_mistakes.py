@@ -122,6 +122,7 @@ def test_a_file_from_windows(yaml_file):
         ("milestones", "3", "must be a list, not 3"),
         ("valid", "{}", "valid.images: must be given"),
         ("valid", "{images: 3}", "valid.images: must be text, not 3"),
+        ("valid", "{images: x, lr: y, degrade: area}", "degrade: excludes lr, whose images would"),
         ("valid", "{images: x, scales: []}", "valid.scales: must have at least 1 item, not 0"),
         ("valid", "{images: x, scales: [0]}", "valid.scales.0: must be greater than or equal to 1"),
         ("init", "3", "must be a file or name, or one for a part: {encoder: FILE}"),
