@@ -34,7 +34,7 @@ from liif.images.channels import (
     read_header,
     read_pixels,
     read_size,
-)  # fmt: skip
+)
 from liif.images.rgb8 import list_images
 
 log = logging.getLogger("liif")
