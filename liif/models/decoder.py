@@ -44,6 +44,9 @@ class Decoder(nn.Module):
     """Codes that a query uses beyond the one nearest to its point, in each direction."""
     code_channels: int
     """Channels that `prepare` and `bind` keep alive for each low-resolution pixel."""
+    block: int | None = None
+    """Side of the blocks of pixels that a CPU's cores decode, where it should not be that of a
+    decoder with an MLP as wide as LIIF's (`tiling.BLOCK_SIDES`): larger the less is computed."""
     window: int = 1
     """Side of attention windows of `prepare`: tiles start at multiples of it, and end there or at
     the end of the image, where the decoder pads the features by itself."""

@@ -117,11 +117,19 @@ class Field:
         bags = F.embedding_bag(index.view(-1, 3), table, mode="sum")
         return bags.unflatten(0, index.shape[:-1])
 
+    def row_index(self, row: Tensor) -> Tensor:
+        """Return the indices in the codes of rows of the whole grid; the nearest where a row is
+        outside the window."""
+        return (row - self.origin[0]).clamp(0, self.codes.shape[1] - 1)
+
+    def col_index(self, col: Tensor) -> Tensor:
+        """As `row_index`, of columns."""
+        return (col - self.origin[1]).clamp(0, self.codes.shape[2] - 1)
+
     def _index(self, row: Tensor, col: Tensor) -> Tensor:
         """Return the indices in codes.flatten(0, 2) of a row and a column of the whole grid."""
         B, rows, cols, _ = self.codes.shape
-        row, col = row - self.origin[0], col - self.origin[1]
-        index = row.clamp(0, rows - 1) * cols + col.clamp(0, cols - 1)
+        index = self.row_index(row) * cols + self.col_index(col)
         if B > 1:
             image = torch.arange(B, device=index.device).view(-1, *[1] * (index.dim() - 1))
             index = index + image * (rows * cols)

@@ -201,7 +201,7 @@ class AllPoints:
                 part = field.window(*grid.spans(*block), tiles.model.decoder.reach)
                 found[top, left] = function(part, coord, cell).cpu().double()
 
-        _for_blocks(add, field.codes, rows, cols)
+        _for_blocks(add, field.codes, rows, cols, None)
         return [found[key] for key in sorted(found)]
 
 
@@ -238,13 +238,15 @@ def render(
         rgb = model.query_grid(part, y[top:bottom], x[left:right], cell).permute(0, 3, 1, 2)
         out[..., top - rows[0] : bottom - rows[0], left - cols[0] : right - cols[0]] = rgb
 
-    _for_blocks(decode, field.codes, rows, cols)
+    _for_blocks(decode, field.codes, rows, cols, model.decoder.block)
 
 
-def _for_blocks(function: Callable[[Region], None], codes: Tensor, rows: Size, cols: Size) -> None:
+def _for_blocks(
+    function: Callable[[Region], None], codes: Tensor, rows: Size, cols: Size, block: int | None
+) -> None:
     """Call a function with every block of rows × cols: on a CPU in parallel, in inference mode, in
-    the precision that the codes have."""
-    side = GPU_BLOCK_SIDE if codes.is_cuda else BLOCK_SIDES.get(codes.dtype, 32)
+    the precision that the codes have; `block` is the decoder's."""
+    side = GPU_BLOCK_SIDE if codes.is_cuda else block or BLOCK_SIDES.get(codes.dtype, 32)
 
     @torch.inference_mode()  # this mode and autocast are set for each thread
     def call(corner: tuple[int, int]) -> None:

@@ -42,6 +42,25 @@ def test_fourier_is_the_nearest_code_and_the_bilinear_image(points):
         np.testing.assert_allclose(colour, base + wave(codes[row, col], r_y, r_x, 2.1), atol=2e-6)
 
 
+@pytest.mark.parametrize("decoder", ["fourier", "thera"])
+def test_a_grid_gives_the_colours_of_its_points(decoder):
+    """Also of a window of the codes, of several images, and in bfloat16."""
+    model = small(decoder=decoder).eval()
+    y, x = pixel_centres(23, torch.zeros(())), pixel_centres(31, torch.zeros(()))
+    cell = torch.tensor([[2 / 23, 2 / 31]])
+    with torch.no_grad():
+        field = model.bind(model.encode(torch.rand(2, 3, 7, 9)), cell)
+        whole = model.decoder.query(field, grid_coord(y, x).expand(2, -1, -1), cell[:, None])
+        whole = whole.unflatten(1, (23, 31))
+        part = field.window((2, 5), (3, 8))
+        rows, cols = slice(8, 15), slice(12, 26)
+        rgb = model.decoder.query_grid(part, y[rows], x[cols], cell)
+        assert (rgb - whole[:, rows, cols]).abs().max() < 1e-5
+        with torch.autocast("cpu", torch.bfloat16):
+            half = model.decoder.query_grid(field, y, x, cell)
+    assert half.dtype == torch.float32 and (half - whole).abs().max() < 1e-5
+
+
 def test_ope_blends_four_codes_by_area(points):
     model, lr = small(decoder="ope").eval(), torch.rand(1, 3, 4, 6)
     codes, rgb = found(model, lr, points)

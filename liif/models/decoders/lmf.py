@@ -57,6 +57,7 @@ class Modulated(Decoder):
     """What both decoders share. A bound code is [scales, shifts, code], with a scale and a shift
     for each channel of each layer."""
 
+    block = 64
     hypernet: Mlp
     imnet: Mlp
 

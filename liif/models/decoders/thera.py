@@ -64,6 +64,8 @@ class Thera(Decoder):
     itself, to whole windows; its GELU is the approximation with tanh.
     """
 
+    block = 64
+
     def __init__(self, width: int, config: TheraConfig, channels: int = 3) -> None:
         super().__init__()
         self.channels, self.hidden = channels, config.hidden
@@ -112,21 +114,29 @@ class Thera(Decoder):
 
     def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
         """Return normalised colours (B, Q, C) at coord (B, Q, 2)."""
-        row, col, angle, colours = self._waves(field, coord)
+        return self._colours(field, coord[..., 0], coord[..., 1])
+
+    def query_grid(self, field: Field, y: Tensor, x: Tensor, cell: Tensor) -> Tensor:
+        """As `query`, (B, R, W, C), with the geometry of rows and columns, not of points."""
+        return self._colours(field, y.view(1, -1, 1), x.view(1, 1, -1))
+
+    def _colours(self, field: Field, y: Tensor, x: Tensor) -> Tensor:
+        """Return colours (B, …, C) at y and x of broadcastable shapes."""
+        row, col, angle, colours = self._waves(field, y, x)
         return field.gather(row, col, "lr") + (colours * angle.sin()[..., None]).sum(dim=-2)
 
     def slopes(self, field: Field, coord: Tensor) -> Tensor:
         """As `Decoder.slopes`: the derivatives of the field of the nearest code."""
-        _, _, angle, colours = self._waves(field, coord)
+        _, _, angle, colours = self._waves(field, coord[..., 0], coord[..., 1])
         along = angle.cos()[..., None, :] * self.components  # (B, Q, 2, hidden)
         return (along @ colours.float()).mT
 
-    def _waves(self, field: Field, coord: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return row and column of the nearest codes, (B, Q), and the angles (B, Q, hidden) and
-        colours (B, Q, hidden, C) of their waves."""
-        (row, y), (col, x) = (nearest(coord[..., i], field.size[i]) for i in (0, 1))
+    def _waves(self, field: Field, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return row and column of the codes nearest to y and x, of broadcastable shapes, and the
+        angles (B, …, hidden) and colours (B, …, hidden, C) of their waves."""
+        (row, r_y), (col, r_x) = nearest(y, field.size[0]), nearest(x, field.size[1])
         along_y, along_x = self.components.unbind(0)
-        angle = (y[..., None] * along_y + x[..., None] * along_x) / 2
+        angle = (r_y[..., None] * along_y + r_x[..., None] * along_x) / 2
         colours = field.gather(row, col).unflatten(-1, (self.hidden, self.channels))
         return row, col, angle + field.gather(row, col, "phase"), colours
 
