@@ -44,9 +44,10 @@ class Decoder(nn.Module):
     """Codes that a query uses beyond the one nearest to its point, in each direction."""
     code_channels: int
     """Channels that `prepare` and `bind` keep alive for each low-resolution pixel."""
-    block: int | None = None
-    """Side of the blocks of pixels that a CPU's cores decode, where it should not be that of a
-    decoder with an MLP as wide as LIIF's (`tiling.BLOCK_SIDES`): larger the less is computed."""
+    block: int = 32
+    """Side of the square of pixels that is decoded at a time on each core of a CPU: large enough
+    for efficient products, small enough for the core's cache. 32 suits MLPs as wide as LIIF's, 64
+    or 128 decoders that compute less for a pixel."""
     window: int = 1
     """Side of attention windows of `prepare`: tiles start at multiples of it, and end there or at
     the end of the image, where the decoder pads the features by itself."""

@@ -1,7 +1,7 @@
 """The encoded image: vectors for each cell of a regular grid."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -117,23 +117,24 @@ class Field:
         bags = F.embedding_bag(index.view(-1, 3), table, mode="sum")
         return bags.unflatten(0, index.shape[:-1])
 
-    def row_index(self, row: Tensor) -> Tensor:
-        """Return the indices in the codes of rows of the whole grid; the nearest where a row is
-        outside the window."""
-        return (row - self.origin[0]).clamp(0, self.codes.shape[1] - 1)
-
-    def col_index(self, col: Tensor) -> Tensor:
-        """As `row_index`, of columns."""
-        return (col - self.origin[1]).clamp(0, self.codes.shape[2] - 1)
+    def local(self, index: Tensor, axis: int) -> Tensor:
+        """Return indices along an axis (0 for rows) of the whole grid as those of the window; those
+        outside as its edge."""
+        return (index - self.origin[axis]).clamp(0, self.codes.shape[1 + axis] - 1)
 
     def _index(self, row: Tensor, col: Tensor) -> Tensor:
         """Return the indices in codes.flatten(0, 2) of a row and a column of the whole grid."""
         B, rows, cols, _ = self.codes.shape
-        index = self.row_index(row) * cols + self.col_index(col)
+        index = self.local(row, 0) * cols + self.local(col, 1)
         if B > 1:
             image = torch.arange(B, device=index.device).view(-1, *[1] * (index.dim() - 1))
             index = index + image * (rows * cols)
         return index
+
+
+Taps = Callable[[Tensor, int], list[tuple[Tensor, Tensor]]]
+"""A kernel of interpolation: of coordinates along an axis of n cells, it returns the index of each
+cell that a coordinate's value depends on, and its weight."""
 
 
 def bilinear(field: Field, y: Tensor, x: Tensor, name: str = "lr") -> Tensor:
@@ -141,18 +142,23 @@ def bilinear(field: Field, y: Tensor, x: Tensor, name: str = "lr") -> Tensor:
     shapes whose first dimension is 1 or B; beyond the outer pixel centres the values are those of
     the edge. With the normalised image as the map "lr" it is the residual that most decoders after
     LIIF add to: `grid_sample` with mode bilinear, padding border, align_corners False."""
-    (row, down), (col, right) = (_between(*each) for each in zip((y, x), field.size, strict=True))
-    rows, cols = ((row, 1 - down), (row + 1, down)), ((col, 1 - right), (col + 1, right))
+    return interpolate(field, y, x, bilinear_taps, name)
+
+
+def interpolate(field: Field, y: Tensor, x: Tensor, taps: Taps, name: str = "lr") -> Tensor:
+    """As `bilinear`, with the kernel that is given by its taps."""
+    rows, cols = (taps(*each) for each in zip((y, x), field.size, strict=True))
     parts = [
         field.gather(i, j, name) * (of_row * of_col)[..., None]
         for i, of_row in rows
         for j, of_col in cols
     ]
-    return parts[0] + parts[1] + parts[2] + parts[3]
+    return sum(parts[1:], start=parts[0])
 
 
-def _between(coord: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    """Return the index of the cell centre at or before a coordinate, and the distance from it."""
+def bilinear_taps(coord: Tensor, n: int) -> list[tuple[Tensor, Tensor]]:
+    """Return the taps of the two cells around a coordinate."""
     position = (((coord + 1) * n - 1) / 2).clamp(0, n - 1)
     index = position.floor()
-    return index.long(), position - index
+    right, first = position - index, index.long()
+    return [(first, 1 - right), (first + 1, right)]

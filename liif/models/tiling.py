@@ -36,9 +36,8 @@ STRIP_BYTES = 2**27
 """Size of a float32 strip: a large result is never in memory as a whole."""
 SMALLEST_TILE = 32
 """Side of the smallest tiles, in low-resolution pixels."""
-BLOCK_SIDES = {torch.float32: 32, torch.bfloat16: 64}
-"""Side of a block on a CPU, one block for each core: large enough for efficient matrix products,
-small enough for the caches and for the C library to reuse the memory."""
+SMALLEST_HALF_BLOCK = 64
+"""Side of the smallest block on a CPU in half precision, whose products are faster."""
 GPU_BLOCK_SIDE = 512
 """Side of a block on a GPU, one block at a time; its largest tensors take 1 GB."""
 
@@ -201,7 +200,7 @@ class AllPoints:
                 part = field.window(*grid.spans(*block), tiles.model.decoder.reach)
                 found[top, left] = function(part, coord, cell).cpu().double()
 
-        _for_blocks(add, field.codes, rows, cols, None)
+        _for_blocks(add, field.codes, rows, cols, tiles.model.decoder.block)
         return [found[key] for key in sorted(found)]
 
 
@@ -242,11 +241,14 @@ def render(
 
 
 def _for_blocks(
-    function: Callable[[Region], None], codes: Tensor, rows: Size, cols: Size, block: int | None
+    function: Callable[[Region], None], codes: Tensor, rows: Size, cols: Size, side: int
 ) -> None:
-    """Call a function with every block of rows × cols: on a CPU in parallel, in inference mode, in
-    the precision that the codes have; `block` is the decoder's."""
-    side = GPU_BLOCK_SIDE if codes.is_cuda else block or BLOCK_SIDES.get(codes.dtype, 32)
+    """Call a function with every block of rows × cols: on a CPU in parallel, in blocks of `side` in
+    float32, in inference mode, in the precision that the codes have."""
+    if codes.is_cuda:
+        side = GPU_BLOCK_SIDE
+    elif codes.dtype in HALF_NAMES:
+        side = max(side, SMALLEST_HALF_BLOCK)
 
     @torch.inference_mode()  # this mode and autocast are set for each thread
     def call(corner: tuple[int, int]) -> None:

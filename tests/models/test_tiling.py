@@ -11,12 +11,13 @@ from liif.inference.predict import InferenceOptions, predict
 from liif.models import tiling
 
 
-def test_blocks_do_not_show(monkeypatch):
-    model = small().eval()
+@pytest.mark.parametrize("decoder", ["liif", "lm-liif", "fourier", "ope", "bilinear", "thera"])
+def test_blocks_do_not_show(decoder):
+    model = small(decoder=decoder).eval()
     lr = torch.rand(3, 9, 14)
     expected = model.upscale(lr, (33, 47))
     for side in (1, 5, 20, 47):
-        monkeypatch.setitem(tiling.BLOCK_SIDES, torch.float32, side)
+        model.decoder.block = side
         torch.testing.assert_close(model.upscale(lr, (33, 47)), expected)
 
 

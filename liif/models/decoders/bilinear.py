@@ -6,8 +6,9 @@ from torch import Tensor
 
 from liif.core.section import Section
 from liif.models.decoder import Decoder
-from liif.models.field import Field, bilinear
+from liif.models.field import Field, bilinear_taps, interpolate
 from liif.models.layers import conv
+from liif.models.separable import interpolate_grid
 
 
 class BilinearConfig(Section):
@@ -27,12 +28,12 @@ class Bilinear(Decoder):
     """rgb = bilinear or bicubic interpolation of (image + one convolution of the features): a
     baseline that shows what a decoder's network adds."""
 
-    radius = 1
+    radius, block = 1, 128
 
     def __init__(self, width: int, config: BilinearConfig, channels: int = 3) -> None:
         super().__init__()
         is_bicubic = config.kernel == "bicubic"
-        self.interpolate, self.reach = (bicubic, 2) if is_bicubic else (bilinear, 1)
+        self.taps, self.reach = (bicubic_taps, 2) if is_bicubic else (bilinear_taps, 1)
         self.residual = conv(width, channels)
         self.code_channels = channels
 
@@ -43,23 +44,15 @@ class Bilinear(Decoder):
 
     def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
         """Return normalised colours (B, Q, C) at coord (B, Q, 2); the cell is not used."""
-        return self.interpolate(field, coord[..., 0], coord[..., 1])
+        return interpolate(field, coord[..., 0], coord[..., 1], self.taps)
+
+    def query_grid(self, field: Field, y: Tensor, x: Tensor, cell: Tensor) -> Tensor:
+        """As `query`, for a grid: rows first, then columns."""
+        return interpolate_grid(field, y, x, self.taps)
 
 
-def bicubic(field: Field, y: Tensor, x: Tensor) -> Tensor:
-    """Interpolate the map "lr" with Keys' kernel, a = -0.5; (B, …, K) at coordinates y and x of one
-    shape. Beyond the edge the values are those of the edge."""
-    rows, cols = (_taps(*each) for each in zip((y, x), field.size, strict=True))
-    parts = [
-        field.gather(i, j, "lr") * (of_row * of_col)[..., None]
-        for i, of_row in rows
-        for j, of_col in cols
-    ]
-    return sum(parts[1:], start=parts[0])
-
-
-def _taps(coord: Tensor, n: int) -> list[tuple[Tensor, Tensor]]:
-    """Return the indices of the four cells around a coordinate, and their weights."""
+def bicubic_taps(coord: Tensor, n: int) -> list[tuple[Tensor, Tensor]]:
+    """Return the taps of Keys' kernel, a = -0.5, of the four cells around a coordinate."""
     position = ((coord + 1) * n - 1) / 2
     first = position.floor()
     t = position - first

@@ -20,6 +20,7 @@ from liif.models.decoder import Decoder
 from liif.models.field import Field, bilinear
 from liif.models.geometry import corners, nearest
 from liif.models.layers import conv
+from liif.models.separable import bilinear_grid, separable, spread
 
 Waves = Annotated[int, pydantic.Field(gt=0, le=32)]
 
@@ -57,8 +58,7 @@ class Waved(Decoder):
     """Σ coefficient_ij · basis_i(y) · basis_j(x), with the basis [1, √2 cos kωr, √2 sin kωr, …] of
     the offset r from the code in half-pixels, k = 1 … waves."""
 
-    radius = 1
-    block = 64
+    radius, block = 1, 128
     ensemble: bool
 
     def __init__(self, waves: int, channels: int) -> None:
@@ -83,7 +83,6 @@ class Waved(Decoder):
 class Fourier(Waved):
     """rgb = bilinear image + the waves of the nearest code."""
 
-    block = 128
     ensemble = False
 
     def __init__(self, width: int, waves: int, channels: int = 3) -> None:
@@ -101,22 +100,16 @@ class Fourier(Waved):
         return waves + bilinear(field, coord[..., 0], coord[..., 1])
 
     def query_grid(self, field: Field, y: Tensor, x: Tensor, cell: Tensor) -> Tensor:
-        """As `query`, (B, R, W, C): a row takes the sum over i once for all columns, and then only
-        the sum over j is left for every pixel."""
-        count = 2 * self.waves + 1
-        (row, r_y), (col, r_x) = (
-            nearest(axis, n) for axis, n in zip((y, x), field.size, strict=True)
-        )
-        along_y, along_x = (basis(r * self.spacing, self.waves)[:, None] for r in (r_y, r_x))
-        with torch.autocast(field.codes.device.type, enabled=False):  # as the sums in `query`
-            codes = field.codes.float().unflatten(-1, (self.channels, count, count))
-            codes = codes.permute(0, 1, 4, 2, 3, 5)[:, field.row_index(row)]  # (B, R, i, w, C, j)
-            of_rows = along_y @ codes.flatten(3)  # (B, R, 1, w · C · j)
-            of_rows = of_rows.unflatten(-1, (-1, self.channels, count))[:, :, 0]
-            codes = of_rows.permute(0, 2, 4, 1, 3)[:, field.col_index(col)]  # (B, W, j, R, C)
-            waves = along_x @ codes.flatten(3)  # (B, W, 1, R · C)
-        waves = waves.unflatten(-1, (-1, self.channels))[:, :, 0].transpose(1, 2)
-        return waves + bilinear(field, y.view(1, -1, 1), x.view(1, 1, -1))
+        """As `query` for a grid: the waves are products of one along y and one along x."""
+
+        def along(coord: Tensor, axis: int) -> Tensor:
+            code = nearest(coord, field.size[axis])
+            values = basis(code.offset * self.spacing, self.waves)
+            cells = field.local(code.at, axis)
+            return spread(cells[None], values[None], field.codes.shape[1 + axis])
+
+        waves = separable(field.codes, along(y, 0), along(x, 1))
+        return waves + bilinear_grid(field, y, x)
 
 
 class Ope(Waved):

@@ -34,7 +34,7 @@ class Lte(Decoder):
     φ = π (F·(x - v*) + P·cell), and amplitudes A and frequencies F that a convolution each makes of
     the features (eq. 4 to 8)."""
 
-    radius = 1
+    radius, block = 1, 64
 
     def __init__(self, width: int, config: LteConfig, channels: int = 3) -> None:
         super().__init__()

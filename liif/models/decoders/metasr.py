@@ -35,7 +35,7 @@ class MetaSr(Decoder):
     """rgb = code · (M·a + b), a = relu(first layer): both products are linear in the code, so they
     are computed once per image in `prepare` by a convolution to hidden + 1 channels a colour."""
 
-    radius = 1
+    radius, block = 1, 64
 
     def __init__(self, width: int, config: MetaSrConfig, channels: int = 3) -> None:
         super().__init__()
