@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
 from liif.models.decoder import Decoder
 from liif.models.encoder import Encoder
@@ -120,6 +120,8 @@ class Multiplications(TorchDispatchMode):
         operator = func.overloadpacket
         if operator in flop_registry:  # it counts a multiplication and an addition as two
             self.count += flop_registry[operator](*args, **kwargs, out_val=out) // 2
+        elif operator is aten._scaled_dot_product_flash_attention_for_cpu:  # not in the list
+            self.count += sdpa_flop_count(*(each.shape for each in args[:3])) // 2
         elif operator in self.PRODUCTS and out.is_floating_point():
             self.count += out.numel()
         return out
