@@ -14,6 +14,7 @@ from measure import (
     paper_model,
     peak_megabytes,
     picture,
+    precisions,
     report,
 )
 
@@ -21,6 +22,7 @@ from liif.evaluation.metrics import psnr
 from liif.evaluation.protocols import ScoreProtocol
 from liif.models import reference
 from liif.models.checkpoint import load_checkpoint
+from liif.models.precision import HALF_TYPES
 
 EDSR_FLOP = 2 * 9 * (3 * 64 + 33 * 64 * 64)  # per low-resolution pixel
 FOLD_FLOP = 2 * 9 * 64 * 256
@@ -40,15 +42,19 @@ def main() -> None:
     lr = picture(options.image, options.side).to(device)
     side = round(options.side * options.scale)
     size = (side, side)
-    candidates = {
-        "published": lambda: reference.upscale(model, lr, size),
-        "ours float32": lambda: model.upscale(lr, size, clamp=False),
-        "ours bf16": lambda: model.upscale(lr, size, clamp=False, precision="bf16"),
+    chosen = precisions(device)
+    candidates = {"published": lambda: reference.upscale(model, lr, size)}
+    candidates |= {
+        f"ours {name}": lambda name=name: model.upscale(lr, size, clamp=False, precision=name)
+        for name in chosen
     }
     outputs = {name: run() for name, run in candidates.items()}
     memory = {name: peak_megabytes(run, device) for name, run in candidates.items()}
     seconds = interleaved(candidates, options.rounds, device)
-    rates = {False: matrix_rate(device, torch.float32), True: matrix_rate(device, torch.bfloat16)}
+    dtypes = {"float32": torch.float32, **HALF_TYPES}
+    rates = {name: matrix_rate(device, dtypes[name]) for name in chosen}
+    rates_text = ", ".join(f"{rate / 1e9:.0f} GFLOP/s {name}" for name, rate in rates.items())
+    rates["published"] = rates["float32"]
     flop = (EDSR_FLOP + FOLD_FLOP) * options.side**2 + MLP_FLOP * side**2
     whole = ScoreProtocol(luma=False, border=(0, 0))
     published = outputs["published"]
@@ -59,7 +65,7 @@ def main() -> None:
             "times as fast": seconds["published"] / seconds[name],
             "megapixels/s": side**2 / 1e6 / seconds[name],
             "GFLOP/s": flop / 1e9 / seconds[name],
-            "share of matrix rate": flop / seconds[name] / rates["bf16" in name],
+            "share of matrix rate": flop / seconds[name] / rates[name.split()[-1]],
             "peak MB": memory[name],
             "PSNR to published": psnr(output, published, whole),
             "largest difference": (output - published).abs().max().item(),
@@ -68,8 +74,7 @@ def main() -> None:
     ]
     title = (
         f"{options.side}² -> {side}², {machine(device)}; products of the decoder's shape: "
-        f"{rates[False] / 1e9:.0f} GFLOP/s float32, {rates[True] / 1e9:.0f} bf16. "
-        "GFLOP/s counts our operations; the published form needs more."
+        f"{rates_text}. GFLOP/s counts our operations; the published form needs more."
     )
     report(title, rows, options.json)
 

@@ -16,7 +16,9 @@ from liif.images.convert import to_tensor
 from liif.images.resize import pillow_bicubic
 from liif.images.rgb8 import read_image
 from liif.models.build import ModelConfig, build_model
+from liif.models.fastest import half_is_faster
 from liif.models.model import SRModel
+from liif.models.precision_names import UsedPrecision
 
 Candidates = Mapping[str, Callable[[], Any]]
 
@@ -74,6 +76,12 @@ def matrix_rate(
         times = interleaved(products, 5, device)
         best = max(best, 8 * 2 * rows * 256 * 256 / min(times.values()))
     return best
+
+
+def precisions(device: torch.device) -> list[UsedPrecision]:
+    """Return float32, and bf16 where it is faster: elsewhere it is hundreds of times slower."""
+    has_bf16 = half_is_faster(device.type, device.index, "bf16")
+    return ["float32", "bf16"] if has_bf16 else ["float32"]
 
 
 def synchronise(device: torch.device) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measure import arguments, interleaved, machine, report
+from measure import arguments, interleaved, machine, precisions, report
 
 from liif.commands.device import keep_freed_memory
 from liif.core.config_file import load_config
@@ -32,7 +32,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for file in files:
         config = load_config(TrainConfig, file)
-        steps = {"float32": step(config, device), "bf16": step(config, device, precision="bf16")}
+        steps = {p: step(config, device, precision=p) for p in precisions(device)}
         seconds = interleaved(steps, options.rounds, device)
         row: dict[str, Any] = {"": file.stem, "steps": config.steps}
         for name, each in seconds.items():

@@ -6,7 +6,7 @@ python benchmarks/train_step.py
 import copy
 
 import torch
-from measure import arguments, interleaved, machine, paper_model, peak_megabytes, report
+from measure import arguments, interleaved, machine, paper_model, peak_megabytes, precisions, report
 
 from liif.commands.device import keep_freed_memory
 from liif.data.loader import Batch
@@ -57,8 +57,7 @@ def main() -> None:
 
     candidates = {
         "published": candidate("published", published=True),
-        "ours float32": candidate("ours float32"),
-        "ours bf16": candidate("ours bf16", precision="bf16"),
+        **{f"ours {p}": candidate(f"ours {p}", precision=p) for p in precisions(device)},
     }
     seconds = interleaved(candidates, options.rounds, device)
     steps = list(zip(*losses.values(), strict=True))
