@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
         if options.save_images and score.sr is not None:
             image = score.sr.permute(1, 2, 0).cpu().numpy()
             write_pixels(options.save_images / f"{score.name}{suffix}", image, pairs.forms[1])
-        return score._replace(pair=None, sr=None)
+        return score
 
     with joined(device) as team:
         found: list[Score] = []

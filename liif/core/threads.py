@@ -3,7 +3,7 @@
 PyTorch's threads (OpenMP's) spin while they wait for the next piece of work. On an idle machine
 that is fastest. Beside another busy program a spinning thread holds the core that the thread it
 waits for needs, and a training step takes several times as long. GNU's OpenMP library, with which
-PyTorch is built for Linux, reads at its start how long to spin, but spins a thousand times less
+PyTorch is built for Linux, reads at its start how long to spin, but spins thousands of times less
 whenever a process has more OpenMP threads than cores. Such threads are added here, asleep, for as
 long as others compete for the cores. Neither the number of threads that compute nor any result
 changes.
@@ -12,7 +12,6 @@ changes.
 import os
 import threading
 import time
-from collections.abc import Callable
 from functools import lru_cache
 from math import ceil
 from pathlib import Path
@@ -124,32 +123,35 @@ def adapt(sleepers: "Sleepers | None", share: float) -> "Sleepers | None":
 class Sleepers:
     """Threads that each have a team of OpenMP threads, all asleep."""
 
-    def __init__(self, count: int) -> None:
-        self._end = threading.Event()
-        asleep = threading.Barrier(count + 1)
-        self.threads = [
-            threading.Thread(target=self._sleep, args=(asleep.wait,), daemon=True)
-            for _ in range(count)
-        ]
-        for thread in self.threads:
-            thread.start()
-        asleep.wait()
+    def __init__(self) -> None:
+        self.threads: list[threading.Thread] = []
+        self._ended = threading.Event()
 
     @classmethod
     def start(cls, team: int) -> "Sleepers | None":
         """Return as many as it takes to have more OpenMP threads than cores, each with a team of
-        so many threads; None if that takes too many."""
+        so many threads; None if that takes too many, or more than the system allows."""
         cores = len(os.sched_getaffinity(0))
         count = max(1, ceil((cores + 1 - team) / (team - 1)))
-        return cls(count) if count * team <= MOST_SLEEPERS + cores else None
+        if count * team > MOST_SLEEPERS + cores:
+            return None
+        sleepers = cls()
+        try:
+            for _ in range(count):
+                thread = threading.Thread(target=sleepers._sleep, daemon=True)
+                thread.start()
+                sleepers.threads.append(thread)
+        except RuntimeError:
+            sleepers.end()
+            return None
+        return sleepers
 
     def end(self) -> None:
         """End the threads, and with them their teams."""
-        self._end.set()
+        self._ended.set()
         for thread in self.threads:
             thread.join()
 
-    def _sleep(self, is_asleep: Callable[[], object]) -> None:
+    def _sleep(self) -> None:
         torch.zeros(2**20).add_(1)  # large enough for all threads: the team begins
-        is_asleep()
-        self._end.wait()
+        self._ended.wait()

@@ -134,7 +134,11 @@ def test_threads_sleep_while_others_compete(monkeypatch):
 
 
 SCRIPT = """
-import os, resource, torch
+import os
+
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
+import resource
+import torch
 from liif.core.threads import Sleepers
 
 torch.set_num_threads(2)
@@ -160,7 +164,8 @@ print(sleeps(), count())
 
 
 @on_linux
-def test_waiting_threads_spin_or_sleep(tmp_path):
+@pytest.mark.skipif(CORES < 2, reason="needs two cores: threads never spin on one")
+def test_waiting_threads_spin_or_sleep():
     """A thread that goes to sleep gives its core away, which the system counts."""
     environment = {**os.environ, "OMP_NUM_THREADS": "2"}
     environment.pop("OMP_WAIT_POLICY", None)
@@ -171,6 +176,23 @@ def test_waiting_threads_spin_or_sleep(tmp_path):
     spinning, asleep, again = ([*map(int, line.split())] for line in found.stdout.splitlines())
     assert asleep[0] > 500 and asleep[0] > 5 * max(spinning[0], again[0])
     assert asleep[1] >= spinning[1] + 2 * asleep[2] and again[1] <= spinning[1] + asleep[2]
+
+
+def test_a_system_without_room_for_more_threads(monkeypatch):
+    """The threads go on spinning; those that have begun end."""
+    begun = []
+    start = threads.threading.Thread.start
+
+    def limited(thread):
+        if len(begun) == 2:
+            raise RuntimeError("can't start new thread")
+        begun.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(8), raising=False)
+    monkeypatch.setattr(threads.threading.Thread, "start", limited)
+    assert threads.Sleepers.start(2) is None
+    assert len(begun) == 2 and not any(thread.is_alive() for thread in begun)
 
 
 def test_no_crowd_of_sleepers(monkeypatch):

@@ -1,107 +1,23 @@
-"""Several processes do what one does: the same losses, scores, pictures; and they end together."""
+"""Several processes do what one does: the same losses, scores and pictures."""
 
 import json
-import os
-import re
-import signal
-import socket
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from helpers import processes
 from helpers.models import TINY
-from helpers.paths import ROOT
 from helpers.pictures import texture
+from helpers.ranks import lines, together
 
 from liif.core.config_file import load_config
-from liif.core.distributed import ALONE, Team, _attempt
+from liif.core.distributed import ALONE, Team
 from liif.data.loader import batches
 from liif.images.rgb8 import read_image, write_image
 from liif.models.build import ModelConfig, build_model
 from liif.models.checkpoint import read_checkpoint
 from liif.training.config import TrainConfig
 from liif.training.step import train_step
-
-CONFIG = """\
-model:
-  encoder: {name: edsr-baseline, blocks: 1, width: 8}
-  decoder: {name: liif, hidden: [16]}
-train_data:
-  {sampling: random-scale, images: photos, cache_dir: cache, patch: 10, queries: 64}
-valid: {images: photos, scales: [2, 3], crop: 40, every: 4, protocol: none}
-data_root: .
-steps: 10
-batch_size: 7
-learning_rate: 1e-3
-clip_gradient: 0.5
-workers: 1
-log_every: 1
-save_every: 3
-"""
-
-
-@pytest.fixture
-def project(tmp_path, photos, monkeypatch):
-    """A folder with photographs and a configuration."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "c.yaml").write_text(CONFIG)
-    return tmp_path
-
-
-def start_ranks(size, *arguments, restarts=0):
-    """Start a command as so many processes, as torchrun would."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {
-        "WORLD_SIZE": str(size),
-        "LOCAL_WORLD_SIZE": str(size),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "TORCHELASTIC_RESTART_COUNT": str(restarts),
-    }
-    command = [sys.executable, "-m", "liif", *arguments]
-    pipes = {"stdout": processes.PIPE, "stderr": processes.STDOUT}
-    return [
-        processes.Popen(
-            command,
-            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            **pipes,
-        )
-        for rank in range(size)
-    ]
-
-
-def finished(ranks):
-    """Wait for all processes: [(status, output)]."""
-    try:
-        outputs = [rank.communicate(timeout=120)[0] for rank in ranks]
-    except subprocess.TimeoutExpired:
-        for rank in ranks:
-            rank.send_signal(signal.SIGABRT)  # prints where it waits
-        pytest.fail("\n".join(rank.communicate(timeout=20)[0] for rank in ranks))
-    finally:
-        for rank in ranks:
-            rank.kill()
-    return [(rank.returncode, out) for rank, out in zip(ranks, outputs, strict=True)]
-
-
-def together(size, *arguments):
-    return finished(start_ranks(size, *arguments))
-
-
-def lines(run):
-    return [json.loads(line) for line in Path(f"runs/{run}/metrics.jsonl").read_text().splitlines()]
-
-
-def without_times(line):
-    return {k: v for k, v in line.items() if k not in ("images_per_s", "data_wait")}
-
 
 # Training
 
@@ -223,174 +139,10 @@ def test_a_table_measured_together(cli, project, tiny_checkpoint):
         )
 
 
-# Ends
-
-
-def wait_for_step(run, step):
-    path, end = Path(f"runs/{run}/metrics.jsonl"), time.monotonic() + 100
-    while time.monotonic() < end:
-        if path.exists() and any(f'"step": {step},' in line for line in path.open()):
-            return
-        time.sleep(0.05)
-    raise AssertionError("no progress")
-
-
-TRAIN = ("--config", "c.yaml", "--device", "cpu", "--set", "valid=null")
-
-
-def test_a_process_that_dies_takes_the_run_down_with_one_message(project):
-    ranks = start_ranks(2, "train", *TRAIN, "--name", "k", "--set", "steps=100000")
-    wait_for_step("k", 12)
-    ranks[1].kill()
-    (status, out), _ = finished(ranks)
-    errors = [line for line in out.splitlines() if line.startswith("error:")]
-    assert status == 1 and len(errors) == 1
-    assert "process 0 of 2 lost" in errors[0] and "one of them has ended" in errors[0]
-
-
-def assert_same_run(one, other):
-    assert list(map(without_times, lines(one))) == list(map(without_times, lines(other)))
-    ours = read_checkpoint(Path(f"runs/{other}/last.pt")).weights
-    for key, value in read_checkpoint(Path(f"runs/{one}/last.pt")).weights.items():
-        assert torch.equal(ours[key], value)
-
-
-STEPS = ("--set", "steps=40", "--set", "save_every=5")
-
-
-def test_a_restart_goes_on_exactly(project):
-    results = together(2, "train", *TRAIN, "--name", "calm", *STEPS)
-    assert [status for status, _ in results] == [0, 0], results
-    command = ("train", *TRAIN, "--name", "killed", *STEPS)
-    ranks = start_ranks(2, *command)
-    wait_for_step("killed", 12)
-    for rank in ranks:
-        rank.kill()
-    finished(ranks)
-    results = finished(start_ranks(2, *command, restarts=1))
-    assert [status for status, _ in results] == [0, 0], results
-    assert re.search(r"at step [1-9]\d*", results[0][1])
-    assert_same_run("calm", "killed")
-
-
-def test_addresses_of_before_a_restart_are_not_met(monkeypatch):
-    """Neither are those of other machines missed, which may have counted other restarts."""
-
-    def kept_under(local, world, restarts):
-        monkeypatch.setenv("LOCAL_WORLD_SIZE", local)
-        monkeypatch.setenv("WORLD_SIZE", world)
-        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", restarts)
-        return _attempt()
-
-    assert kept_under("2", "2", "0") != kept_under("2", "2", "1")
-    assert kept_under("2", "4", "0") == kept_under("2", "4", "1")
-
-
-@pytest.mark.parametrize("who", ["all", "one"])
-def test_sigterm_saves_and_ends(project, who):
-    ranks = start_ranks(2, "train", *TRAIN, "--name", "t", "--set", "steps=100000")
-    wait_for_step("t", 10)
-    for rank in ranks if who == "all" else ranks[1:]:
-        rank.send_signal(signal.SIGTERM)
-    results = finished(ranks)
-    text = "".join(out for _, out in results)
-    assert text.count("runs/t/last.pt") == 1 and "Traceback" not in text
-    step = read_checkpoint(Path("runs/t/last.pt")).training["step"]
-    assert step == lines("t")[-1]["step"] >= 10
-
-
 def test_one_process_is_a_team_of_its_own():
     assert ALONE.leads and ALONE.any(True) and not ALONE.any(False)
     assert ALONE.gather("x") == ["x"] and ALONE.share(5) == range(5)
     assert ALONE.sum(torch.tensor([1.5, 2.0])).tolist() == [1.5, 2.0]
-
-
-# With torchrun itself
-
-
-def start_group(command, **options):
-    """Start a command whose processes can be told apart from ours."""
-    return subprocess.Popen(
-        [str(word) for word in command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        **options,
-    )
-
-
-def worker_of(process, rank):
-    """The process id of torchrun's worker with a rank."""
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = re.search(r"PPid:\s+(\d+)", (entry / "status").read_text())[1]
-            variables = (entry / "environ").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if int(parent) == process.pid and b"RANK=%d" % rank in variables:
-            return int(entry.name)
-    raise AssertionError("no such worker")
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
-def test_an_elastic_restart_goes_on_exactly(project):
-    results = together(2, "train", *TRAIN, "--name", "calm", *STEPS)
-    assert [status for status, _ in results] == [0, 0], results
-    process = start_group(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
-            *("--max-restarts", "2", ROOT / "scripts/train.py", *TRAIN, "--name", "killed", *STEPS),
-        ]
-    )
-    try:
-        wait_for_step("killed", 12)
-        os.kill(worker_of(process, 1), signal.SIGKILL)
-        out, _ = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    assert process.returncode == 0, out
-    assert re.search(r"at step [1-9]\d*", out)
-    assert_same_run("calm", "killed")
-
-
-@pytest.mark.slow
-def test_the_slurm_recipe_saves_queues_again_and_goes_on(project):
-    """docs/slurm.sh with stand-ins for Slurm's own commands."""
-    commands = {
-        "srun": 'exec "$@"',
-        "scontrol": 'echo "scontrol $*" >> queue',
-        "torchrun": f'exec {sys.executable} -m torch.distributed.run "$@"',
-    }
-    for name, text in commands.items():
-        file = project / "bin" / name
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(f"#!/bin/sh\n{text}\n")
-        file.chmod(0o755)
-    (project / "scripts").symlink_to(ROOT / "scripts")
-    path = f"{project / 'bin'}:{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "SLURM_JOB_ID": "7"}
-
-    def submit(steps):
-        command = ["bash", ROOT / "docs" / "slurm.sh", TRAIN[1], *TRAIN[2:]]
-        return start_group([*command, "--set", f"steps={steps}"], env=environment)
-
-    job = submit(100000)
-    try:
-        wait_for_step("c", 10)
-        os.kill(job.pid, signal.SIGUSR1)
-        out, _ = job.communicate(timeout=60)
-    finally:
-        job.kill()
-    assert job.returncode == 0 and "runs/c/last.pt" in out, out
-    assert (project / "queue").read_text() == "scontrol requeue 7\n"
-    saved = read_checkpoint(Path("runs/c/last.pt")).training["step"]
-    out, _ = submit(saved + 5).communicate(timeout=100)
-    assert f"at step {saved}" in out and "done: runs/c/last.pt" in out
-
-
-# Losses that learn
 
 
 ADVERSARIAL = (
