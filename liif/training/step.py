@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
@@ -87,6 +87,62 @@ def train_step(
     for group in optimizer.param_groups:
         group["lr"] = learning_rate * group.get("factor", 1.0)
     losses.set_learning_rate(learning_rate)
+    gradients = compute_gradients(
+        model,
+        optimizer,
+        losses,
+        batch,
+        forward=forward,
+        precision=precision,
+        scaler=scaler,
+        accumulate=accumulate,
+        team=team,
+        batch_size=batch_size,
+        stop=stop,
+    )
+    # The only point at which the host waits for the device.
+    result = result_of(gradients.numbers.tolist(), losses)
+    # A factor below 1 would not help: the gradient itself is too large.
+    may_skip = scaler is not None and result.is_skipped and scaler.get_scale() > 1
+    check_finite(result, may_skip=may_skip)
+    if not result.is_skipped:
+        if clip_gradient is not None:
+            clip_grads_with_norm_(gradients.parameters, clip_gradient, gradients.norm)
+        update(optimizers)
+    if scaler is not None:
+        scaler.update()
+    return result
+
+
+class Gradients(NamedTuple):
+    """What a step knows before it changes any weight; the gradients are those of the parameters."""
+
+    numbers: Tensor
+    """float64, on the device: the values of all losses, how many processes were told to stop, the
+    norm of the model's gradient, and that of the losses' own if there are any."""
+    parameters: list[nn.Parameter]
+    """The model's that have a gradient."""
+    norm: Tensor
+    """Of their gradient."""
+
+
+def compute_gradients(
+    model: SRModel,
+    optimizer: torch.optim.Optimizer,
+    losses: LossTerms,
+    batch: Batch,
+    *,
+    forward: Callable[..., Tensor] | None = None,
+    precision: UsedPrecision = "float32",
+    scaler: torch.amp.GradScaler | None = None,
+    accumulate: int = 1,
+    team: Team = ALONE,
+    batch_size: int | None = None,
+    stop: bool = False,
+) -> Gradients:
+    """The first half of a step, in which the host does not wait for the device; the arguments are
+    those of `train_step`."""
+    optimizers = (optimizer, *losses.optimizers.values())
     for each in optimizers:
         each.zero_grad(set_to_none=True)
     shares = _backward(
@@ -106,28 +162,26 @@ def train_step(
     parameters = [p for p in model.parameters() if p.grad is not None]
     norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
     norms = torch.stack([norm, *([get_total_norm(own_gradients)] if own_gradients else [])])
-    stops = torch.full_like(shares[:1], float(stop))
-    sums = team.sum(torch.cat([shares, stops]))
-    # The only point at which the host waits for the device.
-    numbers = torch.cat([sums, norms.to(sums)]).tolist()
-    *values, stopping = numbers[: len(sums)]
-    terms = dict(zip(losses.names, values, strict=True))
+    sums = team.sum(torch.cat([shares, torch.full_like(shares[:1], float(stop))]))
+    return Gradients(torch.cat([sums, norms.to(sums)]), parameters, norm)
+
+
+def result_of(numbers: Sequence[float], losses: LossTerms) -> StepResult:
+    """Return the result of the step that computed these numbers of `Gradients`."""
+    count = len(losses.names)
+    values, stopping, norms = numbers[:count], numbers[count], numbers[count + 1 :]
     # The model's, unless only that of a loss's own parameters is not finite.
-    norm_value = max(numbers[len(sums) :], key=lambda each: not math.isfinite(each))
-    result = StepResult(losses.total(values), norm_value, stopping > 0, terms)
-    # A factor below 1 would not help: the gradient itself is too large.
-    may_skip = scaler is not None and result.is_skipped and scaler.get_scale() > 1
-    infinite = [name for name, value in terms.items() if not math.isfinite(value)]
+    norm = max(norms, key=lambda each: not math.isfinite(each))
+    terms = dict(zip(losses.names, values, strict=True))
+    return StepResult(losses.total(values), norm, stopping > 0, terms)
+
+
+def check_finite(result: StepResult, *, may_skip: bool = False) -> None:
+    """Raise DivergedError if a loss is not finite, or the gradient unless it may be skipped."""
+    infinite = [name for name, value in result.terms.items() if not math.isfinite(value)]
     if infinite or (result.is_skipped and not may_skip):
-        where = f" ({', '.join(infinite)})" if infinite and len(terms) > 1 else ""
-        raise DivergedError(f"loss {result.loss}{where}, gradient norm {norm_value}")
-    if not result.is_skipped:
-        if clip_gradient is not None:
-            clip_grads_with_norm_(parameters, clip_gradient, norm)
-        _update(optimizers)
-    if scaler is not None:
-        scaler.update()
-    return result
+        where = f" ({', '.join(infinite)})" if infinite and len(result.terms) > 1 else ""
+        raise DivergedError(f"loss {result.loss}{where}, gradient norm {result.gradient_norm}")
 
 
 def _backward(
@@ -174,7 +228,7 @@ def _backward(
     return shares.double()
 
 
-def _update(optimizers: Sequence[torch.optim.Optimizer]) -> None:
+def update(optimizers: Sequence[torch.optim.Optimizer]) -> None:
     """Update the weights of the model, then those of the losses. Raises HalfUpdatedError unless
     nothing has changed."""
     for i, optimizer in enumerate(optimizers):
