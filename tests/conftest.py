@@ -12,6 +12,7 @@ from helpers.faulty_server import faulty_server
 from helpers.models import TINY
 from helpers.paths import ROOT, SHARED
 from helpers.pictures import save_noise, texture
+from helpers.pretend import IS_PRETEND, start
 from helpers.processes import end_with_this_run
 
 from liif.cli import main
@@ -21,6 +22,8 @@ from liif.images.rgb8 import read_image, write_image
 from liif.models.build import ModelConfig, build_model
 from liif.models.checkpoint import save_checkpoint
 
+if IS_PRETEND:
+    start()
 end_with_this_run()
 
 # A shell without job control starts what it sends to the background deaf to Ctrl-C, and so would be
@@ -29,6 +32,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Small models are faster on one thread, and many times so on a busy machine.
 torch.set_num_threads(1)
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("needs a GPU; tests/cuda/test_pretend.py runs it on a pretend one")
 
 
 @pytest.fixture(scope="session")

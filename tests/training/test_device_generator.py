@@ -44,7 +44,6 @@ def test_a_checkpoint_without_one_is_restored_on_a_gpu(learnable, tmp_path, gene
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu(learnable, tmp_path):
     chosen, device = config(learnable), torch.device("cuda", 0)
     state = state_of(chosen, device)

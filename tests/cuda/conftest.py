@@ -1,0 +1,28 @@
+"""What tests that run on a real GPU and on the pretend one have in common."""
+
+import pytest
+import torch
+from helpers.pretend import IS_PRETEND, gpu
+
+from liif.models.kernels import fused
+
+
+@pytest.fixture
+def device():
+    """The GPU."""
+    return torch.device("cuda", 0)
+
+
+@pytest.fixture(autouse=True)
+def _as_new(request, monkeypatch):
+    """Restore what a test has changed of the pretend device. Its kernel is Triton's interpreter,
+    which is slow: only tests with the fixture `kernel` have it."""
+    if not IS_PRETEND:
+        yield
+        return
+    if "kernel" not in request.fixturenames:
+        monkeypatch.setattr(fused, "launch_for", lambda *_: None)
+    fused._passes_trial.cache_clear()
+    yield
+    gpu.reset()
+    fused._passes_trial.cache_clear()

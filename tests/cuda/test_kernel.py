@@ -1,0 +1,46 @@
+"""The decoder's Triton kernel; on the pretend device it runs in Triton's interpreter."""
+
+import copy
+
+import pytest
+import torch
+from helpers.gpu import assert_alike
+from helpers.pretend import IS_PRETEND
+from helpers.small_models import small
+
+from liif.models import tiling
+from liif.models.kernels import fused
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.fixture
+def kernel(monkeypatch):
+    """The calls of the kernel so far; a card that it does not support is skipped."""
+    pytest.importorskip("triton")
+    calls, decode = [], fused.decode
+    monkeypatch.setattr(fused, "decode", lambda *a, **k: calls.append(a) or decode(*a, **k))
+    return calls
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_it_computes_what_the_plain_decoder_does(number, precision, kernel, monkeypatch):
+    if number >= torch.cuda.device_count():
+        pytest.skip("needs two GPUs")
+    if IS_PRETEND and precision == "bf16":
+        pytest.skip("the interpreter multiplies bits of bfloat16; tests/models/test_fused.py")
+    device = torch.device("cuda", number)
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    if fused.launch_for(device, dtype) is None:
+        pytest.skip(f"the kernel does not support this card in {precision}")
+    monkeypatch.setattr(tiling, "GPU_BLOCK_SIDE", 16)
+    model = small().eval().to(device)
+    plain = copy.deepcopy(model)
+    plain.decoder.fuse = False
+    lr = torch.rand(2, 3, 9, 11, device=device)
+    expected = plain.upscale(lr, (25, 31), clamp=False, precision=precision)
+    assert not kernel
+    found = model.upscale(lr, (25, 31), clamp=False, precision=precision)
+    assert len(kernel) == 1 + 4  # the trial and the blocks
+    assert_alike(found, expected.cpu(), limit=0.05 if precision == "bf16" else None)
