@@ -23,24 +23,21 @@ def kernel(monkeypatch):
     return calls
 
 
-@pytest.mark.parametrize("number", [0, 1])
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
-def test_it_computes_what_the_plain_decoder_does(number, precision, kernel, monkeypatch):
-    if number >= torch.cuda.device_count():
-        pytest.skip("needs two GPUs")
+def test_it_computes_what_the_plain_decoder_does(precision, kernel, monkeypatch):
     if IS_PRETEND and precision == "bf16":
         pytest.skip("the interpreter multiplies bits of bfloat16; tests/models/test_fused.py")
-    device = torch.device("cuda", number)
+    device = torch.device("cuda", torch.cuda.device_count() - 1)  # may not be the current one
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     if fused.launch_for(device, dtype) is None:
         pytest.skip(f"the kernel does not support this card in {precision}")
-    monkeypatch.setattr(tiling, "GPU_BLOCK_SIDE", 16)
+    monkeypatch.setattr(tiling, "GPU_BLOCK_SIDE", 8)
     model = small().eval().to(device)
     plain = copy.deepcopy(model)
     plain.decoder.fuse = False
-    lr = torch.rand(2, 3, 9, 11, device=device)
-    expected = plain.upscale(lr, (25, 31), clamp=False, precision=precision)
+    lr, size = torch.rand(2, 3, 4, 5, device=device), (7, 13)
+    expected = plain.upscale(lr, size, clamp=False, precision=precision)
     assert not kernel
-    found = model.upscale(lr, (25, 31), clamp=False, precision=precision)
-    assert len(kernel) == 1 + 4  # the trial and the blocks
+    found = model.upscale(lr, size, clamp=False, precision=precision)
+    assert len(kernel) == 1 + 2  # the trial and the blocks
     assert_alike(found, expected.cpu(), limit=0.05 if precision == "bf16" else None)
