@@ -123,12 +123,12 @@ def report(title: str, rows: Sequence[Mapping[str, Any]], path: Path | None) -> 
 
 
 def table(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return a Markdown table; all rows have the keys of the first."""
-    keys = list(rows[0])
+    """Return a Markdown table with the keys of all rows as its columns."""
+    keys = list(dict.fromkeys(key for row in rows for key in row))
     lines = [title, "", f"| {' | '.join(keys)} |", "|" + "---|" * len(keys)]
-    return "\n".join(
-        [*lines, *("| " + " | ".join(_cell(row[key]) for key in keys) + " |" for row in rows)]
-    )
+    for row in rows:
+        lines.append(f"| {' | '.join(_cell(row.get(key, '')) for key in keys)} |")
+    return "\n".join(lines)
 
 
 def _cell(value: Any) -> str:  # noqa: ANN401

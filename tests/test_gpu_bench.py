@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 import torch
@@ -23,26 +24,56 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 CPU = torch.device("cpu")
 
 
+@pytest.fixture
+def gpu(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import gpu
+
+    return gpu
+
+
+@pytest.fixture
+def gpu_parts(gpu):
+    import gpu_parts
+
+    return gpu_parts
+
+
+SMALL = ["--quick", "--side", "60", "--batch", "1"]
+
+
 @pytest.mark.slow
-def test_everything_runs_and_skipped_parts_are_named(tmp_path):
-    command = [sys.executable, BENCHMARKS / "gpu.py", "--device", "cpu", "--quick", "--out"]
+def test_everything_runs_without_a_gpu_and_says_so(tmp_path):
+    command = [sys.executable, BENCHMARKS / "gpu.py", "--device", "cpu", *SMALL, "--out"]
     done = subprocess.run([*command, tmp_path / "out"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    text = (tmp_path / "out" / "gpu.md").read_text()
-    assert "failed" not in text and "| NO |" not in text
-    assert text.count("skipped: no CUDA device") >= 5
-    found = json.loads((tmp_path / "out" / "gpu.json").read_text())
-    parts = found["parts"]
-    for title, rows in parts.items():
-        assert f"## {title}\n" in text and rows
-    right = {row[""]: row["right"] for row in parts["Right?"]}
-    assert right["samples, device and host"] == "yes"
-    assert right["plain float32, published form"] == "yes"
-    assert right["kernel, plain decoder, bf16"] == "skipped: no CUDA device"
-    names = [row[""] for row in parts["Decoding"]]
-    assert "x4 published" in names and "x30 plain bf16" in names
-    assert all(row["steps/s"] > 0 for row in parts["Training"])
-    assert {row["steps/s"] for row in parts["Training, compiled"]} == {"skipped: no CUDA device"}
+    assert "no GPU is measured" in done.stderr
+    with ZipFile(tmp_path / "out.zip") as archive:
+        text = archive.read("out/report.md").decode()
+        found = json.loads(archive.read("out/report.json"))
+        assert "out/log.txt" in archive.namelist()
+    assert "**No GPU" in text and "failed" not in text and "| NO |" not in text
+    assert {"commit", "PyTorch", "CUDA", "cuDNN", "Triton"} <= found["environment"].keys()
+    parts = {name: part["rows"] for name, part in found["parts"].items()}
+    for part in found["parts"].values():
+        assert f"## {part['title']}\n" in text and part["rows"]
+    right = {row[""]: row["right"] for row in parts["checks"]}
+    assert right["samples made on the device and on the host"] == "yes"
+    assert right["edsr-light, trained: PyTorch, float32"] == "yes"
+    assert right["256 wide: kernel"] == "skipped: no CUDA device"
+    rows = {row[""]: row for row in parts["decoding"]}
+    assert rows["256 wide x4 published, float32"]["share of the peak"] > 0
+    assert "seconds" not in rows["256 wide x4 kernel, float32"]
+    assert all(row["TFLOP/s"] > 0 for row in parts["training"])
+
+
+def test_a_machine_without_a_gpu_is_told_so(gpu, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["gpu.py"])
+    with pytest.raises(SystemExit) as ended:
+        gpu.main()
+    assert ended.value.code == 2
+    assert "finds no CUDA device here, so there is nothing to measure" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -50,23 +81,49 @@ def test_everything_runs_and_skipped_parts_are_named(tmp_path):
     [
         ([{"": "all well", "right": "yes"}, {"": "no GPU", "right": "skipped"}], 0),
         ([{"": "one well", "right": "yes"}, {"": "one not", "right": "NO"}], 1),
-        ([{"": "float32", "steps/s": 2.5}, {"": "bf16", "steps/s": "failed: no such type"}], 1),
+        ([{"": "float32", "steps/s": 2.5}, {"": "bf16", "note": "failed: no such type"}], 1),
         (None, 1),
     ],
 )
-def test_a_failed_check_is_in_the_exit_status(tmp_path, monkeypatch, rows, status):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import gpu
-
+def test_a_failed_check_is_in_the_exit_status(tmp_path, monkeypatch, gpu, rows, status):
     def part(setup):
         if rows is None:
             raise RuntimeError("no such kernel")
         return rows
 
-    monkeypatch.setattr(gpu, "PARTS", {"Right?": part})
-    arguments = ["gpu.py", "--device", "cpu", "--quick", "--out", str(tmp_path)]
+    monkeypatch.setattr(gpu, "PARTS", {"checks": ("Right?", part)})
+    monkeypatch.setattr(gpu, "yardstick", lambda device: ({}, [{"products": "none"}]))
+    monkeypatch.setattr(gpu, "record_warnings", lambda path: path.touch())
+    arguments = ["gpu.py", "--device", "cpu", *SMALL, "--out", str(tmp_path / "out")]
     monkeypatch.setattr(sys, "argv", arguments)
     assert gpu.main() == status
+    assert (tmp_path / "out.zip").is_file()
+
+
+def test_a_gray_picture_and_a_wrong_one_are_no_success(gpu_parts):
+    """Random weights gave pictures with a deviation of 0.002, below an absolute limit of 0.05."""
+    gray = 0.5 + 0.002 * torch.randn(3, 30, 30)
+    assert gpu_parts.compared(gray, gray, limit=0.1)["right"] == "NO"
+    picture = torch.rand(3, 30, 30)
+    assert gpu_parts.compared(picture, picture, limit=1e-4)["right"] == "yes"
+    assert gpu_parts.compared(picture + 0.01 * gray, picture, limit=1e-2)["right"] == "NO"
+
+
+def test_measured_decoders_have_contrast(gpu_parts):
+    for model in gpu_parts.models(CPU, None).values():
+        image = model.upscale(torch.rand(3, 8, 8), scale=2, clamp=False)
+        assert image.std() > 0.02
+
+
+@pytest.mark.parametrize("is_called", [False, True])
+def test_a_fallback_is_not_timed_as_the_kernel(gpu_parts, monkeypatch, is_called):
+    """Here the kernel is PyTorch's code, called in its place or not."""
+    fused = gpu_parts.fused
+    monkeypatch.setattr(fused, "is_supported", lambda *_, **__: is_called)
+    monkeypatch.setattr(fused, "decode", lambda field, at, bias: fused.plain(field, at, bias))
+    model = gpu_parts.models(CPU, None)[gpu_parts.TRAINED]
+    calls = gpu_parts.calls_of(lambda: model.upscale(torch.rand(3, 8, 8), scale=2))
+    assert calls == int(is_called)
 
 
 @pytest.fixture

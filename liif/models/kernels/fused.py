@@ -40,6 +40,22 @@ class Launch(NamedTuple):
     stages: int
 
 
+CANDIDATES = {
+    torch.bfloat16: (
+        Launch(rows=128, warps=8, stages=2),
+        Launch(rows=128, warps=8, stages=1),
+        Launch(rows=64, warps=8, stages=3),
+        Launch(rows=64, warps=4, stages=2),
+        Launch(rows=64, warps=4, stages=1),
+    ),
+    torch.float32: (
+        Launch(rows=128, warps=8, stages=1),
+        Launch(rows=64, warps=8, stages=1),
+        Launch(rows=32, warps=4, stages=1),
+    ),
+}
+
+
 @lru_cache(maxsize=64)
 def launch_for(device: torch.device, dtype: torch.dtype) -> Launch | None:
     """Return the configuration that fits the GPU's registers and on-chip memory, if any."""
