@@ -69,6 +69,15 @@ def tf32_context(device: torch.device, precision: UsedPrecision) -> Generator[No
                 operation.fp32_precision = value
 
 
+def has_float64(device: torch.device) -> bool:
+    """Whether a device has float64: Apple's GPUs have not."""
+    try:
+        torch.empty(0, dtype=torch.float64, device=device)
+    except TypeError:
+        return False
+    return True
+
+
 def matmul_uses_tf32() -> bool:
     """Whether matrix products on a GPU may use TF32."""
     matmul: Any = torch.backends.cuda.matmul

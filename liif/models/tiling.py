@@ -182,7 +182,8 @@ class AllPoints:
         return (total / count).to(tiles.lr.device, torch.float32)
 
     def _sums(self, field: Field, rows: Size, cols: Size, function: PointSum) -> Iterable[Tensor]:
-        """Return the sums over the blocks of a tile, on the CPU: not every device has float64."""
+        """Return the sums over the blocks of a tile, on the CPU, as not every device has float64;
+        they are copied there at once, as each copy waits for the device."""
         tiles, step = self.tiles, self.step
         grid = tiles.grid
         y, x = (
@@ -198,10 +199,10 @@ class AllPoints:
             coord = grid_coord(*chosen).expand(len(field.codes), -1, -1)
             if coord.shape[1]:
                 part = field.window(*grid.spans(*block), tiles.model.decoder.reach)
-                found[top, left] = function(part, coord, cell).cpu().double()
+                found[top, left] = function(part, coord, cell)
 
         _for_blocks(add, field.codes, rows, cols, tiles.model.decoder.block)
-        return [found[key] for key in sorted(found)]
+        return torch.stack([found[key] for key in sorted(found)]).cpu().double() if found else ()
 
 
 def whole_statistics(tiles: Tiles, step: int = 1) -> tuple[Tensor, ...]:

@@ -118,7 +118,7 @@ class Gradients(NamedTuple):
     """What a step knows before it changes any weight; the gradients are those of the parameters."""
 
     numbers: Tensor
-    """float64, on the device: the values of all losses, how many processes were told to stop, the
+    """On the device: the values of all losses, how many processes were told to stop, the
     norm of the model's gradient, and that of the losses' own if there are any."""
     parameters: list[nn.Parameter]
     """The model's that have a gradient."""
@@ -162,7 +162,9 @@ def compute_gradients(
     parameters = [p for p in model.parameters() if p.grad is not None]
     norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
     norms = torch.stack([norm, *([get_total_norm(own_gradients)] if own_gradients else [])])
-    sums = team.sum(torch.cat([shares, torch.full_like(shares[:1], float(stop))]))
+    shares = torch.cat([shares, torch.full_like(shares[:1], float(stop))])
+    # Sums of several processes are float64; one process may have a device without it.
+    sums = team.sum(shares.double()) if team.size > 1 else shares
     return Gradients(torch.cat([sums, norms.to(sums)]), parameters, norm)
 
 
@@ -195,7 +197,7 @@ def _backward(
     batch_size: int | None,
 ) -> Tensor:
     """Accumulate the gradients of all micro-batches; return this process's share of the values of
-    all losses, float64."""
+    all losses, float32."""
     shares = torch.zeros_like(losses.weights)
     micro_batches = batch.split(accumulate)
     with tf32_context(batch.lr.device, precision):
@@ -225,7 +227,7 @@ def _backward(
                 share = loss if weight == 1 else loss * (weight * team.size)
                 (share if scaler is None else scaler.scale(share)).backward()
                 shares += values.detach() * weight
-    return shares.double()
+    return shares
 
 
 def update(optimizers: Sequence[torch.optim.Optimizer]) -> None:

@@ -23,13 +23,12 @@ import threading
 import traceback
 import weakref
 from collections import Counter
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import torch
 from torch.optim.optimizer import _foreach_supported_types
-from torch.utils._pytree import tree_leaves, tree_map
 
 COUNT = "LIIF_PRETEND_GPUS"
 """Environment variable of a process with pretend devices: their number."""
@@ -143,20 +142,32 @@ class GpuTensor(torch.Tensor):
 
 def compute(operation, args, kwargs):
     """Return the result of a PyTorch operation, some of whose inputs are on a pretend device."""
-    if _is_composite(operation):  # inference mode has not taken it apart yet
+    name, is_composite, has_generator = _facts(operation)
+    if is_composite:  # inference mode has not taken it apart yet
         result = operation.decompose(*args, **kwargs)
         if result is not NotImplemented:
             return result
-    inputs = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
-    _check_devices(operation, args, inputs)
-    _note_waits(operation, args, kwargs, inputs)
+    inputs, wrappers = [], {}
+
+    def unwrap(x):
+        if not isinstance(x, torch.Tensor):
+            return x
+        inner = x.inner if isinstance(x, GpuTensor) else x
+        inputs.append(x)
+        wrappers[id(inner)] = x
+        return inner
+
+    inner_args, inner_kwargs = _mapped(unwrap, (args, kwargs))
+    _check_devices(name, args, inputs)
+    _note_waits(name, args, kwargs)
     device = next(x.device for x in inputs if isinstance(x, GpuTensor))
     if kwargs.get("device") is not None:
         device = _full_name(kwargs["device"])
-        kwargs = {**kwargs, "device": torch.device("cpu")}
-    if any(argument.name == "generator" for argument in operation._schema.arguments):
-        kwargs = {**kwargs, "generator": gpu.generator}
-    wrappers = {id(_inner(x)): x for x in inputs}
+        inner_kwargs["device"] = torch.device("cpu")
+    if has_generator:
+        inner_kwargs["generator"] = gpu.generator
+    if name in ("_softmax", "_log_softmax") and args[2]:  # a GPU converts on the way
+        inner_args = (inner_args[0].float(), args[1], False)
 
     def wrap(x):
         if not isinstance(x, torch.Tensor) or device.type == "cpu":
@@ -164,21 +175,29 @@ def compute(operation, args, kwargs):
         if id(x) in wrappers:  # computed in place
             return wrappers[id(x)]
         with torch.inference_mode(x.is_inference()):  # as is a view of an ordinary tensor
-            return GpuTensor(x, device)
+            # A wrapper cannot say that its values are still to be conjugated or negated.
+            return GpuTensor(x.resolve_conj().resolve_neg(), device)
 
-    args, kwargs = tree_map(_inner, args), tree_map(_inner, kwargs)
-    if _name(operation) in ("_softmax", "_log_softmax") and args[2]:
-        args = (args[0].float(), args[1], False)  # a GPU converts on the way
-    return tree_map(wrap, operation(*args, **kwargs))
+    return _mapped(wrap, operation(*inner_args, **inner_kwargs))
 
 
-def _inner(x):
-    return x.inner if isinstance(x, GpuTensor) else x
-
-
-def _is_composite(operation):
+@cache
+def _facts(operation):
+    """Return an operation's name, whether it consists of others, and whether it is random."""
+    name = operation._schema.name.removeprefix("aten::")
     has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
-    return has_kernel(operation.name(), "CompositeImplicitAutograd")
+    is_composite = has_kernel(operation.name(), "CompositeImplicitAutograd")
+    is_random = any(argument.name == "generator" for argument in operation._schema.arguments)
+    return name, is_composite, is_random
+
+
+def _mapped(function, x):
+    """Apply a function to all values in tuples, lists and dictionaries."""
+    if isinstance(x, (tuple, list)):
+        return type(x)([_mapped(function, each) for each in x])
+    if isinstance(x, dict):
+        return {key: _mapped(function, each) for key, each in x.items()}
+    return function(x)
 
 
 def _full_name(device):
@@ -194,13 +213,8 @@ TO_THE_HOST = ("_local_scalar_dense", "nonzero", "equal", "masked_select", "_uni
 """Operations whose result, or its size, the host must know."""
 
 
-def _name(operation):
-    return operation._schema.name.removeprefix("aten::")
-
-
-def _check_devices(operation, args, inputs):
+def _check_devices(name, args, inputs):
     """Raise RuntimeError where a GPU does: only copies, indices and numbers may be elsewhere."""
-    name = _name(operation)
     if name in ("copy_", "_to_copy"):
         return
     if name in INDEXING:
@@ -213,9 +227,8 @@ def _check_devices(operation, args, inputs):
         raise RuntimeError(f"Expected all tensors to be on the same device: {name}: {names}")
 
 
-def _note_waits(operation, args, kwargs, inputs):
+def _note_waits(name, args, kwargs):
     """Note an operation that the host waits for."""
-    name = _name(operation)
     if name == "copy_":
         ends = [x for x in args[:2] if not x.is_cuda]
         is_async = (args[2] if len(args) > 2 else kwargs.get("non_blocking")) or False
@@ -331,7 +344,8 @@ def _give_triton_the_cpu_tensors():
     launch = GridExecutor.__call__
 
     def unwrapped(self, *args, **kwargs):
-        return launch(self, *tree_map(_inner, args), **tree_map(_inner, kwargs))
+        args, kwargs = _mapped(lambda x: getattr(x, "inner", x), (args, kwargs))
+        return launch(self, *args, **kwargs)
 
     GridExecutor.__call__ = unwrapped
 
