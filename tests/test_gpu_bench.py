@@ -119,8 +119,9 @@ def test_measured_decoders_have_contrast(gpu_parts):
 def test_a_fallback_is_not_timed_as_the_kernel(gpu_parts, monkeypatch, is_called):
     """Here the kernel is PyTorch's code, called in its place or not."""
     fused = gpu_parts.fused
-    monkeypatch.setattr(fused, "is_supported", lambda *_, **__: is_called)
-    monkeypatch.setattr(fused, "decode", lambda field, at, bias: fused.plain(field, at, bias))
+    launch = fused.Launch(16, 4, 1) if is_called else None
+    monkeypatch.setattr(fused, "launch_for", lambda *_, **__: launch)
+    monkeypatch.setattr(fused, "decode", lambda *of: fused.plain(*of[:3]))
     model = gpu_parts.models(CPU, None)[gpu_parts.TRAINED]
     calls = gpu_parts.calls_of(lambda: model.upscale(torch.rand(3, 8, 8), scale=2))
     assert calls == int(is_called)

@@ -21,8 +21,8 @@ def _as_new(request, monkeypatch):
         yield
         return
     if "kernel" not in request.fixturenames:
-        monkeypatch.setattr(fused, "launch_for", lambda *_: None)
-    fused._passes_trial.cache_clear()
+        monkeypatch.setattr(fused, "candidates", lambda *_: ())
+    fused._fastest.cache_clear()
     yield
     gpu.reset()
-    fused._passes_trial.cache_clear()
+    fused._fastest.cache_clear()

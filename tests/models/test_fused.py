@@ -1,9 +1,10 @@
 """The decoder's kernel beside the plain decoder, in Triton's interpreter: in a process of its own,
-because Triton reads TRITON_INTERPRET once. And that a compiler for a GPU takes it."""
+because Triton reads TRITON_INTERPRET once."""
 
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -66,8 +67,7 @@ def both(decoder, field, y, x, cell, launch=SMALL):
     """Colours of the plain decoder, and of the same one when it takes its kernel."""
     with torch.inference_mode(), pytest.MonkeyPatch.context() as patch:
         plain = decoder.query_grid(field, y, x, cell)
-        patch.setattr(fused, "is_supported", lambda *_, **__: True)
-        patch.setattr(fused, "launch_for", lambda *_: launch)
+        patch.setattr(fused, "launch_for", lambda *_, **__: launch)
         return plain, decoder.query_grid(field, y, x, cell)
 
 
@@ -122,6 +122,7 @@ def test_switches_and_odd_sizes(switches, size):
 def test_widths_and_depths(hidden):
     decoder, field = case(size=(3, 4), hidden=hidden)
     assert_alike(decoder, field, (5, 7), SMALL._replace(stages=2))
+    assert_alike(decoder, field, (5, 7), SMALL._replace(stages=3, late_relu=True))
 
 
 @interpreted
@@ -196,8 +197,7 @@ def test_an_image_through_the_kernel():
     plain = model.upscale(lr, (20, 31))
     calls = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fused, "is_supported", lambda *_, **__: not calls.append(1))
-        patch.setattr(fused, "launch_for", lambda *_: SMALL)
+        patch.setattr(fused, "launch_for", lambda *_, **__: calls.append(1) or SMALL)
         found = model.upscale(lr, (20, 31))
         calls_made = len(calls)
         decoder.fuse = False
@@ -206,66 +206,48 @@ def test_an_image_through_the_kernel():
     torch.testing.assert_close(found, plain, atol=1e-5, rtol=0)
 
 
+@pytest.fixture
+def trial(monkeypatch):
+    """What is asked of a GPU that is the interpreter: device, type, widths, inputs."""
+    monkeypatch.setattr(fused, "candidates", lambda *_: (SMALL,))
+    fused._fastest.cache_clear()
+    yield torch.device("cpu"), torch.float32, (16, 8, 3), 4
+    fused._fastest.cache_clear()
+
+
 @interpreted
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_kernel_that_errs_is_not_used(monkeypatch, caplog, dtype):
+def test_a_kernel_that_errs_is_not_used(trial, monkeypatch, caplog, dtype):
     """As a compiler might make it: here by a layer's bias that is left out."""
-    monkeypatch.setattr(fused, "launch_for", lambda *_: SMALL)
-    fused._passes_trial.cache_clear()
-    asked = (torch.device("cpu"), dtype, (16, 8, 3), 4)
+    device, _, *asked = trial
     generator = torch.get_rng_state()
     with torch.inference_mode():
-        assert all(fused._passes_trial(*asked, ensemble) for ensemble in (True, False))
+        for ensemble in (True, False):
+            assert fused._fastest(device, dtype, *asked, ensemble) == SMALL
         assert not caplog.records
         stacked = fused._stacked
         monkeypatch.setattr(fused, "_stacked", lambda *of: (stacked(*of)[0], 0 * stacked(*of)[1]))
-        fused._passes_trial.cache_clear()
-        assert not fused._passes_trial(*asked, True)
+        fused._fastest.cache_clear()
+        assert fused._fastest(device, dtype, *asked, True) is None
     assert "it errs here" in caplog.text
     assert torch.equal(generator, torch.get_rng_state())
-    fused._passes_trial.cache_clear()
 
 
-def test_a_cpu_keeps_the_plain_decoder():
-    _, field = case(hidden=(16,))
+@interpreted
+def test_the_fastest_of_those_that_are_right_is_used(trial, monkeypatch, caplog):
+    """The fastest of all is wrong, and the one that cannot be launched is no reason to stop."""
+    slow, fast, wrong = (SMALL._replace(stages=n) for n in (1, 2, 3))
+    failing = SMALL._replace(rows=3)
+    monkeypatch.setattr(fused, "candidates", lambda *_: (failing, wrong, slow, fast))
+    decode, times = fused.decode, {slow: 2.0, fast: 1.0, wrong: 0.5}
+
+    def faulty(field, at, bias, launch):
+        return decode(field, at, bias, launch) + (launch == wrong)
+
+    monkeypatch.setattr(fused, "decode", faulty)
+    monkeypatch.setattr(fused, "_seconds", lambda field, at, launch: times[launch])
+    units = SimpleNamespace(multi_processor_count=1)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: units)
     with torch.inference_mode():
-        assert not fused.is_supported(field, 1, ensemble=True)
-
-
-@pytest.mark.skipif(INTERPRETED, reason="the interpreter does not compile")
-def test_an_h100_can_run_it():
-    """Compiled without a GPU: a program may take 227 KiB of its shared memory, and the products
-    are to go to its matrix units."""
-    from triton import compile as compiled
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
-
-    from liif.models.kernels.liif_triton import decode
-
-    launch = Launch(rows=128, warps=8, stages=2)
-    constants = {
-        **{"STEP": 4, "K": 256, "P": 256, "LAYERS": 3, "LAST": 256, "SIDES": 2},
-        **{"ROWS": launch.rows, "STAGES": launch.stages, "TF32": "tf32x3"},
-    }
-    types = {
-        **dict.fromkeys(decode.arg_names, "*bf16"),
-        **dict.fromkeys(("rgb", "offset_y", "offset_x", "area"), "*fp32"),
-        **dict.fromkeys(("row", "col"), "*i64"),
-        **dict.fromkeys([*"RWhw", "pixels", "top", "left", "image_step", "row_step"], "i32"),
-        **dict.fromkeys(constants, "constexpr"),
-    }
-    aligned = {
-        (i,): [["tt.divisibility", 16]]
-        for i, name in enumerate(decode.arg_names)
-        if types[name].startswith("*")
-    }
-    signature = {name: types[name] for name in decode.arg_names}
-    positions = {(decode.arg_names.index(name),): value for name, value in constants.items()}
-    try:
-        source = ASTSource(decode, signature, positions, aligned)
-    except TypeError:  # Triton before 3.3 takes names
-        source = ASTSource(decode, signature, constants)
-    options = {"num_warps": launch.warps, "enable_fp_fusion": True}
-    result = compiled(source, target=GPUTarget("cuda", 90, 32), options=options)
-    assert result.metadata.shared <= 227 * 1024
-    assert "wgmma.mma_async" in result.asm["ptx"]
+        assert fused._fastest(*trial, True) == fast
+    assert "it fails here" in caplog.text and "it errs here" in caplog.text

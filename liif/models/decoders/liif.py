@@ -90,6 +90,8 @@ class Liif(Decoder):
         for axis, share in enumerate(weight.unbind(1)[2:]):
             bias = bias + share * (cell[0, axis] * field.size[axis]).to(weight)
         at = grid_corners(y, x, field.size, ensemble=self.local_ensemble)
-        if self.fuse and fused.is_supported(field, len(y) * len(x), ensemble=self.local_ensemble):
-            return fused.decode(field, at, bias)
+        pixels, ensemble = len(y) * len(x), self.local_ensemble
+        launch = fused.launch_for(field, pixels, ensemble=ensemble) if self.fuse else None
+        if launch is not None:
+            return fused.decode(field, at, bias, launch)
         return fused.plain(field, at, bias)

@@ -1,6 +1,7 @@
 """LIIF's decoder on a grid of pixels: in PyTorch, or in one Triton kernel (liif_triton.py)."""
 
 import logging
+import time
 from collections.abc import Sequence
 from functools import lru_cache
 from math import prod
@@ -10,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from liif.core.sizes import Size
 from liif.models.field import Field
 from liif.models.geometry import Corners, grid_corners, pixel_centres
 from liif.models.layers import Layer, after_first
@@ -32,60 +34,68 @@ def plain(field: Field, at: Corners, bias: Tensor) -> Tensor:
 
 
 class Launch(NamedTuple):
-    """Launch configuration of the kernel: rows of a program (pixels times corners), warps, and
-    pipeline stages (tiles of the weights on chip at a time)."""
+    """Launch configuration of the kernel."""
 
     rows: int
+    """Of a program: pixels times corners."""
     warps: int
     stages: int
-
-
-CANDIDATES = {
-    torch.bfloat16: (
-        Launch(rows=128, warps=8, stages=2),
-        Launch(rows=128, warps=8, stages=1),
-        Launch(rows=64, warps=8, stages=3),
-        Launch(rows=64, warps=4, stages=2),
-        Launch(rows=64, warps=4, stages=1),
-    ),
-    torch.float32: (
-        Launch(rows=128, warps=8, stages=1),
-        Launch(rows=64, warps=8, stages=1),
-        Launch(rows=32, warps=4, stages=1),
-    ),
-}
+    """Pipeline stages: from 3 on, weights are loaded while earlier ones are multiplied."""
+    late_relu: bool = False
+    """Whether ReLU is applied to the operands of a product: they then stay in registers, which
+    leaves shared memory for a third stage of 128 rows, and values are rounded just the same."""
 
 
 @lru_cache(maxsize=64)
-def launch_for(device: torch.device, dtype: torch.dtype) -> Launch | None:
-    """Return the configuration that fits the GPU's registers and on-chip memory, if any."""
-    generation = torch.cuda.get_device_capability(device)[0]
-    if dtype == torch.bfloat16 and generation >= 8:
-        return Launch(rows=128, warps=8, stages=2 if generation in (9, 10) else 1)
-    if dtype == torch.float32 and generation == 9:
-        return Launch(rows=128, warps=8, stages=1)
-    return None
+def candidates(device: torch.device, dtype: torch.dtype) -> tuple[Launch, ...]:
+    """Return the configurations that a GPU's registers and shared memory hold; which one is the
+    fastest is measured. tests/models/test_kernel_code.py compiles them."""
+    capability = torch.cuda.get_device_capability(device)
+    if dtype == torch.float32 and capability[0] == 9:
+        return (Launch(64, 8, 1),)  # 128 rows put 1.7 KB of registers into memory
+    if dtype != torch.bfloat16 or capability < (8, 0):
+        return ()
+    if capability[0] == 9:
+        return Launch(128, 8, 2), Launch(128, 8, 3, late_relu=True), Launch(64, 8, 3)
+    if capability in ((8, 0), (8, 7)) or capability[0] in (10, 11):
+        return Launch(128, 8, 2), Launch(64, 8, 3)
+    return Launch(128, 8, 2), Launch(64, 8, 2)  # no more than 99 KiB of shared memory
 
 
-def is_supported(field: Field, pixels: int, *, ensemble: bool) -> bool:
-    """Whether the kernel can decode so many pixels of this field: bfloat16 or float32 on a GPU that
-    Triton compiles for, without gradients, with layers of at most 256 columns and three colours."""
+def launch_for(field: Field, pixels: int, *, ensemble: bool) -> Launch | None:
+    """Return how the kernel decodes so many pixels of this field; None if it cannot: it is for
+    bfloat16 or float32 on a GPU that Triton compiles for, without gradients, with layers of at most
+    256 columns and three colours."""
     codes, layers = field.codes, field.layers
     if not codes.is_cuda or torch.is_grad_enabled() or len(layers) < 2:
-        return False
+        return None
     widths = tuple(len(bias) for _, bias in layers)
     if 4 * pixels * len(codes) >= 2**31 or _columns(field) > 256 or widths[-1] != 3:
-        return False
-    return _passes_trial(codes.device, codes.dtype, widths, layers[0][0].shape[1], ensemble)
+        return None
+    return _fastest(codes.device, codes.dtype, widths, layers[0][0].shape[1], ensemble)
 
 
 @lru_cache(maxsize=64)
-def _passes_trial(
+def _fastest(
     device: torch.device, dtype: torch.dtype, widths: tuple[int, ...], inputs: int, ensemble: bool
-) -> bool:
-    """Compare kernel and PyTorch once, on a few pixels: compilers can be missing or wrong."""
-    if (launch := launch_for(device, dtype)) is None:
-        return False
+) -> Launch | None:
+    """Return the fastest configuration whose results on a few pixels are those of PyTorch, once in
+    a process; compilers can be missing or wrong. All of them add in the same order."""
+    field = _noise_field(device, dtype, widths, inputs)
+    few = _trial_grid(field, (23, 29), ensemble)
+    right = [launch for launch in candidates(device, dtype) if _is_right(field, few, launch)]
+    if len(right) < 2:
+        return right[0] if right else None
+    # Four programs for each multiprocessor take a fraction of a millisecond.
+    units = torch.cuda.get_device_properties(device).multi_processor_count
+    many = _trial_grid(field, (16, 8 * units), ensemble)
+    seconds = [_seconds(field, many, launch) for launch in right]
+    return right[seconds.index(min(seconds))]
+
+
+def _noise_field(
+    device: torch.device, dtype: torch.dtype, widths: tuple[int, ...], inputs: int
+) -> Field:
     generator = torch.Generator().manual_seed(0)
 
     def noise(*shape: int) -> Tensor:
@@ -93,29 +103,50 @@ def _passes_trial(
 
     shapes = zip(widths, (inputs, *widths[:-1]), strict=True)
     layers = tuple((noise(n, k) * (2 / k) ** 0.5, noise(n)) for n, k in shapes)
-    field = Field(noise(1, 5, 7, widths[0]), size=(5, 7), layers=layers)
-    y, x = (pixel_centres(n, torch.ones((), device=device)) for n in (23, 29))
-    at = grid_corners(y, x, field.size, ensemble=ensemble)
+    return Field(noise(1, 5, 7, widths[0]), size=(5, 7), layers=layers)
+
+
+def _trial_grid(field: Field, size: Size, ensemble: bool) -> Corners:
+    one = torch.ones((), device=field.codes.device)
+    y, x = (pixel_centres(n, one) for n in size)
+    return grid_corners(y, x, field.size, ensemble=ensemble)
+
+
+def _is_right(field: Field, at: Corners, launch: Launch) -> bool:
+    """Whether kernel and PyTorch compute the same, with a warning if not."""
+    bias = field.layers[0][1]
     try:
-        found = decode(field, at, layers[0][1], launch)
-        expected = plain(field, at, layers[0][1]).float()
+        found = decode(field, at, bias, launch)
+        expected = plain(field, at, bias).float()
         error = float((found - expected).square().mean() / expected.var())
         reason = "" if error < 1e-3 else f"errs here ({error:.0e})"  # about 1e-4 in bfloat16
     except Exception as error:
         reason = f"fails here: {error}"
     if reason:
-        log.warning("the decoder's GPU kernel is disabled, because it %s", reason)
+        text = "the decoder's GPU kernel is disabled with %s, because it %s"
+        log.warning(text, tuple(launch), reason)
     return not reason
 
 
-def decode(field: Field, at: Corners, bias: Tensor, launch: Launch | None = None) -> Tensor:
+def _seconds(field: Field, at: Corners, launch: Launch) -> float:
+    """Return the least time of five runs."""
+    best = float("inf")
+    for _ in range(5):
+        torch.cuda.synchronize(field.codes.device)
+        start = time.perf_counter()
+        decode(field, at, field.layers[0][1], launch)
+        torch.cuda.synchronize(field.codes.device)
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def decode(field: Field, at: Corners, bias: Tensor, launch: Launch) -> Tensor:
     """As `plain`, by the kernel; the result is float32. Raises ImportError without Triton."""
     # Triton imports slowly and is not available on every system.
     from liif.models.kernels import liif_triton
 
     codes, ((weight, _), *hidden, (last_weight, last_bias)) = field.codes, field.layers
-    launch = launch or launch_for(codes.device, codes.dtype)
-    assert launch is not None and codes.stride(2) in (codes.shape[3], codes.stride(1))
+    assert codes.stride(2) in (codes.shape[3], codes.stride(1))
     sides, R = at.row.shape
     W, columns = at.col.shape[1], _columns(field)
     rgb = torch.empty(len(codes), R, W, 3, dtype=torch.float32, device=codes.device)
@@ -124,7 +155,7 @@ def decode(field: Field, at: Corners, bias: Tensor, launch: Launch | None = None
     tf32 = "tf32" if matmul_uses_tf32() else "tf32x3"
     options: dict[str, Any] = {"STEP": weight.stride(0), "K": codes.shape[3], "P": columns}
     options |= {"LAYERS": len(hidden), "LAST": last_weight.shape[1], "SIDES": sides, "TF32": tf32}
-    options |= {"ROWS": launch.rows, "STAGES": launch.stages}
+    options |= {"ROWS": launch.rows, "STAGES": launch.stages, "LATE": launch.late_relu}
     options |= {"num_warps": launch.warps, "enable_fp_fusion": True}
     with torch.cuda.device_of(codes):
         liif_triton.decode[(programs,)](  # pyright: ignore[reportCallIssue]
