@@ -23,22 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gpu_checks import checks, tests
+from gpu_decoding import decoding, launches, light_decoding, memory
 from gpu_machine import environment, yardstick
-from gpu_parts import (
-    Setup,
-    TableRow,
-    checks,
-    compiled_training,
-    data,
-    decoding,
-    launches,
-    light_decoding,
-    memory,
-    models,
-    tests,
-    training,
-    whole_runs,
-)
+from gpu_setup import Setup, TableRow, models
+from gpu_training import compiled_training, data, training, whole_runs
 from measure import table
 
 PARTS: dict[str, tuple[str, Callable[[Setup], list[TableRow]]]] = {

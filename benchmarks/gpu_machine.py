@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measure import interleaved
+from measure import interleaved, precisions
 
+from liif.models.fastest import fastest_precision
 from liif.models.precision import HALF_TYPES, precision_context
 from liif.models.precision_names import UsedPrecision
 
@@ -62,11 +63,9 @@ def yardstick(device: torch.device) -> tuple[dict[str, float], list[dict[str, An
     side is doubled until one product takes long enough to be bound by computation."""
     peaks: dict[str, float] = {}
     rows: list[dict[str, Any]] = []
-    precisions: list[UsedPrecision] = ["float32", "bf16"]
-    if device.type == "cuda":
-        precisions.insert(1, "tf32")
-    for precision in precisions:
-        n, seconds, rate = SMALLEST, 0.0, 0.0
+    asked: list[UsedPrecision] = ["float32", "tf32", fastest_precision(device)]
+    for precision in asked if device.type == "cuda" else precisions(device):
+        n, seconds, rate, side = SMALLEST, 0.0, 0.0, 0
         while seconds < ENOUGH_S and n <= LARGEST:
             dtype = HALF_TYPES.get(precision, torch.float32)
             a, b = (torch.rand(n, n, device=device, dtype=dtype) - 0.5 for _ in range(2))

@@ -33,10 +33,10 @@ def gpu(monkeypatch):
 
 
 @pytest.fixture
-def gpu_parts(gpu):
-    import gpu_parts
+def gpu_setup(gpu):
+    import gpu_setup
 
-    return gpu_parts
+    return gpu_setup
 
 
 SMALL = ["--quick", "--side", "60", "--batch", "1"]
@@ -100,30 +100,32 @@ def test_a_failed_check_is_in_the_exit_status(tmp_path, monkeypatch, gpu, rows, 
     assert (tmp_path / "out.zip").is_file()
 
 
-def test_a_gray_picture_and_a_wrong_one_are_no_success(gpu_parts):
+def test_a_gray_picture_and_a_wrong_one_are_no_success(gpu):
     """Random weights gave pictures with a deviation of 0.002, below an absolute limit of 0.05."""
+    from gpu_checks import compared
+
     gray = 0.5 + 0.002 * torch.randn(3, 30, 30)
-    assert gpu_parts.compared(gray, gray, limit=0.1)["right"] == "NO"
+    assert compared(gray, gray, limit=0.1)["right"] == "NO"
     picture = torch.rand(3, 30, 30)
-    assert gpu_parts.compared(picture, picture, limit=1e-4)["right"] == "yes"
-    assert gpu_parts.compared(picture + 0.01 * gray, picture, limit=1e-2)["right"] == "NO"
+    assert compared(picture, picture, limit=1e-4)["right"] == "yes"
+    assert compared(picture + 0.01 * gray, picture, limit=1e-2)["right"] == "NO"
 
 
-def test_measured_decoders_have_contrast(gpu_parts):
-    for model in gpu_parts.models(CPU, None).values():
+def test_measured_decoders_have_contrast(gpu_setup):
+    for model in gpu_setup.models(CPU, None).values():
         image = model.upscale(torch.rand(3, 8, 8), scale=2, clamp=False)
         assert image.std() > 0.02
 
 
 @pytest.mark.parametrize("is_called", [False, True])
-def test_a_fallback_is_not_timed_as_the_kernel(gpu_parts, monkeypatch, is_called):
+def test_a_fallback_is_not_timed_as_the_kernel(gpu_setup, monkeypatch, is_called):
     """Here the kernel is PyTorch's code, called in its place or not."""
-    fused = gpu_parts.fused
+    fused = gpu_setup.fused
     launch = fused.Launch(16, 4, 1) if is_called else None
     monkeypatch.setattr(fused, "launch_for", lambda *_, **__: launch)
     monkeypatch.setattr(fused, "decode", lambda *of: fused.plain(*of[:3]))
-    model = gpu_parts.models(CPU, None)[gpu_parts.TRAINED]
-    calls = gpu_parts.calls_of(lambda: model.upscale(torch.rand(3, 8, 8), scale=2))
+    model = gpu_setup.models(CPU, None)[gpu_setup.TRAINED]
+    calls = gpu_setup.calls_of(lambda: model.upscale(torch.rand(3, 8, 8), scale=2))
     assert calls == int(is_called)
 
 
