@@ -1,5 +1,7 @@
 """A run on a GPU learns what one on a CPU does, with every option; and goes on on the other."""
 
+import shutil
+
 import pytest
 import torch
 from helpers.gpu import EXACT
@@ -93,3 +95,12 @@ def test_it_goes_on_on_the_other(learnable, tmp_path, device):
     one, other = weights(tmp_path / "gpu"), weights(tmp_path / "cpu")
     for name, weight in one.items():
         torch.testing.assert_close(other[name], weight, rtol=0, atol=1e-6 if IS_PRETEND else 1e-3)
+
+
+@pytest.mark.skipif(IS_PRETEND, reason="there is nothing to compile for")
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+def test_a_compiled_step(learnable, tmp_path, device):
+    run(learnable, tmp_path / "plain", device)
+    run(learnable, tmp_path / "compiled", device, compile=True)
+    for a, b in zip(scores(tmp_path / "compiled"), scores(tmp_path / "plain"), strict=True):
+        assert a == pytest.approx(b, rel=10 * EXACT)
