@@ -20,7 +20,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import traceback
 import weakref
 from collections import Counter
 from functools import cache, partial
@@ -64,17 +63,16 @@ class Gpu:
 
     def wait(self, reason):
         """Note that the host waits for the device."""
-        lines = [f for f in traceback.extract_stack() if "/liif/" in f.filename]
+        frame = sys._getframe()
+        while frame is not None and "/liif/" not in frame.f_code.co_filename:
+            frame = frame.f_back
         place = "outside of liif"
-        if lines:
-            place = f"{lines[-1].filename.rpartition('/liif/')[2]}:{lines[-1].lineno}"
+        if frame is not None:
+            place = f"{frame.f_code.co_filename.rpartition('/liif/')[2]}:{frame.f_lineno}"
         self.waits.append(f"{place}: {reason}")
 
-    def hold(self, tensor, storage):
-        """Count a storage as allocated until the last tensor that holds it is gone."""
-        address, size = storage.data_ptr(), storage.nbytes()
-        if size == 0:
-            return
+    def hold(self, address, size):
+        """Count a storage as allocated, until it is released as often as it was held."""
         with self._lock:
             if not self._holders[address]:
                 if self.allocated + size > self.limit:
@@ -83,9 +81,9 @@ class Gpu:
                 self.allocated += size
                 self.peak = max(self.peak, self.allocated)
             self._holders[address] += 1
-        weakref.finalize(tensor, self._release, address, size).atexit = False
 
-    def _release(self, address, size):
+    def release(self, address, size):
+        """Count a storage as freed, if no other tensor holds it."""
         with self._lock:
             self._holders[address] -= 1
             if not self._holders[address]:
@@ -100,6 +98,8 @@ class GpuTensor(torch.Tensor):
     """A tensor on a pretend device."""
 
     __torch_function__ = torch._C._disabled_torch_function_impl
+    held = None
+    """(address, bytes) of the storage."""
 
     @staticmethod
     def __new__(cls, inner, device):
@@ -109,9 +109,15 @@ class GpuTensor(torch.Tensor):
             cls, inner.size(), strides=inner.stride(), storage_offset=inner.storage_offset(),
             dtype=inner.dtype, device=device,
         )  # fmt: skip
-        self.inner = inner
-        gpu.hold(self, inner.untyped_storage())
+        self.inner, storage = inner, inner.untyped_storage()
+        if size := storage.nbytes():
+            gpu.hold(storage.data_ptr(), size)
+            self.held = storage.data_ptr(), size
         return self
+
+    def __del__(self):
+        if self.held is not None:
+            gpu.release(*self.held)
 
     @classmethod
     def __torch_dispatch__(cls, operation, types, args=(), kwargs=None):
@@ -174,9 +180,12 @@ def compute(operation, args, kwargs):
             return x
         if id(x) in wrappers:  # computed in place
             return wrappers[id(x)]
-        with torch.inference_mode(x.is_inference()):  # as is a view of an ordinary tensor
-            # A wrapper cannot say that its values are still to be conjugated or negated.
-            return GpuTensor(x.resolve_conj().resolve_neg(), device)
+        if x.is_conj() or x.is_neg():  # a wrapper cannot say that its values are still to be so
+            x = x.resolve_conj().resolve_neg()
+        if x.is_inference() == torch.is_inference_mode_enabled():
+            return GpuTensor(x, device)
+        with torch.inference_mode(x.is_inference()):  # a view of an ordinary tensor is one, too
+            return GpuTensor(x, device)
 
     return _mapped(wrap, operation(*inner_args, **inner_kwargs))
 
@@ -193,9 +202,9 @@ def _facts(operation):
 
 def _mapped(function, x):
     """Apply a function to all values in tuples, lists and dictionaries."""
-    if isinstance(x, (tuple, list)):
+    if type(x) in (tuple, list):
         return type(x)([_mapped(function, each) for each in x])
-    if isinstance(x, dict):
+    if type(x) is dict:
         return {key: _mapped(function, each) for key, each in x.items()}
     return function(x)
 
