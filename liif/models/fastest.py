@@ -51,7 +51,8 @@ def half_is_faster(device: str, index: int | None, precision: str) -> bool:
     """Return whether a device ("cpu", "cuda", ...) computes faster in "bf16" or "fp16"."""
     if device == "cuda":
         if precision == "bf16":
-            return torch.cuda.is_bf16_supported(including_emulation=False)
+            with torch.cuda.device(index):  # PyTorch asks the current GPU; another may be older
+                return torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.cuda.get_device_capability(index) >= (7, 0)  # tensor cores, from Volta on
     if device != "cpu":  # other GPUs are not known to be faster
         return False

@@ -248,7 +248,10 @@ def forward_of(
 ) -> Callable[..., Tensor] | None:
     """Return what a step calls in place of the model: one that sums gradients over the processes, a
     compiled one, or both; None for the model itself."""
-    forward = model if team.size == 1 else DistributedDataParallel(model)
+    if team.size == 1:
+        forward = model
+    else:  # buffers are constants: without the option, each forward pass would send them
+        forward = DistributedDataParallel(model, broadcast_buffers=False)
     if compile == "max-autotune":
         # CUDA graphs own the gradients, which the next micro-batch would overwrite.
         graphs = "" if accumulate == 1 else "-no-cudagraphs"
