@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         message = str(error)
     except (MemoryError, RuntimeError) as error:
-        is_known = re.search("(allocate|out of) memory", str(error))
+        is_known = re.search("(allocate|out of) memory|ALLOC_FAILED", str(error))
         if isinstance(error, RuntimeError) and not is_known:
             raise
         message = f"not enough memory: {error}"

@@ -20,9 +20,14 @@ from torch import Tensor
 
 from liif.core.environment import rank_of_environment
 from liif.core.errors import UserError
+from liif.core.memory import is_out_of_memory
 
-LOST = re.compile("connection|peer|gloo|nccl|timed out", re.IGNORECASE)
+LOST = re.compile("connection|peer|gloo|time(d )?out", re.IGNORECASE)
 """Matches errors raised after a peer process died."""
+NCCL = re.compile("nccl", re.IGNORECASE)
+NCCL_LOST = re.compile("remote|connection|time(d )?out|aborted", re.IGNORECASE)
+"""Matches what NCCL gives as the cause after a peer process died. It also fails where it is not
+installed, two processes share a GPU, or memory runs out."""
 
 TIMEOUT = timedelta(hours=1)
 """Longest wait for the slowest process: for its part of a large image, or for images that it
@@ -82,7 +87,17 @@ ALONE = Team()
 
 def is_peer_lost(error: Exception) -> bool:
     """Return whether an error says that a process of the group is gone."""
-    return isinstance(error, RuntimeError | dist.DistError) and bool(LOST.search(str(error)))
+    if not isinstance(error, RuntimeError | dist.DistError) or is_out_of_memory(error):
+        return False
+    if NCCL.search(str(error)):
+        return "ncclRemoteError" in str(error) or bool(NCCL_LOST.search(_nccl_cause(error)))
+    return bool(LOST.search(str(error)))
+
+
+def _nccl_cause(error: Exception) -> str:
+    """Return what NCCL says of an error, in one line. The text before it speaks of connections and
+    peers whenever any call to the system has failed."""
+    return " ".join(str(error).rpartition("Last error:")[2].split())
 
 
 @contextmanager
@@ -104,9 +119,15 @@ def joined(device: torch.device) -> Generator[Team, None, None]:
     except UserError as error:
         raise _reported_once(store, str(error)) from None
     except (RuntimeError, dist.DistError) as error:
-        if not LOST.search(str(error)):
+        if is_peer_lost(error):
+            message = f"process {rank} of {size} lost its peers: one of them has ended"
+        elif NCCL.search(str(error)):
+            message = (
+                f"process {rank} of {size}: NCCL, which exchanges tensors between GPUs, fails: "
+                f"{_nccl_cause(error)}; with the environment variable NCCL_DEBUG=INFO it says more"
+            )
+        else:
             raise
-        message = f"process {rank} of {size} lost its peers: one of them has ended"
         raise _reported_once(store, message) from error
     # Freed at the exit only: up to PyTorch 2.6 the group's destructor can wait, holding the
     # interpreter's lock, for a thread that wants this lock (12 of 100 exits hung).

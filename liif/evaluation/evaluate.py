@@ -12,6 +12,7 @@ from torch import Tensor
 
 from liif.core.distributed import ALONE, Team
 from liif.core.errors import UserError
+from liif.core.memory import is_out_of_memory
 from liif.core.parallel import background_map, read_ahead
 from liif.core.sizes import Scale
 from liif.data.pairs import Pair, PairSet
@@ -88,7 +89,13 @@ def evaluate(
         baseline = known.get(pair.name)
         if baseline is None:
             baseline = _bicubic_psnr(pair, protocol)
-        return _score(pair, sr, protocol, baseline, lpips)
+        try:
+            return _score(pair, sr, protocol, baseline, lpips)
+        except RuntimeError as error:
+            if not (sr.is_cuda and is_out_of_memory(error)):
+                raise
+        # Not inside `except`: the traceback would keep the tensors of the failed try alive.
+        return _score(pair, sr.cpu(), protocol, baseline, lpips)
 
     own = background_map(score, enlarged())
     for _ in range(0, len(pairs), team.size):

@@ -6,6 +6,7 @@ R rows. Images are float in [0, 1]; encoder and decoder work on (x - 0.5) / 0.5 
 
 import math
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -20,9 +21,17 @@ from liif.models.encoder import Encoder
 from liif.models.fastest import used_precision
 from liif.models.field import Field
 from liif.models.geometry import Grid
-from liif.models.precision import precision_context, tf32_context
+from liif.models.precision import HALF_NAMES, autocast, precision_context, tf32_context
 from liif.models.precision_names import Precision
-from liif.models.tiling import Region, Tiles, cut, render, render_strips, whole_statistics
+from liif.models.tiling import (
+    Region,
+    Tiles,
+    block_side,
+    cut,
+    render,
+    render_strips,
+    whole_statistics,
+)
 
 
 class SRModel(nn.Module):
@@ -96,7 +105,9 @@ class SRModel(nn.Module):
         by itself; bind once for many queries of one size."""
         if not self.decoder.has_bind or field.is_bound:
             return field
-        bound = self.decoder.bind(field, field.cell_to_grid(cell))
+        half = HALF_NAMES.get(field.codes.dtype)
+        with nullcontext() if half is None else autocast(field.codes.device, half):
+            bound = self.decoder.bind(field, field.cell_to_grid(cell))
         return replace(bound, is_bound=True)
 
     def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
@@ -290,5 +301,6 @@ class SRModel(nn.Module):
         used = used_precision(out.device, precision)
         with torch.inference_mode(), tf32_context(out.device, used):
             field = self.bind(field, grid.cell(self.mean, clip_cell))
-            render(self, field, out, rows, (0, size[1]), grid, clip_cell)
+            side = block_side(self.decoder, field)
+            render(self, field, out, rows, (0, size[1]), grid, clip_cell, side)
         return out

@@ -9,6 +9,7 @@ Letters: B batch, h w low-resolution grid, H W high-resolution grid, R rows of a
 
 import logging
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -18,6 +19,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from liif.core.memory import is_out_of_memory
 from liif.core.parallel import parallel_for
 from liif.core.sizes import Size, borders
 from liif.models.channels import Channels
@@ -38,8 +40,11 @@ SMALLEST_TILE = 32
 """Side of the smallest tiles, in low-resolution pixels."""
 SMALLEST_HALF_BLOCK = 64
 """Side of the smallest block on a CPU in half precision, whose products are faster."""
-GPU_BLOCK_SIDE = 512
-"""Side of a block on a GPU, one block at a time; its largest tensors take 1 GB."""
+SMALLEST_GPU_BLOCK = 64
+"""Side of the smallest block on a GPU; the others are twice, four times, … as large."""
+GPU_BLOCK_BYTES = 2**32
+"""Bytes that decoding a block on a GPU may take, one block at a time: enough to fill any GPU with
+work. In float32 the blocks of LIIF's layers are 512 px large, and those of its kernel 4096 px."""
 
 log = logging.getLogger("liif")
 
@@ -73,9 +78,9 @@ def render_strips(
 
     lr is (B, C, h, w) in [0, 1], on the model's device and of its type; `memory`, the budget of a
     tile in bytes, and `clip_cell` are as in `SRModel.upscale`, `shared` as returned by
-    `whole_statistics`. Where a GPU runs out of memory, the strip is computed again from tiles of
-    half the side; raises torch.OutOfMemoryError if the smallest do not fit either, and ValueError
-    for a budget that is not positive.
+    `whole_statistics`. Where a GPU runs out of memory, blocks are decoded again with half the
+    side, then the strip is computed again from tiles of half the side; raises what PyTorch raises
+    if the smallest do not fit either, and ValueError for a budget that is not positive.
     """
     tiles = Tiles(model, lr, grid, precision, memory, clip_cell, rows)
     tiles.shared = whole_statistics(tiles) if shared is None else shared
@@ -95,7 +100,10 @@ def _strip(tiles: "Tiles", first: int, end: int) -> tuple[int, Tensor]:
         for cols in tiles.cols():
             field = tiles.field((first, last), cols)
             part = strip[..., slice(*cols)]
-            render(model, field, part, (first, last), cols, tiles.grid, tiles.clip_cell)
+            side = tiles.block_side(field)
+            tiles.block = render(
+                model, field, part, (first, last), cols, tiles.grid, tiles.clip_cell, side
+            )
             del field
     return last, strip
 
@@ -114,6 +122,8 @@ class Tiles:
         self.memory, self.clip_cell = memory, clip_cell
         self.used = used or (0, grid.size[0])
         self.side = tile_side(model, lr, grid, memory)
+        self.block = sys.maxsize
+        """Side of the last blocks, smaller than wanted where a GPU ran out of memory."""
         self.shared: tuple[Tensor, ...] = ()
         self.kept: tuple[Region, Field] | None = None
 
@@ -143,20 +153,25 @@ class Tiles:
             self.kept = region, self.model.bind(field, cell)
         return replace(self.kept[1], shared=self.shared)
 
+    def block_side(self, field: Field) -> int:
+        """Return the side of the blocks to decode a tile in."""
+        return min(block_side(self.model.decoder, field, self.memory), self.block)
+
     def with_smaller_tiles(self, compute: Callable[[], T]) -> T:
         """Return `compute()`, called again with tiles of half the side where a GPU runs out of
-        memory; raises torch.OutOfMemoryError if the smallest do not fit either."""
+        memory; raises what PyTorch raises if the smallest do not fit either."""
         while True:
             try:
                 return compute()
-            except torch.OutOfMemoryError:
-                if self.side <= SMALLEST_TILE or self.model.halo is None:
+            except RuntimeError as error:
+                is_smallest = self.side <= SMALLEST_TILE or self.model.halo is None
+                if is_smallest or not is_out_of_memory(error):
                     raise
             # Not inside `except`: the traceback would keep the tensors of the failed try alive.
             self.kept = None
             torch.cuda.empty_cache()
             self.side = max(min(self.side, max(self.lr.shape[2:])) // 2, SMALLEST_TILE)
-            log.warning("out of GPU memory; continuing with tiles of %d px", self.side)
+            log.warning("out of memory; continuing with tiles of %d px", self.side)
 
 
 class AllPoints:
@@ -191,6 +206,7 @@ class AllPoints:
             for axis in (0, 1)
         )
         cell = field.cell_to_grid(grid.cell(tiles.model.mean, tiles.clip_cell))[:, None]
+        # Blocks that are halved begin where those of the failed try did, and replace them.
         found: dict[tuple[int, int], Tensor] = {}
 
         def add(block: Region) -> None:
@@ -201,7 +217,7 @@ class AllPoints:
                 part = field.window(*grid.spans(*block), tiles.model.decoder.reach)
                 found[top, left] = function(part, coord, cell)
 
-        _for_blocks(add, field.codes, rows, cols, tiles.model.decoder.block)
+        tiles.block = _for_blocks(add, field.codes, rows, cols, tiles.block_side(field))
         return torch.stack([found[key] for key in sorted(found)]).cpu().double() if found else ()
 
 
@@ -226,9 +242,11 @@ def whole_statistics(tiles: Tiles, step: int = 1) -> tuple[Tensor, ...]:
 
 
 def render(
-    model: TileableModel, field: Field, out: Tensor, rows: Size, cols: Size, grid: Grid, clip: float
-) -> None:
-    """Decode rows × cols of the grid, each as (first, last), into out (B, C, R, W)."""
+    model: TileableModel, field: Field, out: Tensor, rows: Size, cols: Size, grid: Grid,
+    clip: float, side: int,
+) -> int:  # fmt: skip
+    """Decode rows × cols of the grid, each as (first, last), into out (B, C, R, W), in blocks of
+    that `block_side`. Return the side of the last blocks: a GPU may have run out of memory."""
     y, x = (grid.centres(axis, model.mean.float()) for axis in (0, 1))
     cell = grid.cell(model.mean, clip)
 
@@ -238,18 +256,28 @@ def render(
         rgb = model.query_grid(part, y[top:bottom], x[left:right], cell).permute(0, 3, 1, 2)
         out[..., top - rows[0] : bottom - rows[0], left - cols[0] : right - cols[0]] = rgb
 
-    _for_blocks(decode, field.codes, rows, cols, model.decoder.block)
+    return _for_blocks(decode, field.codes, rows, cols, side)
+
+
+def block_side(decoder: Decoder, field: Field, memory: int | None = None) -> int:
+    """Return the side of the blocks to decode a field in: on a GPU the largest ones that fit its
+    free memory, and the budget `memory` in bytes."""
+    codes = field.codes
+    if codes.is_cuda:
+        free = min(GPU_BLOCK_BYTES, memory_budget(codes), memory or GPU_BLOCK_BYTES)
+        pixels = free // (len(codes) * decoder.pixel_bytes(field))
+        return SMALLEST_GPU_BLOCK << max(0, (pixels.bit_length() - 1) // 2 - 6)
+    if codes.dtype in HALF_NAMES:
+        return max(decoder.block, SMALLEST_HALF_BLOCK)
+    return decoder.block
 
 
 def _for_blocks(
     function: Callable[[Region], None], codes: Tensor, rows: Size, cols: Size, side: int
-) -> None:
-    """Call a function with every block of rows × cols: on a CPU in parallel, in blocks of `side` in
-    float32, in inference mode, in the precision that the codes have."""
-    if codes.is_cuda:
-        side = GPU_BLOCK_SIDE
-    elif codes.dtype in HALF_NAMES:
-        side = max(side, SMALLEST_HALF_BLOCK)
+) -> int:
+    """Call a function with every block of rows × cols, in inference mode, in the precision that the
+    codes have: on a CPU in parallel, on a GPU again with blocks of half the side if it runs out of
+    memory. Return the side of the last blocks."""
 
     @torch.inference_mode()  # this mode and autocast are set for each thread
     def call(corner: tuple[int, int]) -> None:
@@ -258,12 +286,24 @@ def _for_blocks(
         with autocast(codes.device, HALF_NAMES.get(codes.dtype, "float32")):
             function(block)
 
-    corners = product(range(*rows, side), range(*cols, side))
     if codes.device.type == "cpu":
-        parallel_for(call, corners)
-    else:
-        for corner in corners:
-            call(corner)
+        parallel_for(call, product(range(*rows, side), range(*cols, side)))
+        return side
+    while True:
+        try:
+            for corner in product(range(*rows, side), range(*cols, side)):
+                call(corner)
+            return side
+        except RuntimeError as error:
+            if side <= SMALLEST_GPU_BLOCK or not is_out_of_memory(error):
+                raise
+        # Not inside `except`: the traceback would keep the tensors of the failed try alive.
+        torch.cuda.empty_cache()
+        longest = max(rows[1] - rows[0], cols[1] - cols[0])
+        side //= 2
+        while side >= longest and side > SMALLEST_GPU_BLOCK:  # still one block
+            side //= 2
+        log.warning("out of GPU memory; continuing with blocks of %d px", side)
 
 
 def tile_of(model: TileableModel, size: Size, region: Region) -> Region:

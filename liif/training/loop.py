@@ -14,6 +14,7 @@ import torch
 
 from liif.core.distributed import Team
 from liif.core.errors import UserError
+from liif.core.memory import is_out_of_memory
 from liif.data.loader import Batch
 from liif.training.checkpoints import Checkpoints
 from liif.training.log import NullLog
@@ -65,8 +66,10 @@ def run_loop(
                 checkpoints.save_last(state)  # a validation that fails loses no step
                 try:
                     score = validation.run(state.eval_model, record, state.step, stopping, team)
-                except (UserError, torch.OutOfMemoryError) as error:
-                    raise FailedValidationError(str(error)) from error
+                except (UserError, MemoryError, RuntimeError) as error:
+                    if not (isinstance(error, UserError) or is_out_of_memory(error)):
+                        raise
+                    raise FailedValidationError(str(error)) from error.with_traceback(None)
                 state.model.train()
                 if score is None:
                     return False  # the continued run validates

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from liif.core.errors import UserError
 from liif.core.section import Section
+from liif.models.precision import tf32_context
 
 OptimizerName = Literal["adam", "adamw", "muon"]
 Betas = tuple[float, float]
@@ -193,7 +194,9 @@ class Muon(torch.optim.Adam):
                 )
                 # Nesterov momentum: as if one more gradient had been averaged.
                 ahead = torch._foreach_lerp(gradients, momenta, self.momentum)
-                moves = orthogonal(torch.stack([each.flatten(1) for each in ahead]), self.dtype)
+                stacked = torch.stack([each.flatten(1) for each in ahead])
+                with tf32_context(stacked.device, "float32"):
+                    moves = orthogonal(stacked, self.dtype)
                 size = 0.2 * max(moves.shape[1:]) ** 0.5
                 views = [move.view(shape) for move in moves]
                 updates.append((group, momenta, views, -options["lr"] * size, 1 - decay))

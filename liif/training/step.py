@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
@@ -248,10 +249,9 @@ def forward_of(
 ) -> Callable[..., Tensor] | None:
     """Return what a step calls in place of the model: one that sums gradients over the processes, a
     compiled one, or both; None for the model itself."""
-    if team.size == 1:
-        forward = model
-    else:  # buffers are constants: without the option, each forward pass would send them
-        forward = DistributedDataParallel(model, broadcast_buffers=False)
+    # Buffers are constants: by default every forward pass would send them to all processes.
+    parallel = partial(DistributedDataParallel, broadcast_buffers=False)
+    forward = model if team.size == 1 else parallel(model)
     if compile == "max-autotune":
         # CUDA graphs own the gradients, which the next micro-batch would overwrite.
         graphs = "" if accumulate == 1 else "-no-cudagraphs"

@@ -14,6 +14,7 @@ from liif.core.config_file import dump_config
 from liif.core.distributed import ALONE, Team, is_peer_lost
 from liif.core.errors import UserError
 from liif.core.files import to_json, write_atomically
+from liif.core.memory import is_out_of_memory
 from liif.data.gpu import DeviceSampler
 from liif.data.loader import Batch, batches, image_of
 from liif.data.samplers import SampleSource
@@ -233,6 +234,7 @@ def train(
                 raise
             if team.leads and isinstance(error, DivergedError):
                 _write_samples(folder, source, config.seed, config.batch_size, state.step)
+            error.__traceback__ = None  # its frames hold the step's tensors: in a notebook for long
             raise UserError(message) from None
         meter.settle(state)
         checkpoints.save_last(state)
@@ -281,6 +283,7 @@ def _dry_run(
         message = _explain(error, state.step, folder, is_saved=False)
         if message is None:
             raise
+        error.__traceback__ = None  # as in `train`
         raise UserError(f"dry run: {message.strip()}") from None
 
 
@@ -349,8 +352,9 @@ def _explain(error: Exception, step: int, folder: Path, *, is_saved: bool) -> st
             f"step {step + 1}: precision: fp16 is not supported by this device and version of "
             f"PyTorch ({error}); use bf16. {saved}"
         )
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error):
-        place = "GPU memory" if isinstance(error, torch.OutOfMemoryError) else "memory"
+    if is_out_of_memory(error):
+        is_host = isinstance(error, MemoryError) or "allocate memory" in str(error)
+        place = "memory" if is_host else "GPU memory"
         return (
             f"step {step + 1}: out of {place}. {saved} Raise accumulate (the same numbers in "
             "smaller micro-batches), or lower batch_size, train_data.patch, train_data.queries or "

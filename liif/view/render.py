@@ -16,9 +16,11 @@ from torch import Tensor
 from liif.core.sizes import Size, Window, borders
 from liif.images.convert import to_image, to_tensor
 from liif.images.rgb8 import Pixels
+from liif.models.fastest import used_precision
 from liif.models.field import Field
 from liif.models.geometry import Grid
 from liif.models.model import SRModel
+from liif.models.precision import tf32_context
 from liif.models.precision_names import Precision
 from liif.models.tiling import Region, tile_of
 from liif.view.bicubic import bicubic
@@ -93,6 +95,7 @@ class Renderer:
         grid = Grid(view.size, picture.size, view.window)
         is_first = True
         cell, shared = grid.cell(model.mean), self._statistics(picture, view)
+        used = used_precision(cell.device, self._precision)
         encoded = bound = None
         for band, middle, region in _bands(grid, model):
             for rows in outward(band, middle, lambda: self._rows(view)):
@@ -101,9 +104,12 @@ class Renderer:
                 is_first = False
                 start = time.perf_counter()
                 if encoded is not field:
-                    encoded, bound = field, replace(model.bind(field, cell), shared=shared)
+                    with tf32_context(cell.device, used):
+                        encoded, bound = field, replace(model.bind(field, cell), shared=shared)
                 assert bound is not None
-                strip = model.rendered(bound, view.size, window=view.window, rows=rows)[0]
+                strip = model.rendered(
+                    bound, view.size, window=view.window, rows=rows, precision=self._precision
+                )[0]
                 pixels = to_image(strip)
                 pace = (rows[1] - rows[0]) * W / (time.perf_counter() - start)
                 self._pace[view.method] = (self._pace[view.method] + pace) / 2

@@ -31,7 +31,7 @@ def test_it_computes_what_the_plain_decoder_does(precision, kernel, monkeypatch)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     if not fused.candidates(device, dtype):
         pytest.skip(f"the kernel does not support this card in {precision}")
-    monkeypatch.setattr(tiling, "GPU_BLOCK_SIDE", 8)
+    monkeypatch.setattr(tiling, "block_side", lambda *_: 8)
     model = small().eval().to(device)
     plain = copy.deepcopy(model)
     plain.decoder.fuse = False

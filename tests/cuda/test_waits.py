@@ -3,9 +3,13 @@
 import pytest
 import torch
 from helpers.gpu import count_waits
+from helpers.pictures import texture
 from helpers.small_models import small_config
+from helpers.training import config
 
-from liif.data.loader import Batch
+from liif.data.gpu import DeviceSampler
+from liif.data.loader import Batch, batches
+from liif.images.rgb8 import write_image
 from liif.training.state import new_state
 from liif.training.step import train_step
 
@@ -29,3 +33,30 @@ def test_a_step_waits_once(optimizer, precision, device):
         )  # fmt: skip
         state.update_ema()
     assert len(waits) == 1, waits
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """Training samples of one photograph."""
+    folder = tmp_path_factory.mktemp("photos")
+    write_image(folder / "0.png", texture(60, 64))
+    return config(folder).train_data.open_source(None)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_are_copied_without_waiting(workers, source, device):
+    options = {"batch_size": 4, "start": 0, "stop": 2, "workers": workers, "pin_memory": True}
+    for batch in batches(source, seed=0, **options):
+        with count_waits() as waits:
+            there = batch.to(device)
+        assert not waits
+        assert torch.equal(there.coord.cpu(), batch.coord)
+
+
+def test_samples_are_made_on_the_device_without_waiting(source, device):
+    options = {"batch_size": 4, "start": 0, "stop": 3, "pin_memory": True}
+    supply = batches(source, seed=0, **options, device_sampler=DeviceSampler(source, device))
+    next(supply)
+    with count_waits() as waits:
+        batch = next(supply).to(device)
+    assert not waits and batch.lr.device == device

@@ -1,5 +1,7 @@
 """Which precision is computed in: units are asked for, believed only when they are faster."""
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 from helpers.viewing import tiny_model
@@ -13,7 +15,7 @@ from liif.models.fastest import (
     used_precision,
 )
 
-CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
+CPU, GPU = torch.device("cpu"), torch.device("cuda", 1)  # 0 is the current one
 
 
 @pytest.fixture(autouse=True)
@@ -51,9 +53,17 @@ def test_units_are_believed_when_they_are_faster(monkeypatch, claims, speedup, e
 )
 def test_gpus_are_known_by_their_generation(monkeypatch, bf16, capability, expected):
     def supported(*, including_emulation):
-        assert not including_emulation
+        assert not including_emulation and current == [0, 1]
         return bf16
 
+    @contextmanager
+    def made_current(index):
+        current.append(index)
+        yield
+        current.pop()
+
+    current = [0]
+    monkeypatch.setattr(torch.cuda, "device", made_current)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: capability)
     assert used_precision(GPU, "auto") == expected

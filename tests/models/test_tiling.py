@@ -64,8 +64,8 @@ def test_out_of_gpu_memory_halves_the_tiles(caplog):
     limit = 60
     torch.testing.assert_close(model.upscale(lr, (160, 170)), expected)
     assert [record.message for record in caplog.records] == [
-        "out of GPU memory; continuing with tiles of 75 px",
-        "out of GPU memory; continuing with tiles of 37 px",
+        "out of memory; continuing with tiles of 75 px",
+        "out of memory; continuing with tiles of 37 px",
     ]
     limit = 20  # less than the smallest tile
     with pytest.raises(torch.OutOfMemoryError):

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import time
+import weakref
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from liif.data.loader import Batch, batches, image_of
 from liif.models.checkpoint import read_checkpoint
 from liif.training.step import train_step
 from liif.training.train import train
+from liif.training.validation import Validation
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_update(learnable, tmp_path):
@@ -81,6 +83,35 @@ def test_a_gpu_without_memory_says_what_to_lower(learnable, tmp_path, monkeypatc
     monkeypatch.setattr(liif.training.train, "train_step", overflow)
     with pytest.raises(UserError, match=r"step 1: out of GPU memory.*accumulate.*batch_size"):
         train(config(learnable), tmp_path)
+
+
+def test_a_step_without_memory_leaves_no_tensors(learnable, tmp_path, monkeypatch):
+    """A notebook keeps the last error, and with it the frames that it passed."""
+    activations = []
+
+    def overflow(*args, **options):
+        tensor = torch.zeros(1)
+        activations.append(weakref.ref(tensor))
+        raise RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")
+
+    monkeypatch.setattr(liif.training.train, "train_step", overflow)
+    with pytest.raises(UserError, match="out of GPU memory") as kept:
+        train(config(learnable, valid=None), tmp_path)
+    assert kept.value.__context__ is not None and activations[0]() is None
+
+
+def test_a_validation_without_memory_leaves_no_tensors(learnable, tmp_path, monkeypatch):
+    images = []
+
+    def overflow(self, *args, **options):
+        tensor = torch.zeros(1)
+        images.append(weakref.ref(tensor))
+        raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")
+
+    monkeypatch.setattr(Validation, "run", overflow)
+    with pytest.raises(UserError, match=r"validation of step 8: .*lower valid\.crop") as kept:
+        train(config(learnable), tmp_path)
+    assert kept.value.__context__ is not None and images[0]() is None
 
 
 @pytest.mark.timeout(60)

@@ -11,11 +11,12 @@ from helpers.paths import GOLDEN
 from helpers.training import CPU, config, schedule_of, state_of, weights
 from torch._inductor.exc import InvalidCxxCompiler
 
+import liif.training.step
 from liif.core.distributed import Team
 from liif.core.errors import UserError
 from liif.data.loader import Batch
 from liif.models.checkpoint import load_checkpoint
-from liif.training.step import train_step
+from liif.training.step import forward_of, train_step
 from liif.training.train import train
 
 
@@ -101,6 +102,18 @@ def test_a_compiled_step_learns_the_same(learnable, tmp_path, monkeypatch):
     plain, compiled = weights(tmp_path / "plain"), weights(tmp_path / "c")
     for key, value in plain.items():
         torch.testing.assert_close(compiled[key], value, atol=1e-5, rtol=1e-3)
+
+
+def test_processes_do_not_send_buffers(learnable, monkeypatch):
+    """They are constants: mean, deviation, and the weights of losses."""
+    seen = {}
+    monkeypatch.setattr(
+        liif.training.step, "DistributedDataParallel", lambda model, **options: seen.update(options)
+    )
+    model = state_of(config(learnable)).model
+    forward_of(model, False, 1, Team(0, 2))
+    assert seen == {"broadcast_buffers": False}
+    assert not dict(model.named_buffers()).keys() & model.state_dict().keys()
 
 
 class CountingTeam(Team):

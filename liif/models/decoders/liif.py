@@ -14,6 +14,9 @@ from liif.models.geometry import corners, grid_corners
 from liif.models.kernels import fused
 from liif.models.layers import Layer, Mlp, after_first
 
+AROUND_KERNEL = 100
+"""Bytes for a pixel's colours, and for the places and weights of its four corners."""
+
 
 class LiifConfig(Section):
     """Configuration of the LIIF decoder; each ablation of the paper's table 3 disables a part."""
@@ -90,8 +93,22 @@ class Liif(Decoder):
         for axis, share in enumerate(weight.unbind(1)[2:]):
             bias = bias + share * (cell[0, axis] * field.size[axis]).to(weight)
         at = grid_corners(y, x, field.size, ensemble=self.local_ensemble)
-        pixels, ensemble = len(y) * len(x), self.local_ensemble
-        launch = fused.launch_for(field, pixels, ensemble=ensemble) if self.fuse else None
+        launch = self._launch(field, len(y) * len(x))
         if launch is not None:
             return fused.decode(field, at, bias, launch)
         return fused.plain(field, at, bias)
+
+    def pixel_bytes(self, field: Field) -> int:
+        """As `Decoder.pixel_bytes`: with the kernel, colours and weights only; without it, also the
+        output of the first layer and the input and output of another, for each corner."""
+        if self._launch(field, 1) is not None:
+            return AROUND_KERNEL
+        corners = 4 if self.local_ensemble else 1
+        widest = max(len(bias) for _, bias in field.layers)
+        return AROUND_KERNEL + 3 * corners * widest * field.codes.element_size()
+
+    def _launch(self, field: Field, pixels: int) -> fused.Launch | None:
+        """Return how so many pixels of this field are decoded in one kernel, if they are."""
+        if not self.fuse:
+            return None
+        return fused.launch_for(field, pixels, ensemble=self.local_ensemble)
