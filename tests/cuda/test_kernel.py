@@ -42,4 +42,4 @@ def test_it_computes_what_the_plain_decoder_does(precision, kernel, monkeypatch)
     kernel.clear()
     found = model.upscale(lr, size, clamp=False, precision=precision)
     assert len(kernel) == 2  # blocks
-    assert_alike(found, expected.cpu(), limit=0.05 if precision == "bf16" else None)
+    assert_alike(found, expected.cpu(), limit=0.1 if precision == "bf16" else None)

@@ -9,6 +9,7 @@ from helpers.small_models import every_model, small
 
 from liif.models import tiling
 from liif.models.geometry import cell_of, grid_coord, pixel_centres
+from liif.models.precision import tf32_context
 
 pytestmark = pytest.mark.gpu
 
@@ -32,7 +33,7 @@ def test_an_image_whole_in_tiles_and_point_by_point(encoder, decoder, device, mo
     assert_alike(model.upscale(lr, size, clamp=False, memory=1), expected)
     y, x = (pixel_centres(n, model.mean) for n in size)
     coord, cell = grid_coord(y, x)[None], cell_of(size, model.mean)
-    with torch.inference_mode():
+    with torch.inference_mode(), tf32_context(device, "float32"):
         points = model(there, coord, cell)
     assert_alike(points.transpose(1, 2).view(1, 3, *size), expected)
 
@@ -51,7 +52,7 @@ def test_gradients(encoder, decoder, device):
 
     backward(plain, *inputs)
     there = [x.to(device) for x in inputs]
-    with count_waits() as waits:
+    with count_waits() as waits, tf32_context(device, "float32"):
         backward(model, *there)
     assert not waits
     found = {name: p.grad for name, p in model.named_parameters()}

@@ -218,7 +218,10 @@ def _full_name(device):
 
 INDEXING = ("index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index")
 """Operations that accept indices on the host, and wait for a mask."""
-TO_THE_HOST = ("_local_scalar_dense", "nonzero", "equal", "masked_select", "_unique2", "unique_dim")
+TO_THE_HOST = (
+    "_local_scalar_dense", "nonzero", "equal", "masked_select", "_unique2", "unique_dim",
+    "unique_consecutive", "repeat_interleave", "bincount", "_linalg_check_errors",
+)  # fmt: skip
 """Operations whose result, or its size, the host must know."""
 
 

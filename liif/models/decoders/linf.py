@@ -78,7 +78,9 @@ class Linf(Decoder):
         """Return all layers of the MLP, and in float32 (inverse, bias) of each step of the flow."""
         mlp = [(each.weight.to(codes), each.bias.to(codes)) for each in self.mlp.linear]
         with torch.autocast(codes.device.type, enabled=False):
-            flow = [(torch.linalg.inv(s.weight.float()), s.bias.float()) for s in self.linear]
+            # Not `inv`, for which the host waits: it asks whether there is an inverse.
+            inverses = [torch.linalg.inv_ex(step.weight.float())[0] for step in self.linear]
+            flow = [(i, step.bias.float()) for i, step in zip(inverses, self.linear, strict=True)]
         return tuple(mlp + flow)
 
     def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
