@@ -43,9 +43,11 @@ SMALL = ["--quick", "--side", "60", "--batch", "1"]
 
 
 @pytest.mark.slow
-def test_everything_runs_without_a_gpu_and_says_so(tmp_path):
-    command = [sys.executable, BENCHMARKS / "gpu.py", "--device", "cpu", *SMALL, "--out"]
-    done = subprocess.run([*command, tmp_path / "out"], capture_output=True, text=True)
+def test_it_runs_without_a_gpu_and_says_so(tmp_path):
+    """tests/cuda/test_report.py runs all parts, on the pretend GPU."""
+    command = [sys.executable, BENCHMARKS / "gpu.py", "--device", "cpu", *SMALL]
+    command += ["--parts", "tests", "checks", "decoding", "launches", "--out", tmp_path / "out"]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "no GPU is measured" in done.stderr
     with ZipFile(tmp_path / "out.zip") as archive:
@@ -64,7 +66,6 @@ def test_everything_runs_without_a_gpu_and_says_so(tmp_path):
     rows = {row[""]: row for row in parts["decoding"]}
     assert rows["256 wide x4 published, float32"]["share of the peak"] > 0
     assert "seconds" not in rows["256 wide x4 kernel, float32"]
-    assert all(row["TFLOP/s"] > 0 for row in parts["training"])
 
 
 def test_a_machine_without_a_gpu_is_told_so(gpu, monkeypatch, capsys):
