@@ -9,7 +9,9 @@ import torch
 from helpers.pretend import IS_PRETEND
 from helpers.small_models import small
 
+from liif.models import reference
 from liif.models.kernels import fused
+from liif.models.precision import matmul_uses_tf32
 
 pytestmark = pytest.mark.gpu
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -67,9 +69,26 @@ def report(kernel, monkeypatch, tmp_path):
     return run
 
 
-def test_it_runs_from_end_to_end(report):
+@pytest.fixture
+def published(monkeypatch):
+    """Whether TF32 was allowed each time that the published formulation ran; outside it is."""
+    is_rounded, query = [], reference.query
+
+    def recorded(*arguments):
+        is_rounded.append(matmul_uses_tf32())
+        return query(*arguments)
+
+    monkeypatch.setattr(reference, "query", recorded)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    yield is_rounded
+    torch.set_float32_matmul_precision(before)
+
+
+def test_it_runs_from_end_to_end(report, published):
     status, found = report()
     assert status == 0
+    assert published and not any(published)
     rights = {name: row["right"] for name, row in found["checks"].items()}
     assert rights["256 wide: kernel itself, float32"] == "yes"
     assert rights["256 wide: kernel, bf16"] == "skipped"
