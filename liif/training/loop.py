@@ -17,6 +17,7 @@ from liif.core.errors import UserError
 from liif.core.memory import is_out_of_memory
 from liif.data.loader import Batch
 from liif.training.checkpoints import Checkpoints
+from liif.training.graph import LateResult
 from liif.training.log import NullLog
 from liif.training.schedule import Schedule, is_due
 from liif.training.state import TrainingState
@@ -36,7 +37,7 @@ class FailedValidationError(Exception):
 def run_loop(
     state: TrainingState,
     batches: Iterator[Batch],
-    take_step: Callable[..., StepResult],
+    take_step: Callable[..., StepResult | LateResult],
     *,
     schedule: Schedule,
     validation: Validation | None,
@@ -51,7 +52,8 @@ def run_loop(
     """Train until the last step, or until validations are out of patience (return True), or until a
     process is told to stop (False).
 
-    `take_step` is `train_step` with all that stays the same from step to step.
+    `take_step` is `train_step` with all that stays the same from step to step, or a `GraphedStep`,
+    whose results are read while the next step runs, unless something is due between the two.
 
     Raises:
         UserError: a batch cannot be read, a file cannot be written.
@@ -60,51 +62,81 @@ def run_loop(
         FailedValidationError: an image cannot be read, or memory ran out.
     """
     device = state.model.mean.device
-    with _stall_watchdog(stall_seconds) as step_is_done:
-        while True:
-            if validation and validation.is_due(state.step, schedule.steps, state.validated):
-                checkpoints.save_last(state)  # a validation that fails loses no step
-                try:
-                    score = validation.run(state.eval_model, record, state.step, stopping, team)
-                except (UserError, MemoryError, RuntimeError) as error:
-                    if not (isinstance(error, UserError) or is_out_of_memory(error)):
-                        raise
-                    raise FailedValidationError(str(error)) from error.with_traceback(None)
-                state.model.train()
-                if score is None:
-                    return False  # the continued run validates
-                state.validated = state.step
-                state.stale += 1
-                if score > state.best:
-                    state.best, state.stale = score, 0
-                    checkpoints.save(state, "best.pt")
-                if validation.is_out_of_patience(state.stale):
-                    record.record("early_stop", state.step, {"validations": state.stale})
-                    text = "step %d: stops early: %d validations without a better score"
-                    log.info(text, state.step, state.stale)
-                meter.restart()
-            checkpoints.save_due(state)
-            if state.step >= schedule.steps:
-                return True
-            if validation and validation.is_out_of_patience(state.stale):
-                return True
-            asked = time.perf_counter()
-            batch = next(batches, None)
-            if batch is None:  # told to stop while waiting for data
-                if team.size > 1:  # peers wait in this step: they end when this process does
-                    raise UserError("told to stop while waiting for data")
-                return False
-            batch = batch.to(device)
-            waited = time.perf_counter() - asked
-            rate = schedule.at(state.step)
-            result = take_step(batch=batch, learning_rate=rate, stop=stopping())
+    late: tuple[StepResult | LateResult, float, float] | None = None
+
+    def finish() -> None:
+        """Wait for the step that the device may still be computing."""
+        nonlocal late
+        if late is None:
+            return
+        (step, rate, waited), late = late, None
+        result = step.read()
+        if isinstance(step, StepResult):  # the others have done it
             state.update_ema()
-            state.step += 1
-            step_is_done()
-            after_step()
-            meter.count(state, result, rate, waited)
-            if result.stop:
-                return False
+        state.step += 1
+        step_is_done()
+        after_step()
+        meter.count(state, result, rate, waited)
+
+    def pause() -> bool | None:
+        """Validate and save what is due; return what the loop returns, or None to go on."""
+        if validation and validation.is_due(state.step, schedule.steps, state.validated):
+            checkpoints.save_last(state)  # a validation that fails loses no step
+            try:
+                score = validation.run(state.eval_model, record, state.step, stopping, team)
+            except (UserError, MemoryError, RuntimeError) as error:
+                if not (isinstance(error, UserError) or is_out_of_memory(error)):
+                    raise
+                raise FailedValidationError(str(error)) from error.with_traceback(None)
+            state.model.train()
+            if score is None:
+                return False  # the continued run validates
+            state.validated = state.step
+            state.stale += 1
+            if score > state.best:
+                state.best, state.stale = score, 0
+                checkpoints.save(state, "best.pt")
+            if validation.is_out_of_patience(state.stale):
+                record.record("early_stop", state.step, {"validations": state.stale})
+                text = "step %d: stops early: %d validations without a better score"
+                log.info(text, state.step, state.stale)
+            meter.restart()
+        checkpoints.save_due(state)
+        if state.step >= schedule.steps:
+            return True
+        if validation and validation.is_out_of_patience(state.stale):
+            return True
+        return None
+
+    marks = (checkpoints.save_every, checkpoints.keep_every, validation and validation.every)
+
+    def may_pause(step: int) -> bool:
+        return step >= schedule.steps or any(each and step % each == 0 for each in marks)
+
+    with _stall_watchdog(stall_seconds) as step_is_done:
+        try:
+            while True:
+                if late is None and (end := pause()) is not None:
+                    return end
+                asked = time.perf_counter()
+                batch = next(batches, None)
+                if batch is None:  # told to stop while waiting for data
+                    if team.size > 1:  # peers wait in this step: they end when this process does
+                        raise UserError("told to stop while waiting for data")
+                    return False
+                batch = batch.to(device)
+                waited = time.perf_counter() - asked
+                rate = schedule.at(state.step + (late is not None))
+                stop = stopping()
+                step = take_step(batch=batch, learning_rate=rate, stop=stop)
+                finish()
+                late = step, rate, waited
+                if isinstance(step, StepResult) or stop or may_pause(state.step + 1):
+                    finish()
+                    if step.read().stop:
+                        return False
+        finally:
+            finish()
 
 
 class Meter:

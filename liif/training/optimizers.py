@@ -175,13 +175,21 @@ class Muon(torch.optim.Adam):
     def step(self, closure: Callable[[], Any] | None = None) -> None:
         """Update all parameters that have a gradient, or none of them: everything that needs
         memory is computed before anything changes. Gradients of hidden weights are dropped."""
-        updates: list[tuple[list[Tensor], tuple[Tensor, ...], list[Tensor], float, float]] = []
+        found_inf: Tensor | None = getattr(self, "found_inf", None)  # as in PyTorch's Adam
+        updates: list[
+            tuple[list[Tensor], tuple[Tensor, ...], list[Tensor], float, float | Tensor | None]
+        ] = []
         shrunk: list[tuple[list[Tensor], tuple[Tensor, ...]]] = []
         for options in self.param_groups:
             weights = [weight for weight in options["params"] if weight.grad is not None]
-            decay = options["lr"] * options["decay"]
+            # A number, or a tensor where a CUDA graph reads it from the device, which also knows
+            # there whether to skip the step.
+            rate: float | Tensor = options["lr"]
+            if found_inf is not None:
+                rate = rate * (1 - found_inf)
+            decay = rate * options["decay"]
             if not options["hidden"]:
-                if decay and weights:
+                if options["decay"] and weights:
                     shrunk.append((weights, torch._foreach_mul(weights, decay)))
                 continue
             same_shape: dict[torch.Size, list[Tensor]] = {}
@@ -189,9 +197,11 @@ class Muon(torch.optim.Adam):
                 same_shape.setdefault(weight.shape, []).append(weight)
             for shape, group in same_shape.items():
                 gradients = [weight.grad for weight in group if weight.grad is not None]
-                momenta = torch._foreach_lerp(
-                    [self._momentum(weight) for weight in group], gradients, 1 - self.momentum
-                )
+                before = [self._momentum(weight) for weight in group]
+                if found_inf is not None:  # the average of equals is the same
+                    pairs = zip(before, gradients, strict=True)
+                    gradients = [torch.where(found_inf > 0, *pair) for pair in pairs]
+                momenta = torch._foreach_lerp(before, gradients, 1 - self.momentum)
                 # Nesterov momentum: as if one more gradient had been averaged.
                 ahead = torch._foreach_lerp(gradients, momenta, self.momentum)
                 stacked = torch.stack([each.flatten(1) for each in ahead])
@@ -199,7 +209,11 @@ class Muon(torch.optim.Adam):
                     moves = orthogonal(stacked, self.dtype)
                 size = 0.2 * max(moves.shape[1:]) ** 0.5
                 views = [move.view(shape) for move in moves]
-                updates.append((group, momenta, views, -options["lr"] * size, 1 - decay))
+                if isinstance(rate, Tensor):
+                    torch._foreach_mul_(views, -rate * size)
+                factor = 1.0 if isinstance(rate, Tensor) else -rate * size
+                kept = 1 - decay if options["decay"] else None
+                updates.append((group, momenta, views, factor, kept))
         for group, *_ in updates:
             for weight in group:
                 weight.grad = None  # nothing is left for Adam to update
@@ -208,7 +222,7 @@ class Muon(torch.optim.Adam):
             torch._foreach_sub_(weights, parts)
         for group, momenta, moves, factor, kept in updates:
             torch._foreach_copy_([self._momentum(weight) for weight in group], momenta)
-            if kept != 1:
+            if kept is not None:
                 torch._foreach_mul_(group, kept)
             torch._foreach_add_(group, moves, alpha=factor)
 

@@ -21,8 +21,8 @@ COMPLETE = {"config", "optimizer", "generator", *COUNTERS}
 
 FREE_TO_CHANGE = {
     "data_root", "steps", "accumulate", "workers", "stall_minutes", "log_every", "save_every",
-    "keep_every", "keep", "valid", "test", "compile", "deterministic", "train_data.cache",
-    "train_data.cache_dir", "gradient_checkpointing", "wandb", "profile",
+    "keep_every", "keep", "valid", "test", "compile", "cuda_graphs", "deterministic",
+    "train_data.cache", "train_data.cache_dir", "gradient_checkpointing", "wandb", "profile",
 }  # fmt: skip
 """Keys that may differ when a run continues: they do not change what is computed, except `steps`
 under a cosine, which is warned about."""

@@ -70,22 +70,26 @@ class TrainingState:
         """Return what `terms` is after a line of the log."""
         return [0.0] * (len(self.losses.names) + 1)
 
-    @torch.no_grad()
-    def update_ema(self) -> None:
-        """Move the averaged weights towards the current ones, after each step.
+    def ema_pull(self, step: int) -> float:
+        """Return how far the averaged weights move towards the current ones after a step, `step`
+        steps after the first: 1 for all the way.
 
         The decay grows with the steps, or the random initial weights would show in the average for
         thousands of steps.
         """
-        if self.ema_model is None or self.ema_decay is None:
+        return 1.0 if self.ema_decay is None else 1 - min(self.ema_decay, (1 + step) / (10 + step))
+
+    @torch.no_grad()
+    def update_ema(self) -> None:
+        """Move the averaged weights towards the current ones, after each step."""
+        if self.ema_model is None:
             return
         average: list[Tensor] = list(self.ema_model.parameters())
         weights: list[Tensor] = list(self.model.parameters())
         if self.ema_updates == 0:
             torch._foreach_copy_(average, weights)  # pyright: ignore
         else:
-            decay = min(self.ema_decay, (1 + self.step) / (10 + self.step))
-            torch._foreach_lerp_(average, weights, 1 - decay)  # pyright: ignore
+            torch._foreach_lerp_(average, weights, self.ema_pull(self.step))  # pyright: ignore
         self.ema_updates += 1
 
     def save(

@@ -47,6 +47,10 @@ class StepResult(NamedTuple):
         """Whether the weights were left as they are, as fp16 does where a gradient overflows."""
         return not math.isfinite(self.gradient_norm)
 
+    def read(self) -> "StepResult":
+        """Return this: the step is finished, unlike one of a `GraphedStep`."""
+        return self
+
 
 def train_step(
     model: SRModel,

@@ -21,9 +21,11 @@ from liif.data.samplers import SampleSource
 from liif.images.rgb8 import list_images
 from liif.models.checkpoint import save_weights
 from liif.models.fastest import used_precision
+from liif.models.precision_names import UsedPrecision
 from liif.training.checkpoints import Checkpoints
 from liif.training.config import TrainConfig
 from liif.training.dry_run import estimate_cost
+from liif.training.graph import GraphedStep, LateResult, is_recordable, obstacle
 from liif.training.log import NullLog, RunLog
 from liif.training.loop import (
     FailedValidationError,
@@ -155,7 +157,7 @@ def train(
         device_sampler=DeviceSampler(source, device) if on_device else None,
         stopping=stopping,
     )
-    take_step = functools.partial(
+    eager = functools.partial(
         train_step,
         state.model,
         state.optimizer,
@@ -177,8 +179,11 @@ def train(
     )
     if dry_run:
         with closing(supply), deterministic_algorithms(config.deterministic):
-            _dry_run(state, supply, take_step, config, schedule, validation, folder)
+            _dry_run(state, supply, eager, config, schedule, validation, folder)
         return True
+    take_step: Callable[..., StepResult | LateResult] = eager
+    if config.cuda_graphs and is_recordable(device):
+        take_step = _recorded(state, eager, config, precision, team)
     record = NullLog()
     if team.leads:
         text = dump_config(config)
@@ -244,6 +249,33 @@ def train(
         if final_test is not None:
             return final_test.run(state.eval_model, folder, stopping, team)
     return finished
+
+
+def _recorded(
+    state: TrainingState,
+    eager: Callable[..., StepResult],
+    config: TrainConfig,
+    precision: UsedPrecision,
+    team: Team,
+) -> Callable[..., StepResult | LateResult]:
+    """Return what takes the steps of a run from a CUDA graph, or `eager` where they cannot be
+    recorded, which is logged."""
+    reason = obstacle(
+        state,
+        team,
+        compiled=bool(config.compile),
+        gradient_checkpointing=config.gradient_checkpointing,
+    )
+    if reason is not None:
+        log.info("cuda_graphs: the steps are not recorded: %s", reason)
+        return eager
+    return GraphedStep(
+        state,
+        eager,
+        precision=precision,
+        clip_gradient=config.clip_gradient,
+        accumulate=config.accumulate,
+    )
 
 
 def _check_folders(config: TrainConfig) -> None:
