@@ -117,19 +117,17 @@ class GraphedStep:
         precision: UsedPrecision = "float32",
         clip_gradient: float | None = None,
         accumulate: int = 1,
-        benchmark: bool = False,
         record: Recorder | None = None,
     ) -> None:
         """
         Args:
             eager: `train_step` with all that stays the same from step to step.
             precision: with clip_gradient and accumulate as of `train_step`.
-            benchmark: let cuDNN measure its algorithms, which may add in another order.
             record: by default `record_graph`.
         """
         self.state, self.eager, self.record = state, eager, record
         self.precision: UsedPrecision = precision
-        self.clip_gradient, self.accumulate, self.benchmark = clip_gradient, accumulate, benchmark
+        self.clip_gradient, self.accumulate = clip_gradient, accumulate
         self.taken = self.unread = 0
         self.last: LateResult | None = None
         self.is_possible = True
@@ -156,14 +154,13 @@ class GraphedStep:
         for rate, group in zip(self.rates, self.state.optimizer.param_groups, strict=True):
             rate.fill_(learning_rate * group.get("factor", 1.0))
         self.pull.fill_(self.state.ema_pull(self.state.step + self.unread))
-        if self.replay is None:
-            with _cudnn_benchmark(self.benchmark):
-                self._compute(self.batch)
-                result = self._started(stop)
-                self._record(self.batch)
-            return result
-        self.replay()
-        return self._started(stop)
+        if self.replay is not None:
+            self.replay()
+            return self._started(stop)
+        self._compute(self.batch)
+        result = self._started(stop)
+        self._record(self.batch)
+        return result
 
     def _fits(self, batch: Batch) -> bool:
         """Whether a batch has the shape of the recorded ones."""
@@ -244,13 +241,3 @@ def _options_on_device(
         del optimizer.found_inf  # pyright: ignore[reportAttributeAccessIssue]
         for group, options in zip(optimizer.param_groups, before, strict=True):
             group.update(options)
-
-
-@contextmanager
-def _cudnn_benchmark(wanted: bool) -> Generator[None, None, None]:
-    before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = wanted or before
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.benchmark = before
