@@ -64,10 +64,10 @@ OF_0_1 = [
 
 KEYS = {
     TrainConfig: {
-        "": "accumulate batch_size betas clip_gradient compile data_root decay deterministic ema "
-        "gradient_checkpointing groups init keep keep_every learning_rate log_every loss "
-        "milestones model optimizer precision profile save_every schedule seed stall_minutes steps "
-        "test train_data valid wandb warm_up weight_decay workers",
+        "": "accumulate batch_size betas clip_gradient compile cuda_graphs data_root decay "
+        "deterministic ema gradient_checkpointing groups init keep keep_every learning_rate "
+        "log_every loss milestones model optimizer precision profile save_every schedule seed "
+        "stall_minutes steps test train_data valid wandb warm_up weight_decay workers",
         "wandb": "mode project",
         "groups.*": "freeze learning_rate_factor match weight_decay",
         "init": "decoder encoder",

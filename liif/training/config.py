@@ -169,10 +169,11 @@ class TrainConfig(Section):
     ] = False
     """Use torch.compile for the training step; max-autotune also tries variants of its kernels and
     captures the step as CUDA graphs, which takes minutes at the start."""
-    cuda_graphs: bool = True
-    """On an NVIDIA GPU: record the training step as a CUDA graph, which takes the host off the
-    critical path. Where that is not possible, the log says why: with several processes, `compile`,
-    `precision: fp16`, `gradient_checkpointing`, the adversarial loss and the decoder clit."""
+    cuda_graphs: bool = False
+    """On a GPU: record the training step once as a CUDA graph and replay it, so that the host need
+    not launch its kernels one by one. The log says why where that is not possible: with several
+    processes, `compile`, `precision: fp16`, `gradient_checkpointing`, the loss adversarial and the
+    decoder clit. On a CPU it has no effect."""
     deterministic: bool = False
     """On a GPU: deterministic algorithms, which are slower. On a CPU training is deterministic for
     one number of threads: a run that resumes computes with as many as it began with."""

@@ -8,6 +8,7 @@ import logging
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from liif.data.loader import Batch
 from liif.models.precision_names import UsedPrecision
 from liif.training.state import TrainingState
 from liif.training.step import (
+    DivergedError,
     HalfUpdatedError,
     StepResult,
     check_finite,
@@ -31,8 +33,6 @@ EAGER = 2
 begin in them, and libraries choose their kernels."""
 
 log = logging.getLogger("liif")
-
-Recorder = Callable[[Callable[[], None]], Callable[[], None]]
 
 
 def record_graph(body: Callable[[], None]) -> Callable[[], None]:
@@ -117,15 +117,13 @@ class GraphedStep:
         precision: UsedPrecision = "float32",
         clip_gradient: float | None = None,
         accumulate: int = 1,
-        record: Recorder | None = None,
     ) -> None:
         """
         Args:
             eager: `train_step` with all that stays the same from step to step.
             precision: with clip_gradient and accumulate as of `train_step`.
-            record: by default `record_graph`.
         """
-        self.state, self.eager, self.record = state, eager, record
+        self.state, self.eager = state, eager
         self.precision: UsedPrecision = precision
         self.clip_gradient, self.accumulate = clip_gradient, accumulate
         self.taken = self.unread = 0
@@ -154,27 +152,36 @@ class GraphedStep:
         for rate, group in zip(self.rates, self.state.optimizer.param_groups, strict=True):
             rate.fill_(learning_rate * group.get("factor", 1.0))
         self.pull.fill_(self.state.ema_pull(self.state.step + self.unread))
-        if self.replay is not None:
-            self.replay()
-            return self._started(stop)
-        self._compute(self.batch)
-        result = self._started(stop)
-        self._record(self.batch)
-        return result
+        compute = self.replay or partial(self._compute, self.batch)
+        compute()
+        self.unread += 1
+        self.last = LateResult(self.numbers, partial(self._checked, stop=stop))
+        if self.replay is None:
+            try:
+                self.replay = record_graph(compute)
+            except (RuntimeError, HalfUpdatedError) as error:  # nothing was computed
+                self.is_possible = False
+                reason = " ".join(str(error).split("\n")[0].split())[:200]
+                log.info("cuda_graphs: the steps cannot be recorded (%s)", reason)
+        return self.last
 
     def _fits(self, batch: Batch) -> bool:
         """Whether a batch has the shape of the recorded ones."""
-        return self.batch is None or all(
-            a.shape == b.shape for a, b in zip(self.batch[:4], batch[:4], strict=True)
-        )
+        recorded = self.batch or batch
+        return [x.shape for x in recorded[:4]] == [x.shape for x in batch[:4]]
 
-    def _record(self, batch: Batch) -> None:
+    def _checked(self, numbers: list[float], *, stop: bool) -> StepResult:
+        """Return the result of the oldest step that was not read."""
+        result = result_of(numbers, self.state.losses)._replace(stop=stop)
         try:
-            self.replay = (self.record or record_graph)(lambda: self._compute(batch))
-        except RuntimeError as error:
-            self.is_possible = False
-            reason = " ".join(str(error).split("\n")[0].split())[:200]
-            log.info("cuda_graphs: the steps cannot be recorded (%s)", reason)
+            check_finite(result)
+        except DivergedError:
+            self.failed.zero_()
+            self.unread = 0
+            raise
+        self.unread -= 1
+        self.state.ema_updates += self.state.ema_model is not None
+        return result
 
     def _compute(self, batch: Batch) -> None:
         """Take one step on the device: all that is recorded. Raises HalfUpdatedError."""
@@ -205,24 +212,6 @@ class GraphedStep:
             raise HalfUpdatedError(str(error)) from error
         torch._foreach_mul_(moves, self.pull * (1 - self.failed))  # pyright: ignore
         torch._foreach_add_(average, moves)  # pyright: ignore
-
-    def _started(self, stop: bool) -> LateResult:
-        self.unread += 1
-
-        def check(numbers: list[float]) -> StepResult:
-            result = result_of(numbers, self.state.losses)._replace(stop=stop)
-            try:
-                check_finite(result)
-            except ArithmeticError:
-                self.failed.zero_()
-                self.unread = 0
-                raise
-            self.unread -= 1
-            self.state.ema_updates += self.state.ema_model is not None
-            return result
-
-        self.last = LateResult(self.numbers, check)
-        return self.last
 
 
 @contextmanager

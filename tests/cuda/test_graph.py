@@ -198,7 +198,12 @@ def test_a_run_goes_on_with_or_without_graphs(learnable, tmp_path, device, goes_
         assert train(config(learnable, cuda_graphs=False, **options), tmp_path / "whole", team=team)
         calls = iter(range(100))
         parts = tmp_path / "parts"
-        train(config(learnable, **options), parts, team=team, stopping=lambda: next(calls) == 7)
+        train(
+            config(learnable, cuda_graphs=True, **options),
+            parts,
+            team=team,
+            stopping=lambda: next(calls) == 7,
+        )
         assert read_checkpoint(parts / "last.pt").training["step"] == 8
         assert train(config(learnable, cuda_graphs=goes_on, **options), parts, team=team)
     assert "cuda_graphs" not in caplog.text
@@ -215,7 +220,7 @@ def test_a_run_that_is_not_finite_stops_at_the_step(learnable, tmp_path, device,
             yield each._replace(target=each.target * math.nan if i == 9 else each.target)
 
     monkeypatch.setattr(liif.training.train, "batches", failing)
-    chosen = config(learnable, valid=None, save_every=100)
+    chosen = config(learnable, cuda_graphs=True, valid=None, save_every=100)
     with pytest.raises(UserError, match="step 10: loss nan"):
         train(chosen, tmp_path, team=Team(device=device))
     assert read_checkpoint(tmp_path / "last.pt").training["step"] == 9

@@ -9,6 +9,7 @@ import pytest
 import torch
 from helpers.training import CPU, assert_same_weights, config, metrics, state_of, weights
 
+import liif.training.graph
 import liif.training.train
 from liif.core.distributed import Team
 from liif.core.errors import UserError
@@ -46,8 +47,14 @@ def eager_of(state, **options):
     )
 
 
-def graphed(state, record=lambda body: body, **options):
-    return GraphedStep(state, eager_of(state, **options), record=record, **options)
+def graphed(state, **options):
+    return GraphedStep(state, eager_of(state, **options), **options)
+
+
+@pytest.fixture(autouse=True)
+def _stand_in(monkeypatch):
+    """A graph is the step, called again."""
+    monkeypatch.setattr(liif.training.graph, "record_graph", lambda body: body)
 
 
 def run(state, take_step, steps=STEPS, **options):
@@ -169,12 +176,13 @@ def test_an_eager_step_waits_for_the_one_before(learnable):
     assert_same(tensors(state), before)
 
 
-def test_steps_that_cannot_be_recorded_are_taken_all_the_same(learnable, caplog):
+def test_steps_that_cannot_be_recorded_are_taken_all_the_same(learnable, caplog, monkeypatch):
     def refuse(body):
         raise RuntimeError("called a synchronizing CUDA operation\nfrom somewhere")
 
     found = []
-    for kind in (eager_of, functools.partial(graphed, record=refuse)):
+    monkeypatch.setattr(liif.training.graph, "record_graph", refuse)
+    for kind in (eager_of, graphed):
         state = fused(state_of(config(learnable)))
         with caplog.at_level("INFO", "liif"):
             run(state, kind(state))
@@ -232,18 +240,20 @@ def recorded_runs(monkeypatch):
             if not is_on:
                 return eager
             step = real(state, eager, chosen, precision, team)
-            step.record = lambda body: body
-            started = step._started
+            checked = step._checked
 
-            def noted(stop):
-                events.append("start")
-                late = started(stop)
-                check = late.check
-                late.check = lambda numbers: (events.append("read"), check(numbers))[1]
+            def start(**inputs):
+                late = step(**inputs)
+                if not isinstance(late, StepResult):
+                    events.append("start")
                 return late
 
-            step._started = noted
-            return step
+            def note(*inputs, **options):
+                events.append("read")
+                return checked(*inputs, **options)
+
+            step._checked = note
+            return start
 
         monkeypatch.setattr(liif.training.train, "is_recordable", lambda device: True)
         monkeypatch.setattr(liif.training.train, "_recorded", recorded)
@@ -257,7 +267,7 @@ def test_a_run_with_graphs_is_the_run_without(learnable, tmp_path, recorded_runs
     but for steps after which something is saved or validated."""
     for is_on, name in ((False, "eager"), (True, "graph")):
         recorded_runs(is_on)
-        assert train(config(learnable, learning_rate=2.0**-10), tmp_path / name)
+        assert train(config(learnable, cuda_graphs=True, learning_rate=2.0**-10), tmp_path / name)
     assert_same_weights(tmp_path / "graph", tmp_path / "eager")
     assert metrics(tmp_path / "graph") == metrics(tmp_path / "eager")
     assert recorded_runs.events.count("start") == recorded_runs.events.count("read") == 24 - EAGER
@@ -269,7 +279,13 @@ def test_a_run_with_graphs_is_the_run_without(learnable, tmp_path, recorded_runs
 
 @pytest.mark.parametrize("order", [(True, False), (False, True), (True, True)])
 def test_a_run_goes_on_with_or_without_graphs(learnable, tmp_path, recorded_runs, order):
-    options = {"learning_rate": 2.0**-10, "valid": None, "save_every": 100, "steps": 14}
+    options = {
+        "cuda_graphs": True,
+        "learning_rate": 2.0**-10,
+        "valid": None,
+        "save_every": 100,
+        "steps": 14,
+    }
     recorded_runs(False)
     assert train(config(learnable, **options), tmp_path / "whole")
     for is_on, stops_after in zip(order, (9, None), strict=True):
@@ -300,7 +316,9 @@ def test_a_run_that_fails_is_saved_as_it_was_before(
     found = []
     for is_on in (False, True):
         recorded_runs(is_on)
-        chosen = config(learnable, learning_rate=2.0**-10, valid=None, save_every=100)
+        chosen = config(
+            learnable, cuda_graphs=True, learning_rate=2.0**-10, valid=None, save_every=100
+        )
         monkeypatch.setattr(liif.training.train, "batches", failing)
         with pytest.raises(UserError) as error:
             train(chosen, tmp_path / str(is_on))
