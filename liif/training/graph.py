@@ -135,7 +135,7 @@ class GraphedStep:
         self.rates = torch.zeros(len(groups), device=device).unbind()
         self.pull = torch.zeros((), device=device)
         self.failed = torch.zeros((), device=device)  # 1 from the first step that is not finite
-        self.numbers = torch.zeros(len(state.losses.names) + 2, dtype=torch.float64, device=device)
+        self.numbers = torch.zeros(len(state.losses.names) + 2, device=device)
 
     def __call__(
         self, *, batch: Batch, learning_rate: float, stop: bool = False

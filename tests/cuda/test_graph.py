@@ -190,6 +190,7 @@ def test_the_host_does_not_wait(device):
     assert losses == sorted(losses, reverse=True) and len(set(losses)) == 5
 
 
+@on_a_card
 @pytest.mark.parametrize("goes_on", [True, False])
 def test_a_run_goes_on_with_or_without_graphs(learnable, tmp_path, device, goes_on, caplog):
     options = {"valid": None, "save_every": 100, "steps": 12, "ema": 0.9}

@@ -58,14 +58,24 @@ def _stand_in(monkeypatch):
 
 
 def run(state, take_step, steps=STEPS, **options):
-    """Take steps one after another, as the loop does without reading late."""
-    results = []
+    """Take steps, each read after the next one has started, as the loop does. Returns results."""
+    results, late = [], None
+
+    def finish():
+        if late is not None:
+            results.append(late.read())
+            if isinstance(late, StepResult):
+                state.update_ema()
+            state.step += 1
+
     for i in steps:
-        step = take_step(batch=batch(i, **options), learning_rate=RATES[i])
-        results.append(step.read())
-        if isinstance(step, StepResult):
-            state.update_ema()
-        state.step += 1
+        following = take_step(batch=batch(i, **options), learning_rate=RATES[i])
+        finish()
+        late = following
+        if isinstance(late, StepResult):
+            finish()
+            late = None
+    finish()
     return results
 
 
