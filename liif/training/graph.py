@@ -55,9 +55,9 @@ def record_graph(body: Callable[[], None]) -> Callable[[], None]:
     return graph.replay
 
 
-def is_recordable(device: torch.device) -> bool:
-    """Whether steps on a device can be recorded at all."""
-    return device.type == "cuda"
+def is_recordable(state: TrainingState) -> bool:
+    """Whether steps can be recorded at all where the model is."""
+    return state.model.mean.is_cuda
 
 
 def obstacle(

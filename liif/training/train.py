@@ -182,7 +182,7 @@ def train(
             _dry_run(state, supply, eager, config, schedule, validation, folder)
         return True
     take_step: Callable[..., StepResult | LateResult] = eager
-    if config.cuda_graphs and is_recordable(device):
+    if config.cuda_graphs and is_recordable(state):
         take_step = _recorded(state, eager, config, precision, team)
     record = NullLog()
     if team.leads:

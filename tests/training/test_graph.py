@@ -265,7 +265,7 @@ def recorded_runs(monkeypatch):
             step._checked = note
             return start
 
-        monkeypatch.setattr(liif.training.train, "is_recordable", lambda device: True)
+        monkeypatch.setattr(liif.training.train, "is_recordable", lambda state: True)
         monkeypatch.setattr(liif.training.train, "_recorded", recorded)
 
     switch.events = events
