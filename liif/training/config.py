@@ -173,7 +173,7 @@ class TrainConfig(Section):
     """On a GPU: record the training step once as a CUDA graph and replay it, so that the host need
     not launch its kernels one by one. The log says why where that is not possible: with several
     processes, `compile`, `precision: fp16`, `gradient_checkpointing`, the loss adversarial and the
-    decoder clit. On a CPU it has no effect."""
+    decoder clit with several stages. On a CPU it has no effect."""
     deterministic: bool = False
     """On a GPU: deterministic algorithms, which are slower. On a CPU training is deterministic for
     one number of threads: a run that resumes computes with as many as it began with."""
