@@ -17,7 +17,7 @@ from liif.models.fastest import fastest_precision
 from liif.models.precision import HALF_TYPES, precision_context
 from liif.models.precision_names import UsedPrecision
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]
 QUERY = "name,driver_version,power.limit,clocks.max.sm,memory.total,temperature.gpu"
 DATA_SHEET = {"H100 PCIe": 756e12, "H100": 989e12, "H200": 989e12, "A100": 312e12}
 """FLOP/s of dense bf16 products as NVIDIA publishes them, by a part of the card's name."""

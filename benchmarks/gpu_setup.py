@@ -25,7 +25,7 @@ from liif.models.kernels import fused
 from liif.models.model import SRModel
 from liif.models.precision_names import UsedPrecision
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]
 NO_GPU = "skipped: no CUDA device"
 LATE = "skipped: out of time"
 COMPILATION_S = 45

@@ -25,7 +25,6 @@ from liif.models import reference
 from liif.models.build import ModelConfig, build_model
 from liif.models.model import SRModel
 from liif.models.precision_names import UsedPrecision
-from liif.training.config import TrainConfig
 from liif.training.optimizers import Muon
 from liif.training.step import train_step
 
@@ -144,8 +143,7 @@ def whole_runs(setup: Setup) -> list[TableRow]:
     if not setup.is_gpu:
         return [{"": "liif train", "note": NO_GPU}]
     rows = [_whole_run(setup, "one process", "run")]
-    if "cuda_graphs" in TrainConfig.model_fields:
-        rows.append(_whole_run(setup, "CUDA graphs", "run-graphs", cuda_graphs="true"))
+    rows.append(_whole_run(setup, "CUDA graphs", "run-graphs", cuda_graphs="true"))
     if torch.cuda.device_count() > 1:
         rows.append(_whole_run(setup, "two processes share the batch", "run-two", processes=2))
     return rows
