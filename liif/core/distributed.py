@@ -9,7 +9,7 @@ import atexit
 import os
 import re
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -92,6 +92,19 @@ def is_peer_lost(error: Exception) -> bool:
     if NCCL.search(str(error)):
         return "ncclRemoteError" in str(error) or bool(NCCL_LOST.search(_nccl_cause(error)))
     return bool(LOST.search(str(error)))
+
+
+def is_exchange_failure(error: Exception) -> bool:
+    """Return whether an error says that processes could not exchange tensors, for whatever reason:
+    what each process has is intact."""
+    is_nccl = isinstance(error, RuntimeError) and NCCL.search(str(error)) is not None
+    return is_nccl or is_peer_lost(error)
+
+
+def as_current(device: torch.device) -> AbstractContextManager[object]:
+    """Make a GPU the current one for the length of the block: libraries and threads that are told
+    no device would also use GPU 0, with hundreds of megabytes of its memory."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def _nccl_cause(error: Exception) -> str:

@@ -37,7 +37,11 @@ from liif.models.tiling import (
 class SRModel(nn.Module):
     """A super-resolution model of any scale: encode an image once, then query any of its points. It
     owns the normalisation and the padding: all images that it takes and gives are in [0, 1], and
-    coordinates are those of the image."""
+    coordinates are those of the image.
+
+    On a GPU, methods with an option `precision` compute in it, by default in full float32, whatever
+    PyTorch's settings of TF32 are; `forward`, `encode` and `query` follow those settings and
+    autocast, as every module does."""
 
     mean: Tensor
     std: Tensor

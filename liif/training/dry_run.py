@@ -39,7 +39,7 @@ def estimate_cost(
         log.info("dry run: nothing is left to train: the run has all its %d steps", state.step)
         return
     device = state.model.mean.device
-    if device.type != "cpu":
+    if state.model.mean.is_cuda:
         torch.cuda.reset_peak_memory_stats(device)
     rate, loss = schedule.at(state.step), 0.0
     computing: list[float] = []
@@ -74,7 +74,7 @@ def estimate_cost(
 
 def _memory(device: torch.device) -> str:
     """Return the most memory that was used so far, in words."""
-    if device.type != "cpu":
+    if torch.empty(0, device=device).is_cuda:
         used, total = torch.cuda.max_memory_reserved(device), torch.cuda.mem_get_info(device)[1]
         return f"{used / 2**30:.2f} of {total / 2**30:.1f} GiB of GPU memory"
     if sys.platform == "win32":

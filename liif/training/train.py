@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 
 from liif.core.config_file import dump_config
-from liif.core.distributed import ALONE, Team, is_peer_lost
+from liif.core.distributed import ALONE, Team, as_current, is_exchange_failure
 from liif.core.errors import UserError
 from liif.core.files import to_json, write_atomically
 from liif.core.memory import is_out_of_memory
@@ -178,7 +178,9 @@ def train(
         *(f"{parameters:,}", len(source)),
     )
     if dry_run:
-        with closing(supply), deterministic_algorithms(config.deterministic):
+        with (
+            as_current(device), closing(supply), deterministic_algorithms(config.deterministic),
+        ):  # fmt: skip
             _dry_run(state, supply, eager, config, schedule, validation, folder)
         return True
     take_step: Callable[..., StepResult | LateResult] = eager
@@ -210,8 +212,8 @@ def train(
 
     trace = folder / f"trace-{state.step:08d}.json.gz" if config.profile and team.leads else None
     with (
-        closing(record), closing(supply), deterministic_algorithms(config.deterministic),
-        traced(trace) as after_step,
+        as_current(device), closing(record), closing(supply),
+        deterministic_algorithms(config.deterministic), traced(trace) as after_step,
     ):  # fmt: skip
         if is_branch:
             checkpoints.save_last(state)  # from here on the folder has a run of its own
@@ -232,7 +234,7 @@ def train(
             )
         except Exception as error:
             message = _explain(error, state.step, folder, is_saved=team.leads)
-            if not isinstance(error, HalfUpdatedError) and (message or is_peer_lost(error)):
+            if not isinstance(error, HalfUpdatedError) and (message or is_exchange_failure(error)):
                 # The failed step has changed nothing, and no step before it is lost.
                 checkpoints.save_last(state)
             if message is None:

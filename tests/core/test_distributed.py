@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from liif.core.distributed import TIMEOUT, is_peer_lost, joined
+from liif.core.distributed import TIMEOUT, is_exchange_failure, is_peer_lost, joined
 from liif.core.errors import UserError
 
 
@@ -72,7 +72,7 @@ SYSTEM_CALL += "It can be also caused by unexpected exit of a remote peer."
 )
 def test_nccl_fails_for_many_reasons(destroyed, kind, explanation, cause, is_lost):
     error = dist.DistBackendError(NCCL_ERROR.format("failed", kind, explanation, cause))
-    assert is_peer_lost(error) == is_lost
+    assert is_peer_lost(error) == is_lost and is_exchange_failure(error)
     said = "lost its peers" if is_lost else f"NCCL.* fails: {re.escape(cause)}; .*NCCL_DEBUG"
     with pytest.raises(UserError, match=said), joined(torch.device("cpu")):
         raise error
@@ -91,3 +91,4 @@ def test_nccl_fails_for_many_reasons(destroyed, kind, explanation, cause, is_los
 )
 def test_a_lost_peer(error, is_lost):
     assert is_peer_lost(error) == is_lost
+    assert is_exchange_failure(error) == (is_lost or "NCCL" in str(error))

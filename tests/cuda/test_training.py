@@ -9,6 +9,7 @@ from helpers.pretend import IS_PRETEND
 from helpers.small_models import SMALL_DECODERS
 from helpers.training import config, metrics, state_of, weights
 
+import liif.training.train
 from liif.core.distributed import Team
 from liif.training.train import train
 
@@ -104,3 +105,21 @@ def test_a_compiled_step(learnable, tmp_path, device):
     run(learnable, tmp_path / "compiled", device, compile=True)
     for a, b in zip(scores(tmp_path / "compiled"), scores(tmp_path / "plain"), strict=True):
         assert a == pytest.approx(b, rel=10 * EXACT)
+
+
+def test_the_second_gpu_is_the_current_one_while_it_trains(learnable, tmp_path, monkeypatch):
+    if torch.cuda.device_count() < 2:
+        pytest.skip("needs two GPUs")
+    step, seen = liif.training.train.train_step, set()
+
+    def noted(model, *args, **options):
+        seen.add((torch.cuda.current_device(), model.mean.device.index))
+        return step(model, *args, **options)
+
+    monkeypatch.setattr(liif.training.train, "train_step", noted)
+    run(learnable, tmp_path / "second", torch.device("cuda", 1))
+    assert seen == {(1, 1)} and torch.cuda.current_device() == 0
+    run(learnable, tmp_path / "first", torch.device("cuda", 0))
+    found, expected = weights(tmp_path / "second"), weights(tmp_path / "first")
+    for name, weight in expected.items():
+        torch.testing.assert_close(found[name], weight, rtol=0, atol=1e-6)
