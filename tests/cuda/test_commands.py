@@ -108,3 +108,17 @@ def test_views_come_from_a_thread_of_their_own(decoder, precision, device):
         assert np.abs(found.astype(int) - expected).max() <= 3
     else:
         assert_same_picture(found, expected)
+
+
+def test_the_device_of_a_command_is_the_current_one(checkpoint, folder, cli):
+    """Or a process would also open a context on the first GPU."""
+    if torch.cuda.device_count() < 2:
+        pytest.skip("needs two GPUs")
+    write_image(folder / "a.png", texture(8, 9))
+    try:
+        asked = ["upscale", "a.png", "-o", "b.png", "--scale", 2, "--checkpoint", checkpoint]
+        status, _, err = cli(*asked, "--device", "cuda:1")
+        assert status == 0, err
+        assert torch.cuda.current_device() == 1
+    finally:
+        torch.cuda.set_device(0)

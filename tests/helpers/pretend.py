@@ -356,6 +356,9 @@ def _give_triton_the_cpu_tensors():
     launch = GridExecutor.__call__
 
     def unwrapped(self, *args, **kwargs):
+        places = {x.device for x in args if isinstance(x, GpuTensor)}
+        if places - {_full_name("cuda")}:
+            raise ValueError(f"a kernel on {_full_name('cuda')} was given pointers of {places}")
         args, kwargs = _mapped(lambda x: getattr(x, "inner", x), (args, kwargs))
         return launch(self, *args, **kwargs)
 
