@@ -47,6 +47,7 @@ def test_a_checkpoint_without_one_is_restored_on_a_gpu(learnable, tmp_path, gene
 def test_on_a_gpu(learnable, tmp_path):
     chosen, device = config(learnable), torch.device("cuda", 0)
     state = state_of(chosen, device)
+    torch.rand(3, device=device)  # building a model, as reading a checkpoint does, sets the seed
     state.save(tmp_path / "a.pt", chosen.model, chosen.model_dump(mode="json"))
     expected = torch.rand(5, device=device)
     state.restore(read_checkpoint(tmp_path / "a.pt"), tmp_path / "a.pt")
