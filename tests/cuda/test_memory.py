@@ -62,6 +62,7 @@ def test_blocks_are_halved_where_memory_runs_out(decoder, side, most, device, ca
     if most < 2**26 and not IS_PRETEND:
         pytest.skip("a real GPU's memory is allocated in larger pieces")
     plain = small(decoder=decoder).eval()
+    plain.decoder.fuse = False  # the kernel takes hardly any memory
     model = copy.deepcopy(plain).to(device)
     torch.manual_seed(0)
     lr, size = torch.rand(1, 3, 32, 33), (side, side + 1)
@@ -80,6 +81,8 @@ def test_blocks_are_halved_where_memory_runs_out(decoder, side, most, device, ca
 
 
 def test_the_smallest_blocks_may_not_fit_either(device):
+    if not IS_PRETEND:
+        pytest.skip("a real GPU's memory is allocated in larger pieces")
     model = small().eval().to(device)
     field = model.encoded(torch.rand(1, 3, 32, 33).to(device))
     with limit_memory(2**19), pytest.raises(torch.OutOfMemoryError):
@@ -139,7 +142,7 @@ def test_the_bytes_of_a_pixel(decoder, device):
     with torch.inference_mode():
         stated = model.decoder.pixel_bytes(field)
     assert peaks[-1] <= 1.05 * stated
-    if decoder in ("liif", "ciaosr"):  # the largest of all
+    if IS_PRETEND and decoder in ("liif", "ciaosr"):  # the largest of all
         assert peaks[-1] >= 0.9 * stated
 
 
