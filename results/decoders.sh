@@ -9,10 +9,10 @@ train() { # SEED DECODER [OPTION...]
     python scripts/train.py --config "configs/edsr-$2.yaml" --name "edsr-$2-seed$1" --set "seed=$1" \
         --set model.encoder.blocks=8 --set model.encoder.width=32 \
         --set 'train_data.images=photos/train' --set 'train_data.scale=[1, 4]' \
-        --set train_data.patch=24 --set train_data.queries=288 --set batch_size=4 --set steps=2000 \
-        --set optimizer=adam --set weight_decay=0 --set clip_gradient=0.5 --set learning_rate=1e-3 \
-        --set schedule=milestones --set warm_up=0 --set 'milestones=[1000, 1300, 1500, 1680, 1820, 1920]' \
-        --set valid=null --set workers=0 --set log_every=500 --set save_every=500 --set keep_every=null "${@:3}"
+        --set train_data.patch=24 --set train_data.queries=288 --set batch_size=4 --set steps=5000 \
+        --set optimizer=adam --set weight_decay=0 --set clip_gradient=0.5 --set learning_rate=4e-4 \
+        --set schedule=cosine --set 'milestones=[]' --set warm_up=500 \
+        --set valid=null --set workers=0 --set log_every=500 --set save_every=2500 --set keep_every=null "${@:3}"
 }
 export -f train
 decoders="bilinear metasr liif lte lm-liif lm-lte srno linf ciaosr hiif thera-air fourier"
