@@ -50,11 +50,14 @@ def _file_or_parts(value: Any) -> Any:  # noqa: ANN401
     return value
 
 
-def _switch_or_autotune(value: Any) -> Any:  # noqa: ANN401
+def _switch_or(name: str) -> pydantic.BeforeValidator:
     # A union would report a mistake twice, once for each of its members.
-    if not (isinstance(value, bool) or value == "max-autotune"):
-        raise ValueError("must be true, false or max-autotune")
-    return value
+    def check(value: Any) -> Any:  # noqa: ANN401
+        if not (isinstance(value, bool) or value == name):
+            raise ValueError(f"must be true, false or {name}")
+        return value
+
+    return pydantic.BeforeValidator(check)
 
 
 class ScoredImages(Section):
@@ -164,16 +167,15 @@ class TrainConfig(Section):
     gradient_checkpointing: bool = False
     """Keep only the inputs of the encoder's blocks for the backward pass, and compute each block
     again: less memory for deep encoders, more time, the same numbers."""
-    compile: Annotated[
-        bool | Literal["max-autotune"], pydantic.BeforeValidator(_switch_or_autotune)
-    ] = False
+    compile: Annotated[bool | Literal["max-autotune"], _switch_or("max-autotune")] = False
     """Use torch.compile for the training step; max-autotune also tries variants of its kernels and
     captures the step as CUDA graphs, which takes minutes at the start."""
-    cuda_graphs: bool = False
+    cuda_graphs: Annotated[bool | Literal["auto"], _switch_or("auto")] = "auto"
     """On a GPU: record the training step once as a CUDA graph and replay it, so that the host need
-    not launch its kernels one by one. The log says why where that is not possible: with several
-    processes, `compile`, `precision: fp16`, `gradient_checkpointing`, the loss adversarial and the
-    decoder clit with several stages. On a CPU it has no effect."""
+    not launch its kernels one by one. That is not possible with several processes, `compile`,
+    `precision: fp16`, `gradient_checkpointing`, the loss adversarial and the decoder clit with
+    several stages; under true the log says so. auto: where it is possible, except under
+    `deterministic` and `profile`. On a CPU it has no effect."""
     deterministic: bool = False
     """On a GPU: deterministic algorithms, which are slower. On a CPU training is deterministic for
     one number of threads: a run that resumes computes with as many as it began with."""

@@ -184,7 +184,7 @@ def train(
             _dry_run(state, supply, eager, config, schedule, validation, folder)
         return True
     take_step: Callable[..., StepResult | LateResult] = eager
-    if config.cuda_graphs and is_recordable(state):
+    if config.cuda_graphs is not False and is_recordable(state):
         take_step = _recorded(state, eager, config, precision, team)
     record = NullLog()
     if team.leads:
@@ -261,7 +261,13 @@ def _recorded(
     team: Team,
 ) -> Callable[..., StepResult | LateResult]:
     """Return what takes the steps of a run from a CUDA graph, or `eager` where they cannot be
-    recorded, which is logged."""
+    recorded, which is logged if `cuda_graphs` asks for them."""
+    is_auto = config.cuda_graphs == "auto"
+    # A graph rounds the learning rate to float32, and the first steps of a process are no graph: a
+    # run that is resumed would not end with the same bits. A trace names the operations of eager
+    # steps only.
+    if is_auto and (config.deterministic or config.profile):
+        return eager
     reason = obstacle(
         state,
         team,
@@ -269,7 +275,8 @@ def _recorded(
         gradient_checkpointing=config.gradient_checkpointing,
     )
     if reason is not None:
-        log.info("cuda_graphs: the steps are not recorded: %s", reason)
+        if not is_auto:
+            log.info("cuda_graphs: the steps are not recorded: %s", reason)
         return eager
     return GraphedStep(
         state,

@@ -30,7 +30,7 @@ def launches(capability, dtype, monkeypatch):
     return fused.candidates.__wrapped__(torch.device("cuda", 0), dtype)
 
 
-def compiled(capability, launch, dtype="bf16"):
+def compiled(capability, launch, dtype="bf16", tf32="tf32x3"):
     """The kernel of EDSR-baseline-LIIF: three hidden layers, 256 wide."""
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
@@ -38,8 +38,8 @@ def compiled(capability, launch, dtype="bf16"):
     from liif.models.kernels.liif_triton import decode
 
     constants = {
-        **{"STEP": 4, "K": 256, "P": 256, "LAYERS": 3, "LAST": 256, "SIDES": 2, "TF32": "tf32x3"},
-        **{"ROWS": launch.rows, "STAGES": launch.stages, "LATE": launch.late_relu},
+        **{"STEP": 4, "K": 256, "P": 256, "LAYERS": 3, "LAST": 256, "SIDES": 2, "TF32": tf32},
+        **{"ROWS": launch.rows, "STAGES": launch.stages},
     }
     types = {
         **dict.fromkeys(decode.arg_names, f"*{dtype}"),
@@ -86,17 +86,28 @@ def check(capability, launch, folder):
     assert waits and (max(map(int, waits)) > 0) == (launch.stages >= 3)
 
 
-def test_a_hopper_card_has_a_configuration_that_loads_while_it_multiplies(monkeypatch, tmp_path):
-    *_, overlapped = launches(90, torch.bfloat16, monkeypatch)
+def test_a_card_of_80_has_a_configuration_that_loads_while_it_multiplies(monkeypatch, tmp_path):
+    *_, overlapped = launches(80, torch.bfloat16, monkeypatch)
     assert overlapped == fused.Launch(rows=64, warps=8, stages=3)
-    check(90, overlapped, tmp_path)
+    check(80, overlapped, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["tf32", "tf32x3"])
+def test_float32_of_a_hopper_card_fits(precision, monkeypatch, tmp_path):
+    (launch,) = launches(90, torch.float32, monkeypatch)
+    kernel = compiled(90, launch, "fp32", precision)
+    assert kernel.metadata.shared <= SHARED_KIB[90] * 1024
+    assert PRODUCTS[9] in kernel.asm["ptx"]
+    registers, stack = registers_and_stack(kernel, tmp_path)
+    assert registers <= 255 and stack <= 512  # measured on a card: faster than PyTorch
 
 
 # A compilation takes three seconds; 8.6, 8.9 and 12.0 have the same two configurations.
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("capability", "number"),
-    [(80, 0), (80, 1), (86, 0), (89, 1), (90, 0), (90, 1), (100, 1), (120, 0)],
+    [(80, 0), (86, 0), (89, 1), (90, 0), (100, 1), (120, 0)],
 )
 def test_every_configuration_fits_its_card(capability, number, monkeypatch, tmp_path):
     check(capability, launches(capability, torch.bfloat16, monkeypatch)[number], tmp_path)

@@ -236,6 +236,39 @@ def test_what_is_not_recorded_has_a_reason(learnable, changes, reason):
         assert "fp16" in obstacle(state, Team(device=CPU), **options)
 
 
+@pytest.mark.parametrize(
+    ("changes", "is_recorded"),
+    [
+        ({}, (True, True)),
+        ({"deterministic": True}, (False, True)),
+        ({"profile": True}, (False, True)),
+        ({"compile": True}, (False, False)),
+        ({"gradient_checkpointing": True}, (False, False)),
+    ],
+    ids=str,
+)
+def test_by_default_what_is_possible_is_recorded(learnable, changes, is_recorded, caplog):
+    """And only who asked for it is told why not, in one line."""
+    state = state_of(config(learnable))
+    for asked, expected in zip((None, True), is_recorded, strict=True):
+        chosen = config(learnable, **changes, **({} if asked is None else {"cuda_graphs": asked}))
+        with caplog.at_level("INFO", "liif"):
+            eager = eager_of(state)
+            step = liif.training.train._recorded(state, eager, chosen, "float32", Team(device=CPU))
+        assert isinstance(step, GraphedStep) is expected and (expected or step is eager)
+        assert len(caplog.messages) == (asked is True and not expected)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_cpu_neither_records_nor_speaks_of_it(learnable, tmp_path, asked, caplog):
+    with caplog.at_level("INFO", "liif"):
+        assert train(config(learnable, steps=5, valid=None), tmp_path / "default")
+        chosen = config(learnable, steps=5, valid=None, cuda_graphs=asked)
+        assert train(chosen, tmp_path / "other")
+    assert "graph" not in caplog.text
+    assert_same_weights(tmp_path / "default", tmp_path / "other")
+
+
 @pytest.fixture
 def recorded_runs(monkeypatch):
     """Let `train` record its steps, with the stand-in, as it does on a GPU; returns the function
@@ -277,7 +310,7 @@ def test_a_run_with_graphs_is_the_run_without(learnable, tmp_path, recorded_runs
     but for steps after which something is saved or validated."""
     for is_on, name in ((False, "eager"), (True, "graph")):
         recorded_runs(is_on)
-        assert train(config(learnable, cuda_graphs=True, learning_rate=2.0**-10), tmp_path / name)
+        assert train(config(learnable, learning_rate=2.0**-10), tmp_path / name)
     assert_same_weights(tmp_path / "graph", tmp_path / "eager")
     assert metrics(tmp_path / "graph") == metrics(tmp_path / "eager")
     assert recorded_runs.events.count("start") == recorded_runs.events.count("read") == 24 - EAGER

@@ -21,19 +21,21 @@ def _tile(matrix, row, col, WIDTH: tl.constexpr, N: tl.constexpr, K: tl.constexp
 
 
 @triton.jit
-def _relu(x, APPLY: tl.constexpr):
-    """Apply ReLU here, or nowhere: where LATE, to the operands of products instead of results."""
-    if APPLY:
-        x = tl.maximum(x, 0).to(x.dtype)
+def _relu(x, TF32: tl.constexpr):
+    """Apply ReLU to float32 values; where products are in TF32, also round to its nearest values,
+    as fused.nearest_tf32 does."""
+    x = tl.maximum(x, 0)
+    if TF32 == "tf32":
+        x = ((x.to(tl.int32, bitcast=True) + 0x1000) & -0x2000).to(tl.float32, bitcast=True)
     return x
 
 
 @triton.jit
 def _first(
     codes, code, offset_y, offset_x, by_y, by_x, bias, start,
-    STEP: tl.constexpr, K: tl.constexpr, HALF: tl.constexpr, LATE: tl.constexpr,
+    STEP: tl.constexpr, K: tl.constexpr, HALF: tl.constexpr, TF32: tl.constexpr,
 ):  # fmt: skip
-    """Return columns start … start + HALF - 1 of the first layer, after ReLU unless LATE."""
+    """Return columns start … start + HALF - 1 of the first layer, after ReLU."""
     col = start + tl.arange(0, HALF)
     real = col < K
     along_y = tl.load(by_y + col * STEP, mask=real, other=0).to(tl.float32)
@@ -42,7 +44,7 @@ def _first(
     share = tl.load(codes + code[:, None] * K + col[None, :], mask=real[None, :], other=0)
     hidden = share.to(tl.float32) + constant[None, :]
     hidden += offset_y[:, None] * along_y[None, :] + offset_x[:, None] * along_x[None, :]
-    return _relu(hidden, not LATE).to(codes.dtype.element_ty)
+    return _relu(hidden, TF32).to(codes.dtype.element_ty)
 
 
 @triton.jit
@@ -64,7 +66,7 @@ def decode(
     R, W, pixels, h, w, top, left, image_step, row_step,
     STEP: tl.constexpr, K: tl.constexpr, P: tl.constexpr, LAYERS: tl.constexpr,
     LAST: tl.constexpr, SIDES: tl.constexpr, ROWS: tl.constexpr, STAGES: tl.constexpr,
-    TF32: tl.constexpr, LATE: tl.constexpr,
+    TF32: tl.constexpr,
 ) -> None:  # fmt: skip
     """Write rgb, float32 (B, R, W, 3), of `pixels` = B·R·W pixels.
 
@@ -73,7 +75,8 @@ def decode(
     (SIDES, R, SIDES, W) are `Corners`. by_y and by_x, K values with stride STEP, and bias (K,)
     are the first layer's other weights; hidden_weight (LAYERS, P, P) and hidden_bias (LAYERS, P),
     padded with zeros, are the hidden layers; last_weight (3, LAST) and last_bias (3,) are the last
-    layer. A program decodes ROWS rows. LATE is as in fused.Launch.
+    layer. A program decodes ROWS rows. TF32 is how float32 is multiplied: "tf32x3", or "tf32",
+    for which these weights must be rounded to it.
     """
     HALF: tl.constexpr = P if P < 256 else P // 2
     CORNERS: tl.constexpr = SIDES * SIDES
@@ -91,29 +94,29 @@ def decode(
     dy, dx = tl.load(offset_y + at_y), tl.load(offset_x + at_x)
     weight = tl.load(area + (at_y * SIDES + corner % SIDES) * W + c)
 
-    h0 = _first(codes, code, dy, dx, by_y, by_x, bias, 0, STEP, K, HALF, LATE)
+    h0 = _first(codes, code, dy, dx, by_y, by_x, bias, 0, STEP, K, HALF, TF32)
     h1 = h0
     if HALF < P:
-        h1 = _first(codes, code, dy, dx, by_y, by_x, bias, HALF, STEP, K, HALF, LATE)
+        h1 = _first(codes, code, dy, dx, by_y, by_x, bias, HALF, STEP, K, HALF, TF32)
     new = h0
     for i in tl.range(LAYERS * (P // HALF), num_stages=STAGES):  # pyright: ignore
         # Step i computes columns i·HALF … of the concatenated outputs of all layers.
         start = tl.load(hidden_bias + i * HALF + tl.arange(0, HALF)).to(tl.float32)
         out = tl.broadcast_to(start[None, :], (ROWS, HALF))
         tile = _tile(hidden_weight, i * HALF, 0, P, HALF, HALF)
-        out = tl.dot(_relu(h0, LATE), tile, acc=out, input_precision=TF32)
+        out = tl.dot(h0, tile, acc=out, input_precision=TF32)
         if HALF < P:
             tile = _tile(hidden_weight, i * HALF, HALF, P, HALF, HALF)
-            out = tl.dot(_relu(h1, LATE), tile, acc=out, input_precision=TF32)
-            out = _relu(out, not LATE).to(h0.dtype)
+            out = tl.dot(h1, tile, acc=out, input_precision=TF32)
+            out = _relu(out, TF32).to(h0.dtype)
             is_second = i % 2 == 1  # the layer is complete
             h0, h1 = tl.where(is_second, new, h0), tl.where(is_second, out, h1)
             new = out
         else:
-            h0 = _relu(out, not LATE).to(h0.dtype)
-    parts = _last(_relu(h0, LATE), last_weight, 0, LAST, HALF, TF32)
+            h0 = _relu(out, TF32).to(h0.dtype)
+    parts = _last(h0, last_weight, 0, LAST, HALF, TF32)
     if HALF < P:
-        parts += _last(_relu(h1, LATE), last_weight, HALF, LAST, HALF, TF32)
+        parts += _last(h1, last_weight, HALF, LAST, HALF, TF32)
 
     channel = tl.arange(0, 16)
     constant = tl.load(last_bias + channel, mask=channel < 3, other=0).to(tl.float32)
