@@ -31,7 +31,7 @@ def environment(device: torch.device) -> dict[str, str]:
     """Return name and value of all that a figure depends on; what cannot be found says why."""
     found = {
         "date": time.strftime("%Y-%m-%d %H:%M:%S %z"),
-        "commit": _output("git", "-C", str(ROOT), "describe", "--always", "--dirty"),
+        "commit": _commit(),
         "liif": _version("liif"),
         "Python": sys.version.split()[0],
         "system": platform.platform(),
@@ -80,6 +80,15 @@ def yardstick(device: torch.device) -> tuple[dict[str, float], list[dict[str, An
         row["share of the data sheet's"] = rate / sheet if sheet and is_listed else ""
         rows.append(row)
     return peaks, rows
+
+
+def _commit() -> str:
+    """Return the commit, and which of its files were changed; files of one's own are no change."""
+    git = ("git", "-C", str(ROOT))
+    commit = _output(*git, "rev-parse", "--short", "HEAD")
+    changed = _output(*git, "diff", "--name-status", "HEAD").replace("\t", " ")
+    is_known = not commit.startswith("unknown")
+    return f"{commit}, changed: {changed[:300]}" if changed and is_known else commit
 
 
 def _output(*command: str) -> str:

@@ -28,8 +28,10 @@ from liif.models.precision_names import UsedPrecision
 ROOT = Path(__file__).resolve().parents[1]
 NO_GPU = "skipped: no CUDA device"
 LATE = "skipped: out of time"
-COMPILATION_S = 45
+COMPILATION_S = 30
 """Seconds that must be left for a row that compiles."""
+STEP_S = 0.05
+"""Seconds that must be left for each step of a whole training: three times those of an H200."""
 PAPER, TRAINED = "256 wide", "edsr-light, trained"
 TableRow = dict[str, Any]
 

@@ -118,6 +118,27 @@ def test_measured_decoders_have_contrast(gpu_setup):
         assert image.std() > 0.02
 
 
+def test_the_commit_is_named_with_its_changed_files(gpu, monkeypatch, tmp_path):
+    import gpu_machine
+
+    def git(*arguments):
+        done = subprocess.run(["git", "-C", tmp_path, *arguments], check=True, capture_output=True)
+        return done.stdout.decode().strip()
+
+    monkeypatch.setattr(gpu_machine, "ROOT", tmp_path)
+    unknown = gpu_machine.environment(CPU)["commit"]
+    assert unknown.startswith("unknown: ") and "changed" not in unknown
+    (tmp_path / "kernel.py").write_text("a")
+    git("init", "-q")
+    git("add", ".")
+    git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "a")
+    (tmp_path / "of my own.txt").touch()
+    commit = gpu_machine.environment(CPU)["commit"]
+    assert commit == git("rev-parse", "--short", "HEAD")
+    (tmp_path / "kernel.py").write_text("b")
+    assert gpu_machine.environment(CPU)["commit"] == f"{commit}, changed: M kernel.py"
+
+
 @pytest.mark.parametrize("is_called", [False, True])
 def test_a_fallback_is_not_timed_as_the_kernel(gpu_setup, monkeypatch, is_called):
     """Here the kernel is PyTorch's code, called in its place or not."""

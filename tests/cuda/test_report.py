@@ -29,6 +29,8 @@ def kernel(monkeypatch):
     def candidates(device, dtype):
         return (ONE_PROGRAM,) if dtype == torch.float32 else ()
 
+    # PyTorch rounds nothing to TF32 on the pretend device, so the kernel must not.
+    monkeypatch.setattr(fused, "matmul_uses_tf32", lambda: False)
     monkeypatch.setattr(fused, "candidates", candidates)
     monkeypatch.setattr(fused, "decode", lambda *of: decode(*of[:3], ONE_PROGRAM))
 
@@ -56,6 +58,7 @@ def report(kernel, monkeypatch, tmp_path):
     monkeypatch.setattr(gpu_machine, "SMALLEST", 64)
     monkeypatch.setattr(gpu_machine, "LARGEST", 64)
     monkeypatch.setattr(gpu_training, "COMPILATION_S", float("inf"))
+    monkeypatch.setattr(gpu_training, "STEP_S", float("inf"))
     monkeypatch.setattr(gpu_training, "TIMED_S", 0.0)
     command = ["gpu.py", "--quick", "--side", "16", "--batch", "1", "--out", str(tmp_path / "out")]
 
