@@ -18,6 +18,9 @@ pytestmark = pytest.mark.gpu
 def kernel(monkeypatch):
     """The calls of the kernel so far; a card that it does not support is skipped."""
     pytest.importorskip("triton")
+    if IS_PRETEND:  # whose interpreter is slow, and has no speeds to compare
+        candidates = fused.candidates
+        monkeypatch.setattr(fused, "candidates", lambda *of: candidates(*of)[-1:])
     calls, decode = [], fused.decode
     monkeypatch.setattr(fused, "decode", lambda *a, **k: calls.append(a) or decode(*a, **k))
     return calls

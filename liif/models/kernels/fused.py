@@ -50,7 +50,8 @@ def candidates(device: torch.device, dtype: torch.dtype) -> tuple[Launch, ...]:
     fastest is measured. tests/models/test_kernel_code.py compiles them."""
     capability = torch.cuda.get_device_capability(device)
     if dtype == torch.float32 and capability[0] == 9:
-        return (Launch(64, 8, 1),)  # 128 rows put 1.7 KB of registers into memory
+        # 128 rows put 1.6 KB of registers into memory, and are still faster on an H200.
+        return Launch(128, 8, 1), Launch(64, 8, 1)
     if dtype != torch.bfloat16 or capability < (8, 0):
         return ()
     if capability[0] == 9:
