@@ -116,6 +116,7 @@ def test_a_file_from_windows(yaml_file):
         ("learning_rate", "'1e-4'", 'must be a number, not "1e-4"'),
         ("learning_rate", "0", "must be greater than 0, not 0"),
         ("compile", "1", "must be true, false or max-autotune"),
+        ("cuda_graphs", "1", "must be true, false or auto"),
         ("ema", "1", "must be less than 1, not 1"),
         ("precision", "fp8", "or 'fp16!', not \"fp8\""),
         ("milestones", "[0]", "milestones.0: must be greater than 0, not 0"),
