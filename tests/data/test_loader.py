@@ -86,3 +86,15 @@ def test_waiting_for_data_can_be_stopped():
     for worker in set(multiprocessing.active_children()) - before:
         worker.join(60)
         assert worker.exitcode is not None
+
+
+def test_workers_end_by_themselves_before_they_are_killed(monkeypatch):
+    """Otherwise DataLoader reports a killed worker at the end of every training."""
+    alive = []
+    monkeypatch.setattr(
+        multiprocessing.process.BaseProcess, "kill", lambda worker: alive.append(worker.is_alive())
+    )
+    found = batches(Source(), seed=0, batch_size=2, start=0, stop=9, workers=1)
+    next(found)
+    found.close()
+    assert alive == [False]
