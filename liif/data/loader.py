@@ -207,8 +207,8 @@ def batches(
         # Without its frames: they would keep the workers, and the process that waits for them.
         raise _explained(error, dataset).with_traceback(None) from None
     finally:
-        # Ends the workers, but for one that is stuck and deaf to SIGTERM. Python 3.12.3 frees what a
-        # generator holds only with the generator.
+        # Ends the workers, but for one that is stuck and deaf to SIGTERM. Python 3.12.3 frees what
+        # a generator holds only with the generator.
         if items is not None:
             items.close()
             items = None

@@ -32,6 +32,8 @@ class ScorePoint(NamedTuple):
     published: float | None = None
     trained: bool = True
     """Whether the model was trained for this scale; True if unknown."""
+    deviation: float | None = None
+    """Standard deviation over the trainings, if there are several."""
 
 
 class RunCurves(NamedTuple):
@@ -113,6 +115,7 @@ class _TableCell(_Scores):
     psnr: _Number = math.nan
     ssim: _Number = math.nan
     published: _Number = math.nan
+    psnr_std: _Number = math.nan
     trained: bool = True
     measured: int | None = None
     images: int | None = None
@@ -120,10 +123,10 @@ class _TableCell(_Scores):
     def points(self, metric: str) -> list[ScorePoint]:
         # A mean over a part of the set is not comparable.
         value = getattr(self, metric) if self.measured == self.images else math.nan
-        is_published = metric == "psnr" and not math.isnan(self.published)
-        published = self.published if is_published else None
-        point = self.point(self.row, value)
-        return [point._replace(published=published, trained=self.trained)]
+        known = (self.published, self.psnr_std) if metric == "psnr" else (math.nan, math.nan)
+        published, deviation = (None if math.isnan(each) else each for each in known)
+        point = self.point(self.row, value)._replace(trained=self.trained)
+        return [point._replace(published=published, deviation=deviation)]
 
 
 class _TableResult(_Content):

@@ -17,7 +17,8 @@ RING: Style = {"marker": "o", "linestyle": "none", "fillstyle": "none", "markers
 def scores_figure(points: Sequence[ScorePoint], quantity: str) -> "Figure":
     """Plot a quantity over scale, with a panel for each set and a line for each method.
 
-    Bicubic is gray. Rings are published values, and pale markers are scales outside the training.
+    Bicubic is gray. Rings are published values, pale markers are scales outside the training, and
+    bars are the standard deviation over several trainings, upwards and downwards.
     """
     sets = list(dict.fromkeys(point.set for point in points))
     styles = line_styles(point.method for point in points)
@@ -30,6 +31,9 @@ def scores_figure(points: Sequence[ScorePoint], quantity: str) -> "Figure":
                 continue
             x, y = [_position(p) for p in its], [p.value for p in its]
             axis.plot(x, y, **style, label=method, markevery=[p.trained for p in its])
+            if any(p.deviation is not None for p in its):
+                bars = [p.deviation or 0 for p in its]
+                axis.errorbar(x, y, bars, fmt="none", color=style["color"], capsize=2)
             if not all(p.trained for p in its):
                 pale: Style = {"linestyle": "none", "markerfacecolor": tint(style["color"])}
                 axis.plot(x, y, **{**style, **pale}, markevery=[not p.trained for p in its])

@@ -70,6 +70,11 @@ def test_tables_have_a_panel_for_each_set_and_show_published_values():
     assert math.isnan(rdn.value) and rdn.published == 35  # some images are no mean of a set
     figure = scores_figure([*points, rdn], "PSNR (dB)")
     assert [35.0] in [list(line.get_ydata()) for line in figure.axes[0].lines]
+    spread = {"row": "LTE", "psnr": 33.0, "psnr_std": 0.5, "scale": 3}
+    (lte,) = read_points([table("w.json", spread)], "psnr")
+    assert lte.deviation == 0.5
+    (bars,) = scores_figure([lte], "PSNR (dB)").axes[0].collections
+    assert [list(end) for end in bars.get_segments()[0]] == [[3, 32.5], [3, 33.5]]
     both = read_points([Path("u.json"), table("v.json", {"row": "RDN", "psnr": 34.9})], "psnr")
     assert [(p.value, p.published) for p in both] == [(34.9, 35.0)]
     gains = differences(points, "Bicubic")
