@@ -11,7 +11,8 @@ import torch
 
 from liif.models.kernels import fused
 
-triton = pytest.importorskip("triton", reason="Triton is not installed")
+# Triton 3.2 does not load while it multiplies, and what it leaves out of registers is more.
+triton = pytest.importorskip("triton", minversion="3.6", reason="Triton 3.6 is not installed")
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("TRITON_INTERPRET") == "1", reason="the interpreter does not compile"
@@ -55,10 +56,7 @@ def compiled(capability, launch, dtype="bf16", tf32="tf32x3"):
     }
     signature = {name: types[name] for name in decode.arg_names}
     positions = {(decode.arg_names.index(name),): value for name, value in constants.items()}
-    try:
-        source = ASTSource(decode, signature, positions, aligned)
-    except TypeError:  # Triton before 3.3 takes names
-        source = ASTSource(decode, signature, constants)
+    source = ASTSource(decode, signature, positions, aligned)
     options = {"num_warps": launch.warps, "enable_fp_fusion": True}
     return triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
 
