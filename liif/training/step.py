@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
+from inspect import signature
 from typing import Literal, NamedTuple
 
 import torch
@@ -254,7 +255,9 @@ def forward_of(
     """Return what a step calls in place of the model: one that sums gradients over the processes, a
     compiled one, or both; None for the model itself."""
     # Buffers are constants: by default every forward pass would send them to all processes.
-    parallel = partial(DistributedDataParallel, broadcast_buffers=False)
+    known = signature(DistributedDataParallel).parameters
+    option = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    parallel = partial(DistributedDataParallel, **{option: False})
     forward = model if team.size == 1 else parallel(model)
     if compile == "max-autotune":
         # CUDA graphs own the gradients, which the next micro-batch would overwrite.
