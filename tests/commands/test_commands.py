@@ -233,7 +233,8 @@ def test_a_closed_pipe_is_no_traceback(arguments):
 BASH_4 = re.compile(
     r"mapfile|readarray|coproc|(declare|local|typeset) -\w*[An]|\$\{\w+[,^]|\|&|&>>|globstar"
 )
-SCRIPTS = [path for pattern in ("*/*.sh", ".ci/run", ".ci/lowest") for path in sorted(ROOT.glob(pattern))]
+PATTERNS = ("*/*.sh", ".ci/run", ".ci/lowest")
+SCRIPTS = [path for pattern in PATTERNS for path in sorted(ROOT.glob(pattern))]
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
