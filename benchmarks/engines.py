@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from decoders import build
 from measure import arguments, interleaved, machine, picture, report
@@ -52,14 +53,13 @@ def measured(name: str, lr: torch.Tensor, scale: int, rounds: int) -> dict[str, 
     engines: dict[str, Callable[[], Any]] = {
         "PyTorch": lambda: model.upscale(lr, (side, side), clamp=False)
     }
-    found = graphs(model)
-    onnx = {part: FORMATS["onnx"][1](graph) for part, graph in found.items()}
+    files = {part: FORMATS["onnx"][1](graph) for part, graph in graphs(model).items()}
     image, centres = lr[None].numpy(), pixel_centres(side, lr)
     coord = grid_coord(centres, centres).numpy()
     cell = np.full((1, 2), 2 / side, np.float32)
     for engine, loaded in (("onnxruntime", onnxruntime_session), ("OpenVINO", openvino_model)):
         try:
-            runs = {part: loaded(onnx[part], graph.inputs) for part, graph in found.items()}
+            runs = {part: loaded(content) for part, content in files.items()}
         except ModuleNotFoundError:
             continue
         engines[engine] = lambda runs=runs: enlarged(runs, image, coord, cell)
@@ -82,28 +82,35 @@ def enlarged(runs: dict[str, Run], image: Any, coord: Any, cell: Any) -> Any:  #
     return runs["decoder"](*field, coord, cell)[0]
 
 
-def onnxruntime_session(onnx: bytes, names: Sequence[str]) -> Run:
+def onnxruntime_session(content: bytes) -> Run:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    names = _names(content)
     used = {each.name for each in session.get_inputs()}  # without those that change nothing
     return lambda *inputs: session.run(None, _named(names, inputs, used))
 
 
-def openvino_model(onnx: bytes, names: Sequence[str]) -> Run:
+def openvino_model(content: bytes) -> Run:
     import openvino  # pyright: ignore[reportMissingImports]
 
     core = openvino.Core()
     settings = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "PERFORMANCE_HINT": "LATENCY"}
     settings["INFERENCE_PRECISION_HINT"] = "f32"
-    compiled = core.compile_model(core.read_model(onnx), "CPU", settings)
+    compiled = core.compile_model(core.read_model(content), "CPU", settings)
+    names = _names(content)
     used = {each.any_name for each in compiled.inputs}  # without those that change nothing
     return lambda *inputs: list(compiled(_named(names, inputs, used)).values())
 
 
-def _named(names: Sequence[str], inputs: Sequence[Any], used: set[str]) -> dict[str, Any]:
+def _names(content: bytes) -> list[str]:
+    """Return the names of a graph's inputs, in order."""
+    return [each.name for each in onnx.load_from_string(content).graph.input]
+
+
+def _named(names: list[str], inputs: Sequence[Any], used: set[str]) -> dict[str, Any]:
     given = zip(names, inputs, strict=True)
     return {name: value for name, value in given if name in used}
 

@@ -166,7 +166,7 @@ def opened(runner, exported):
     return sessions
 
 
-@pytest.mark.parametrize("name", ["liif", slow("without ensemble"), slow("metasr"), slow("swinir")])
+@pytest.mark.parametrize("name", ["liif", slow("swinir")])
 @pytest.mark.parametrize(("before", "size"), SIZES)
 def test_the_runner_draws_the_same_picture(runner, opened, name, before, size):
     image = picture(*before)
