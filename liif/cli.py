@@ -8,7 +8,6 @@ import argparse
 import io
 import logging
 import os
-import re
 import sys
 import threading
 from collections.abc import Sequence
@@ -77,8 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         message = str(error)
     except (MemoryError, RuntimeError) as error:
-        is_known = re.search("(allocate|out of) memory|ALLOC_FAILED", str(error))
-        if isinstance(error, RuntimeError) and not is_known:
+        from liif.core.memory import is_out_of_memory  # imports PyTorch, which help does not need
+
+        if not is_out_of_memory(error):
             raise
         message = f"not enough memory: {error}"
     except OSError as error:  # e.g. a full disk, where no more specific message is given

@@ -22,7 +22,7 @@ from liif.images.convert import to_tensor
 from liif.images.resize import matlab_bicubic
 from liif.inference.predict import DEFAULT_OPTIONS, InferenceOptions, predict
 from liif.models.model import SRModel
-from liif.models.precision import has_float64
+from liif.models.precision import float64_device
 
 Perceptual = Callable[[Tensor, Tensor, ScoreProtocol], float]
 """A perceptual score, such as LPIPS, of two images (3, H, W) in [0, 1]."""
@@ -162,8 +162,7 @@ def bicubic_score(
 def _score(
     pair: Pair, sr: Tensor, protocol: ScoreProtocol, bicubic: float, lpips: float | None
 ) -> Score:
-    if not has_float64(sr.device):  # in which SSIM is computed
-        sr = sr.cpu()
+    sr = sr.to(float64_device(sr.device))  # for SSIM
     hr = to_tensor(pair.hr).to(sr.device)
     with _too_small(pair):
         rgb, y = (psnr(sr, hr, replace(protocol, luma=luma)) for luma in (False, True))

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from liif.core.sizes import Size, Window
-from liif.models.precision import has_float64
+from liif.models.precision import float64_device
 
 EDGE = 1e-6
 """Margin of shifted coordinates to ±1, and bias of the ensemble's shift, as published."""
@@ -64,8 +64,7 @@ class Grid:
             return pixel_centres(self.size[axis], like)
         n, N = self.lr[axis], self.size[axis]
         first, length = self.window[axis], self.window[2 + axis]
-        place = like.device if has_float64(like.device) else torch.device("cpu")
-        at = torch.arange(N, device=place, dtype=torch.float64)
+        at = torch.arange(N, device=float64_device(like.device), dtype=torch.float64)
         return (2 * (first + (at + 0.5) * (length / N)) / n - 1).to(like)
 
     def cell(self, like: Tensor, clip: float = math.inf) -> Tensor:

@@ -69,13 +69,14 @@ def tf32_context(device: torch.device, precision: UsedPrecision) -> Generator[No
                 operation.fp32_precision = value
 
 
-def has_float64(device: torch.device) -> bool:
-    """Whether a device has float64: Apple's GPUs have not."""
+def float64_device(device: torch.device) -> torch.device:
+    """Return where to compute in float64 what lies on a device: there, or on the CPU, as Apple's
+    GPUs have no float64."""
     try:
         torch.empty(0, dtype=torch.float64, device=device)
     except TypeError:
-        return False
-    return True
+        return torch.device("cpu")
+    return device
 
 
 def matmul_uses_tf32() -> bool:

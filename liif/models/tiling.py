@@ -266,7 +266,7 @@ def block_side(decoder: Decoder, field: Field, memory: int | None = None) -> int
     if codes.is_cuda:
         free = min(GPU_BLOCK_BYTES, memory_budget(codes), memory or GPU_BLOCK_BYTES)
         pixels = free // (len(codes) * decoder.pixel_bytes(field))
-        return SMALLEST_GPU_BLOCK << max(0, (pixels.bit_length() - 1) // 2 - 6)
+        return max(SMALLEST_GPU_BLOCK, 1 << max(0, math.isqrt(pixels).bit_length() - 1))
     if codes.dtype in HALF_NAMES:
         return max(decoder.block, SMALLEST_HALF_BLOCK)
     return decoder.block

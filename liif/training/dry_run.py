@@ -67,14 +67,15 @@ def estimate_cost(
         log.info("dry run: %d validations of %.3g s each", times, once)
     hours = timedelta(seconds=round(left * seconds + scoring))
     log.info("dry run: about %s for %d steps, without the final test", hours, left)
-    log.info("dry run: %s", _memory(device))
+    log.info("dry run: %s", _memory(state.model.mean))
     size = _bytes(state) / 2**20
     log.info("dry run: up to %d checkpoints of %.3g MiB each", kept_checkpoints, size)
 
 
-def _memory(device: torch.device) -> str:
-    """Return the most memory that was used so far, in words."""
-    if torch.empty(0, device=device).is_cuda:
+def _memory(like: Tensor) -> str:
+    """Return the most memory that was used so far on a tensor's device, in words."""
+    if like.is_cuda:
+        device = like.device
         used, total = torch.cuda.max_memory_reserved(device), torch.cuda.mem_get_info(device)[1]
         return f"{used / 2**30:.2f} of {total / 2**30:.1f} GiB of GPU memory"
     if sys.platform == "win32":

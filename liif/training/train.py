@@ -13,11 +13,9 @@ import torch
 from liif.core.config_file import dump_config
 from liif.core.distributed import ALONE, Team, as_current, is_exchange_failure
 from liif.core.errors import UserError
-from liif.core.files import to_json, write_atomically
-from liif.core.memory import is_out_of_memory
+from liif.core.files import write_atomically
 from liif.data.gpu import DeviceSampler
-from liif.data.loader import Batch, batches, image_of
-from liif.data.samplers import SampleSource
+from liif.data.loader import Batch, batches
 from liif.images.rgb8 import list_images
 from liif.models.checkpoint import save_weights
 from liif.models.fastest import used_precision
@@ -25,10 +23,10 @@ from liif.models.precision_names import UsedPrecision
 from liif.training.checkpoints import Checkpoints
 from liif.training.config import TrainConfig
 from liif.training.dry_run import estimate_cost
+from liif.training.failures import explain, write_samples
 from liif.training.graph import GraphedStep, LateResult, is_recordable, obstacle
 from liif.training.log import NullLog, RunLog
 from liif.training.loop import (
-    FailedValidationError,
     Meter,
     deterministic_algorithms,
     run_loop,
@@ -48,7 +46,6 @@ from liif.training.step import (
     DivergedError,
     HalfUpdatedError,
     StepResult,
-    compile_error,
     forward_of,
     train_step,
 )
@@ -233,14 +230,14 @@ def train(
                 after_step=after_step,
             )
         except Exception as error:
-            message = _explain(error, state.step, folder, is_saved=team.leads)
+            message = explain(error, state.step, folder, is_saved=team.leads)
             if not isinstance(error, HalfUpdatedError) and (message or is_exchange_failure(error)):
                 # The failed step has changed nothing, and no step before it is lost.
                 checkpoints.save_last(state)
             if message is None:
                 raise
             if team.leads and isinstance(error, DivergedError):
-                _write_samples(folder, source, config.seed, config.batch_size, state.step)
+                write_samples(folder, source, config.seed, config.batch_size, state.step)
             error.__traceback__ = None  # its frames hold the step's tensors: in a notebook for long
             raise UserError(message) from None
         meter.settle(state)
@@ -321,7 +318,7 @@ def _dry_run(
     except DivergedError as error:
         raise UserError(f"dry run: {error}: not finite; try a lower learning_rate") from None
     except Exception as error:
-        message = _explain(error, state.step, folder, is_saved=False)
+        message = explain(error, state.step, folder, is_saved=False)
         if message is None:
             raise
         error.__traceback__ = None  # as in `train`
@@ -361,51 +358,3 @@ def _restore(
             *(before.steps, schedule.steps, state.step),
             *(before.at(state.step), schedule.at(state.step)),
         )
-
-
-def _write_samples(
-    folder: Path, source: SampleSource, seed: int, batch_size: int, step: int
-) -> None:
-    """Write diverged.json: which samples a step learned from, and the images they were cut from."""
-    numbers = range(step * batch_size, (step + 1) * batch_size)
-    samples = [{"sample": n, "image": source.name(image_of(source, seed, n))} for n in numbers]
-    text = to_json({"step": step + 1, "seed": seed, "samples": samples}, indent=1)
-    write_atomically(folder / "diverged.json", text.encode())
-
-
-def _explain(error: Exception, step: int, folder: Path, *, is_saved: bool) -> str | None:
-    """Return what to tell the user of a step that failed; None for a fault of the program."""
-    last = folder / "last.pt"
-    saved = f"The run is saved as it was before that step ({last})." if is_saved else ""
-    error = compile_error(error) or error
-    if isinstance(error, HalfUpdatedError):
-        return (
-            f"step {step + 1}: out of memory while the weights were updated ({error}). They are "
-            f"not saved: the same command resumes from {last}"
-        )
-    if isinstance(error, FailedValidationError):
-        remedy = "" if isinstance(error.__cause__, UserError) else "; lower valid.crop"
-        return f"validation of step {step}: {error}{remedy}\nThe run is saved ({last})."
-    if isinstance(error, UserError):
-        return f"step {step + 1}: {error}\n{saved}"
-    if "not implemented for 'Half'" in str(error):
-        return (
-            f"step {step + 1}: precision: fp16 is not supported by this device and version of "
-            f"PyTorch ({error}); use bf16. {saved}"
-        )
-    if is_out_of_memory(error):
-        is_host = isinstance(error, MemoryError) or "allocate memory" in str(error)
-        place = "memory" if is_host else "GPU memory"
-        return (
-            f"step {step + 1}: out of {place}. {saved} Raise accumulate (the same numbers in "
-            "smaller micro-batches), or lower batch_size, train_data.patch, train_data.queries or "
-            "model.encoder.width, or try precision: bf16."
-        )
-    if isinstance(error, DivergedError):
-        return (
-            f"step {step + 1}: {error}: not finite. {saved} Its samples are named in "
-            f"{folder / 'diverged.json'}, and the same command repeats the step. Try a lower "
-            "learning_rate, clip_gradient: 1, or precision: float32, in a branch: --name NEW "
-            f"--resume {last} --set learning_rate=…"
-        )
-    return None

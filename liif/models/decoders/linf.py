@@ -16,7 +16,7 @@ from liif.models.decoders.lte import frequencies, relative, waves_at
 from liif.models.field import Field, bilinear
 from liif.models.geometry import corners
 from liif.models.layers import Layer, Mlp, after_first, conv, dense
-from liif.models.precision import has_float64
+from liif.models.precision import float64_device
 
 
 class LinfConfig(Section):
@@ -160,8 +160,7 @@ def pixel_noise(pixel: Tensor, channels: int, seed: int) -> Tensor:
     key = _mixed(_mixed(_mixed(torch.full_like(row, seed)) ^ row) ^ col)
     number = torch.arange(2 * channels, device=pixel.device) + 1
     bits = _mixed(_mixed(key[..., None] ^ number) + number)
-    place = bits.device if has_float64(bits.device) else torch.device("cpu")
-    uniform = ((bits >> 8).to(place, torch.float64) + 0.5) / 2**24
+    uniform = ((bits >> 8).to(float64_device(bits.device), torch.float64) + 0.5) / 2**24
     radius, angle = uniform.chunk(2, dim=-1)
     return ((-2 * radius.log()).sqrt() * (2 * torch.pi * angle).cos()).float().to(bits.device)
 
