@@ -20,7 +20,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from decoders import build
-from measure import interleaved, machine, matrix_rate, picture, table
+from measure import interleaved, machine, matrix_rate, picture, precisions, table
 
 from liif.commands.device import select_device
 from liif.core.threads import available_cores
@@ -31,7 +31,8 @@ from liif.images.resize import matlab_bicubic
 from liif.images.rgb8 import write_image
 from liif.models import reference
 from liif.models.build import DECODERS, ModelConfig, build_model
-from liif.models.fastest import half_is_faster
+from liif.models.precision import HALF_TYPES
+from liif.models.precision_names import UsedPrecision
 from liif.training.step import train_step
 
 Row = dict[str, Any]
@@ -75,17 +76,16 @@ def title() -> str:
 
 def measurements() -> Iterator[tuple[str, list[Row]]]:
     """Yield the title and the rows of each table when it is measured."""
-    halves = [torch.bfloat16] if half_is_faster("cpu", None, "bf16") else []
-    rates = {dtype: convolution_rate(dtype) for dtype in (torch.float32, *halves)}
+    rates: dict[UsedPrecision, float] = {p: convolution_rate(p) for p in precisions(CPU)}
     yield (
         "Limits of the machine (GFLOP/s)",
         [
             {
-                "": str(dtype).removeprefix("torch."),
-                "matrix products": matrix_rate(CPU, dtype, (4096, 16384)) / 1e9,
+                "": name,
+                "matrix products": matrix_rate(CPU, name, (4096, 16384)) / 1e9,
                 "convolutions": rate / 1e9,
             }
-            for dtype, rate in rates.items()
+            for name, rate in rates.items()
         ],
     )
     size = SIDE * SCALE
@@ -95,8 +95,9 @@ def measurements() -> Iterator[tuple[str, list[Row]]]:
     yield "Commands (with all that they import)", list(commands())
 
 
-def convolution_rate(dtype: torch.dtype) -> float:
+def convolution_rate(precision: UsedPrecision) -> float:
     """Return the FLOP/s of the encoder's convolutions, 64 channels of 128²."""
+    dtype = HALF_TYPES.get(precision, torch.float32)
     x = torch.randn(1, 64, 128, 128, dtype=dtype).contiguous(memory_format=torch.channels_last)
     weight = torch.randn(64, 64, 3, 3, dtype=dtype)
     with torch.inference_mode():

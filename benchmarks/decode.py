@@ -22,7 +22,6 @@ from liif.evaluation.metrics import psnr
 from liif.evaluation.protocols import ScoreProtocol
 from liif.models import reference
 from liif.models.checkpoint import load_checkpoint
-from liif.models.precision import HALF_TYPES
 
 EDSR_FLOP = 2 * 9 * (3 * 64 + 33 * 64 * 64)  # per low-resolution pixel
 FOLD_FLOP = 2 * 9 * 64 * 256
@@ -51,8 +50,7 @@ def main() -> None:
     outputs = {name: run() for name, run in candidates.items()}
     memory = {name: peak_megabytes(run, device) for name, run in candidates.items()}
     seconds = interleaved(candidates, options.rounds, device)
-    dtypes = {"float32": torch.float32, **HALF_TYPES}
-    rates = {name: matrix_rate(device, dtypes[name]) for name in chosen}
+    rates: dict[str, float] = {name: matrix_rate(device, name) for name in chosen}
     rates_text = ", ".join(f"{rate / 1e9:.0f} GFLOP/s {name}" for name, rate in rates.items())
     rates["published"] = rates["float32"]
     flop = (EDSR_FLOP + FOLD_FLOP) * options.side**2 + MLP_FLOP * side**2

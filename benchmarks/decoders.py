@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=128, help="side of the low-resolution image")
     options = parser.parse_args()
     device = torch.device(options.device)
-    rate = matrix_rate(device, torch.float32)
+    rate = matrix_rate(device, "float32")
     lr = picture(None, options.side).to(device)
     rows: list[Row] = []
     for name in options.decoders:

@@ -13,9 +13,7 @@ from typing import Any
 import torch
 from measure import interleaved, precisions
 
-from liif.models.fastest import fastest_precision
 from liif.models.precision import HALF_TYPES, precision_context
-from liif.models.precision_names import UsedPrecision
 
 ROOT = Path(__file__).resolve().parents[1]
 QUERY = "name,driver_version,power.limit,clocks.max.sm,memory.total,temperature.gpu"
@@ -63,8 +61,7 @@ def yardstick(device: torch.device) -> tuple[dict[str, float], list[dict[str, An
     side is doubled until one product takes long enough to be bound by computation."""
     peaks: dict[str, float] = {}
     rows: list[dict[str, Any]] = []
-    asked: list[UsedPrecision] = ["float32", "tf32", fastest_precision(device)]
-    for precision in asked if device.type == "cuda" else precisions(device):
+    for precision in precisions(device):
         n, seconds, rate, side = SMALLEST, 0.0, 0.0, 0
         while seconds < ENOUGH_S and n <= LARGEST:
             dtype = HALF_TYPES.get(precision, torch.float32)
@@ -76,8 +73,7 @@ def yardstick(device: torch.device) -> tuple[dict[str, float], list[dict[str, An
         row = {"products": precision, "largest side": side, "TFLOP/s": rate / 1e12}
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
         sheet = next((peak for part, peak in DATA_SHEET.items() if part in name), None)
-        is_listed = sheet and precision == "bf16"
-        row["share of the data sheet's"] = rate / sheet if sheet and is_listed else ""
+        row["share of the data sheet's"] = rate / sheet if sheet and precision == "bf16" else ""
         rows.append(row)
     return peaks, rows
 

@@ -77,7 +77,7 @@ class Setup:
 
     @property
     def precisions(self) -> list[UsedPrecision]:
-        return ["float32", "tf32", self.half] if self.is_gpu else precisions(self.device)
+        return precisions(self.device)
 
     def left(self) -> float:
         """Return the seconds until no further row begins."""

@@ -16,8 +16,9 @@ from liif.images.convert import to_tensor
 from liif.images.resize import pillow_bicubic
 from liif.images.rgb8 import read_image
 from liif.models.build import ModelConfig, build_model
-from liif.models.fastest import half_is_faster
+from liif.models.fastest import fastest_precision
 from liif.models.model import SRModel
+from liif.models.precision import HALF_TYPES, precision_context
 from liif.models.precision_names import UsedPrecision
 
 Candidates = Mapping[str, Callable[[], Any]]
@@ -59,10 +60,10 @@ def peak_megabytes(run: Callable[[], Any], device: torch.device) -> float:
 
 
 def matrix_rate(
-    device: torch.device, dtype: torch.dtype, row_counts: Sequence[int] = (4096, 16384, 65536)
+    device: torch.device, precision: UsedPrecision, row_counts: Sequence[int] = (4096, 16384, 65536)
 ) -> float:
     """Return the highest FLOP/s of matrix products of the decoder's shape (rows × 256 × 256)."""
-    best = 0.0
+    best, dtype = 0.0, HALF_TYPES.get(precision, torch.float32)
     weight = torch.randn(256, 256, device=device, dtype=dtype)
     for rows in row_counts:
         x = torch.randn(rows, 256, device=device, dtype=dtype)
@@ -73,15 +74,18 @@ def matrix_rate(
                 F.conv2d(image, weight[:, :, None, None]) for _ in range(8)
             ],
         }
-        times = interleaved(products, 5, device)
+        with precision_context(device, precision):
+            times = interleaved(products, 5, device)
         best = max(best, 8 * 2 * rows * 256 * 256 / min(times.values()))
     return best
 
 
 def precisions(device: torch.device) -> list[UsedPrecision]:
-    """Return float32, and bf16 where it is faster: elsewhere it is hundreds of times slower."""
-    has_bf16 = half_is_faster(device.type, device.index, "bf16")
-    return ["float32", "bf16"] if has_bf16 else ["float32"]
+    """Return float32, on NVIDIA GPUs TF32, and bf16 or fp16 where it is faster: on many CPUs it is
+    hundreds of times slower."""
+    fastest = fastest_precision(device)
+    exact: list[UsedPrecision] = ["float32", "tf32"] if device.type == "cuda" else ["float32"]
+    return exact if fastest == "float32" else [*exact, fastest]
 
 
 def synchronise(device: torch.device) -> None:
