@@ -12,7 +12,7 @@ from helpers.faulty_server import faulty_server
 from helpers.models import TINY
 from helpers.paths import ROOT, SHARED
 from helpers.pictures import save_noise, texture
-from helpers.pretend import IS_PRETEND, start
+from helpers.pretend import IS_PRETEND
 from helpers.processes import end_with_this_run
 
 from liif.cli import main
@@ -23,7 +23,9 @@ from liif.models.build import ModelConfig, build_model
 from liif.models.checkpoint import save_checkpoint
 
 if IS_PRETEND:
-    start()
+    from helpers import pretend_cuda
+
+    pretend_cuda.start()
 end_with_this_run()
 
 # A shell without job control starts what it sends to the background deaf to Ctrl-C, and so would be

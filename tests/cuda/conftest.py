@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from helpers.pretend import IS_PRETEND, gpu
+from helpers.pretend import IS_PRETEND
+from helpers.pretend_tensor import gpu
 
 from liif.models.kernels import fused
 from liif.training import graph

@@ -5,7 +5,8 @@ import copy
 import pytest
 import torch
 from helpers.gpu import assert_alike
-from helpers.pretend import IS_PRETEND, gpu
+from helpers.pretend import IS_PRETEND
+from helpers.pretend_tensor import gpu
 from helpers.small_models import every_model, small
 from helpers.training import config
 

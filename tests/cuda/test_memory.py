@@ -8,7 +8,8 @@ import pytest
 import torch
 from helpers.gpu import assert_alike, limit_memory
 from helpers.pictures import texture
-from helpers.pretend import IS_PRETEND, gpu
+from helpers.pretend import IS_PRETEND
+from helpers.pretend_tensor import gpu
 from helpers.small_models import small
 
 from liif.data.pairs import Pair

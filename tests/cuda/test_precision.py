@@ -4,7 +4,8 @@ import pytest
 import torch
 from helpers.gpu import assert_alike
 from helpers.pictures import texture
-from helpers.pretend import IS_PRETEND, gpu
+from helpers.pretend import IS_PRETEND
+from helpers.pretend_tensor import gpu
 from helpers.small_models import small
 from helpers.training import config, state_of
 

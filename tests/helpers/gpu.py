@@ -6,7 +6,8 @@ from contextlib import contextmanager
 
 import torch
 
-from helpers.pretend import IS_PRETEND, gpu
+from helpers.pretend import IS_PRETEND
+from helpers.pretend_tensor import gpu
 
 
 @contextmanager
