@@ -8,15 +8,17 @@ import argparse
 import io
 import logging
 import os
+import platform
 import sys
 import threading
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
 from liif import __version__
 from liif.core.environment import rank_of_environment, shows_progress
-from liif.core.errors import UserError
+from liif.core.errors import UsageError, UserError
 
 COMMANDS = {
     "train": "Train a model.",
@@ -37,10 +39,25 @@ COMMANDS = {
 """Each command and its summary. Its options are in the module of that name in
 liif.commands.arguments, what it does is in that of liif.commands."""
 
+VERBOSITY = (
+    ("-v", "verbose", "log every step, and where an error comes from"),
+    ("-q", "quiet", "print results, warnings and errors only"),
+)
+
 log = logging.getLogger("liif")
 
 
 class _Parser(argparse.ArgumentParser):
+    """A parser of `liif` or of a sub-command: each has the options for more and for less output."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:  # noqa: ANN401
+        super().__init__(*args, **settings)
+        # A default here would replace what was given before the name of the sub-command.
+        amount = self.add_mutually_exclusive_group()
+        for short, name, text in VERBOSITY:
+            action, unset = "store_true", argparse.SUPPRESS
+            amount.add_argument(short, f"--{name}", action=action, default=unset, help=text)
+
     def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         args: Any = None,  # noqa: ANN401
@@ -54,17 +71,18 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         if rank_of_environment():  # all processes of torchrun have the same arguments
-            raise SystemExit(1)
-        raise UserError(f"{message}\nsee {self.prog} --help")
+            raise SystemExit(2)
+        raise UsageError(f"{message}\nsee {self.prog} --help")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a sub-command and return the exit status: 0 success, 1 user error, 130 Ctrl-C."""
+    """Run a sub-command and return the exit status: 0 success, 1 user error, 2 wrong usage, 130
+    Ctrl-C."""
     try:
         try:
             options = _parse(sys.argv[1:] if arguments is None else arguments)
-            _set_up_logging()
-            return import_module(f"liif.commands.{options.command}").run(options)
+            _set_up_logging(options)
+            return _run(options)
         finally:
             sys.stdout.flush()  # here, so that the handlers below see a broken pipe or a full disk
     except KeyboardInterrupt:
@@ -74,24 +92,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except UserError as error:
-        message = str(error)
+        message, status = str(error), 2 if isinstance(error, UsageError) else 1
     except (MemoryError, RuntimeError) as error:
         from liif.core.memory import is_out_of_memory  # imports PyTorch, which help does not need
 
         if not is_out_of_memory(error):
             raise
-        message = f"not enough memory: {error}"
+        message, status = f"not enough memory: {error}", 1
     except OSError as error:  # e.g. a full disk, where no more specific message is given
-        message = f"{error.filename or 'a file'}: {error.strerror or error}"
+        message, status = f"{error.filename or 'a file'}: {error.strerror or error}", 1
     print(f"error: {message}", file=sys.stderr)
-    return 1
+    return status
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        return import_module(f"liif.commands.{options.command}").run(options)
+    except Exception:
+        if options.verbose:
+            traceback.print_exc()
+        raise
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     for argument in arguments:
         # argparse (up to Python 3.12) makes an empty list of --option=--
         if argument.startswith("-") and argument.endswith("=--"):
-            raise UserError(f"{argument}: -- is not a value")
+            raise UsageError(f"{argument}: -- is not a value\nsee liif --help")
     return _parser().parse_args(arguments)
 
 
@@ -99,8 +126,8 @@ def _parser() -> argparse.ArgumentParser:
     """Return the parser of `liif` with the options of all commands."""
     text = "Arbitrary-scale super-resolution: train, evaluate, use."
     parser = _Parser(prog="liif", description=text)
-    parser.set_defaults(parser=parser)
-    parser.add_argument("--version", action="version", version=f"liif {__version__}")
+    parser.set_defaults(parser=parser, verbose=False, quiet=False)
+    parser.add_argument("-V", "--version", action="version", version=f"liif {__version__}")
     parsers = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     for name, summary in COMMANDS.items():
         sub = parsers.add_parser(name, help=summary, description=summary)
@@ -129,14 +156,20 @@ def _report_thread_failure(failure: threading.ExceptHookArgs) -> None:
         threading.__excepthook__(failure)
 
 
-def _set_up_logging() -> None:
+def _set_up_logging(options: argparse.Namespace) -> None:
     """Log to standard error; where a progress bar is shown, it replaces the lines of each step."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # file names may not fit the terminal's encoding
         sys.stdout.reconfigure(errors="backslashreplace")
     log.handlers.clear()
     log.setLevel(logging.ERROR if rank_of_environment() else logging.DEBUG)
     handler = _ProgressSafeHandler()
-    handler.setLevel(logging.INFO if shows_progress() else logging.DEBUG)
+    # The run's own log file, another handler, has all lines.
+    handler.setLevel(logging.WARNING if options.quiet else logging.DEBUG)
+    if shows_progress() and not options.verbose:
+        handler.setLevel(max(handler.level, logging.INFO))
     handler.setFormatter(logging.Formatter("%(message)s"))
     log.addHandler(handler)
     threading.excepthook = _report_thread_failure
+    if options.verbose:
+        versions = __version__, platform.python_version(), platform.platform()
+        log.debug("liif %s, Python %s, %s", *versions)

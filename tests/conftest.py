@@ -140,12 +140,13 @@ def cli(capsys):
 
 @pytest.fixture
 def refused(cli):
-    """Runs a command line that must end in status 1 and one error; gives the message."""
+    """Runs a command line that must end in one error: status 2, and the help to see, if it could
+    not have worked anywhere, else 1; gives the message."""
 
     def run(*arguments):
         status, _, err = cli(*arguments)
-        assert status == 1
         assert err.startswith("error: ") or "\nerror: " in err
+        assert status == (2 if "\nsee liif" in err and err.endswith("--help\n") else 1)
         return err[err.index("error: ") :]
 
     return run

@@ -95,5 +95,6 @@ def test_modules_keep_no_state_between_calls(path):
 def test_devices_are_chosen_in_few_places(path):
     text = path.read_text()
     assert ".cuda()" not in text
-    if name_of(path) not in ("commands.device", "core.distributed", "models.fastest"):
+    allowed = "commands.device", "core.distributed", "core.hardware", "models.fastest"
+    if name_of(path) not in allowed:
         assert not re.search('"cuda[":]', text)  # the key cuda_graphs is no device

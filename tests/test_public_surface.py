@@ -28,7 +28,7 @@ SIGNATURES = {
 INFERENCE = "--clip-cell --device --engine --lanczos-from --memory --precision "
 INFERENCE += "--rotation-ensemble --self-ensemble"
 OPTIONS = {
-    "": "--version",
+    "": "--quiet --verbose --version -V -q -v",
     "train": "--config --device --dry-run --name --resume --set",
     "runs": "FOLDERS",
     "test": f"{INFERENCE} --checkpoint --config --output --round --save-images --set -o",

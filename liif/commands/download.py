@@ -5,6 +5,7 @@ import logging
 from contextlib import suppress
 from pathlib import Path
 
+from liif.commands.arguments.shared import usage_error
 from liif.core.download import fetch
 from liif.core.errors import UserError
 from liif.core.files import check_room, format_bytes
@@ -23,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     if not options.names:
         text = "name a data set, e.g. liif download div2k; liif download --list shows all"
-        raise UserError(f"{text}\nsee liif download --help")
+        raise usage_error("download", text)
     root = data_path(options.data_root, "")
     chosen = catalog.select(options.names)
     missing = [part for _, parts in chosen for part in parts if not _is_present(part, root)]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from liif.commands.arguments.shared import usage_error
 from liif.core.config_file import MAX_BASES
 from liif.core.errors import UserError
 from liif.inference.predict import InferenceOptions
@@ -16,12 +17,14 @@ from liif.models.model import SRModel
 
 
 def inference_options(options: argparse.Namespace) -> InferenceOptions:
-    """Return the chosen inference options; UserError for a contradictory combination."""
+    """Return the chosen inference options; UsageError for a contradictory combination."""
     exact = options.precision in ("auto", "float32")
     if options.engine == "reference" and (not exact or options.memory):
-        raise UserError("--engine reference supports neither --precision nor --memory")
+        text = "--engine reference supports neither --precision nor --memory"
+        raise usage_error(options.command, text)
     if options.self_ensemble and options.rotation_ensemble:
-        raise UserError("--self-ensemble includes the rotations of --rotation-ensemble; give one")
+        text = "--self-ensemble includes the rotations of --rotation-ensemble; give one"
+        raise usage_error(options.command, text)
     fields = [field for field in InferenceOptions._fields if field in options]
     inference = InferenceOptions(**{field: getattr(options, field) for field in fields})
     return inference if inference.engine == "fast" else inference._replace(precision="float32")

@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
             for score in background_map(save, scores) if options.save_images else scores:
                 found.append(score._replace(pair=None, sr=None))
                 bar.update()
-                if team.leads:
+                if team.leads and not options.quiet:
                     bar.write(_score_line(score.name, [score]), sys.stdout)
         if not team.leads:
             return 0

@@ -1,5 +1,6 @@
 """What the environment says of this process: the ranks that torchrun sets, and the terminal."""
 
+import logging
 import os
 import sys
 
@@ -15,5 +16,7 @@ def local_rank() -> int:
 
 
 def shows_progress() -> bool:
-    """Return whether standard error is a terminal and this process has rank 0."""
-    return sys.stderr.isatty() and rank_of_environment() == 0
+    """Return whether standard error is a terminal, this process has rank 0, and it is to print more
+    than warnings: `--quiet` sets the level of the handlers of the log."""
+    is_quiet = any(each.level > logging.INFO for each in logging.getLogger("liif").handlers)
+    return sys.stderr.isatty() and rank_of_environment() == 0 and not is_quiet

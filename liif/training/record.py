@@ -18,6 +18,7 @@ import torch
 
 from liif.core.errors import UserError
 from liif.core.files import to_json, write_atomically
+from liif.core.hardware import device_name
 from liif.images.rgb8 import list_images
 
 PACKAGES = ("liif", "torch", "torchvision", "numpy", "pillow")
@@ -62,7 +63,7 @@ def write_record(
             "seed": seed,
             "git": _git_state(folder, entries),
             "versions": _versions(),
-            "device": _device_name(device),
+            "device": device_name(device),
             "threads": torch.get_num_threads(),
             "processes": processes,
             "host": platform.node(),
@@ -114,12 +115,6 @@ def _versions() -> dict[str, str | None]:
         except ImportError:  # used without having been installed
             found[name] = None
     return dict(found, cuda=torch.version.cuda, platform=platform.platform())
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cpu":
-        return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
-    return torch.cuda.get_device_name(device)
 
 
 def _git_state(folder: Path, before: list[Entry]) -> Entry | None:

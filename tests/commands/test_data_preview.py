@@ -58,7 +58,7 @@ def test_the_sheet(cli, files, kind):
 
 def test_mistakes(cli, files):
     assert cli("data", "preview") == (
-        1, "", "error: preview needs one configuration, of a training\nsee liif data --help\n",
+        2, "", "error: preview needs one configuration, of a training\nsee liif data --help\n",
     )  # fmt: skip
     for arguments, said in [
         (["--samples", "0"], "--samples: must be from 1 to 1000, not 0"),

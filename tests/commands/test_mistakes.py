@@ -1,4 +1,5 @@
-"""Command lines that cannot work: status 1 and one line that says why, never a traceback."""
+"""Command lines that cannot work: status 2, or 1 if it is not their words that are wrong, and one
+line that says why, never a traceback."""
 
 import io
 import os
@@ -6,6 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from liif.commands.device import machine, select_device
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -56,9 +60,28 @@ def test_wrong_usage_ends_with_the_help_of_the_command(refused, photos, argument
     assert said[1] == f"see liif {command} --help"
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda:99", "cuda:x", "", "meta", "mps"])
-def test_invalid_devices(refused, scoring, device):
-    assert f"error: --device {device}: " in refused("test", "--config", scoring, "--device", device)
+@pytest.mark.parametrize(
+    "device", ["gpu", "cuda:x", "cuda:", "cuda:-1", "cuda:99999", "cpu:0", "cpu:x", "", "meta", "0"]
+)
+def test_names_of_no_device(refused, scoring, device):
+    said = refused("test", "--config", scoring, "--device", device).splitlines()
+    shown = device or "no text"
+    assert said[0].startswith(f"error: argument --device: {shown}: must be auto, cpu, cuda, cuda:N")
+    assert ("there is one CPU" in said[0]) == device.startswith("cpu:") and len(said) == 2
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "mps", "MPS"])
+def test_devices_that_are_not_here(refused, scoring, device):
+    """In one line that says what is there, or why it is not."""
+    said = refused("test", "--config", scoring, "--device", device)
+    assert said.startswith(f"error: --device {device.lower()}: ") and said.count("\n") == 1
+    assert "has cuda:0" in said or "built " in said or "macOS" in said
+
+
+def test_a_device_of_apple(monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert select_device("mps") == torch.device("mps")
+    assert machine(torch.device("mps")).startswith("Apple GPU (MPS), torch ")
 
 
 @pytest.mark.parametrize(

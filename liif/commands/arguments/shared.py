@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from liif.commands.arguments.typed import factor
-from liif.core.errors import UserError
+from liif.core.errors import UsageError
 from liif.models.precision_names import PRECISIONS, Precision
 
 CHECKPOINT = (
@@ -37,9 +37,9 @@ def checkpoint_file(text: str) -> Path:
     return named_checkpoint(text).file
 
 
-def usage_error(command: str, message: str) -> UserError:
+def usage_error(command: str, message: str) -> UsageError:
     """Return the error for options that do not make a complete command."""
-    return UserError(f"{message}\nsee liif {command} --help")
+    return UsageError(f"{message}\nsee liif {command} --help")
 
 
 def config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,8 +89,18 @@ def hidden_positionals(parser: argparse.ArgumentParser, *names: str) -> None:
 
 def device_argument(parser: argparse.ArgumentParser) -> None:
     """Add --device, for `select_device`."""
-    text = "auto (CUDA if available), cpu, cuda or cuda:N"
-    parser.add_argument("--device", default="auto", help=text)
+    text = "auto (CUDA if available, else the CPU), cpu, cuda, cuda:N or mps (Apple, untested) "
+    text += "(default: auto)"
+    parser.add_argument("--device", type=_device, default="auto", metavar="DEVICE", help=text)
+
+
+def _device(text: str) -> str:
+    name = text.lower()
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,4})?", name, re.ASCII):
+        hint = "; there is one CPU, without a number" if name.startswith("cpu:") else ""
+        message = f"{text or 'no text'}: must be auto, cpu, cuda, cuda:N or mps{hint}"
+        raise argparse.ArgumentTypeError(message)
+    return name
 
 
 def precision_argument(parser: argparse.ArgumentParser, default: Precision) -> None:
