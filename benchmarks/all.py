@@ -20,7 +20,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from decoders import build
-from measure import interleaved, machine, matrix_rate, picture, precisions, table
+from measure import interleaved, machine, matrix_rate, new_file, picture, precisions, table
 
 from liif.commands.device import select_device
 from liif.core.threads import available_cores
@@ -43,7 +43,7 @@ SIDE, SCALE, ROUNDS = 64, 4, 2
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, help="also write the results to this file")
+    parser.add_argument("--json", type=new_file, help="also write the results to this file")
     options = parser.parse_args()
     select_device("cpu")  # threads as in every command
     sections = {}

@@ -101,6 +101,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--side", type=int, default=2040, help="width of the enlarged images")
     parser.add_argument("--batch", type=int, default=16, help="samples of a training step")
     options = parser.parse_args()
+    if options.out.exists() and not (options.out / "log.txt").is_file():
+        parser.error(f"--out {options.out}: exists, and is no earlier report; choose another name")
+    archive = options.out.with_name(options.out.name + ".zip")
+    if archive.exists() and not options.out.exists():
+        parser.error(f"{archive}: exists already; move it away, or choose another --out")
     options.seconds = options.seconds or (QUICK_S if options.quick else WHOLE_S)
     if options.device.startswith("cuda") and not torch.cuda.is_available():
         parser.error(

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from liif.core.errors import UserError
+from liif.core.outputs import check_output
 from liif.images.convert import to_tensor
 from liif.images.resize import pillow_bicubic
 from liif.images.rgb8 import read_image
@@ -29,8 +31,18 @@ def arguments(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--rounds", type=int, default=5, help="timed runs of each candidate")
-    parser.add_argument("--json", type=Path, help="also write the results to this file")
+    parser.add_argument("--json", type=new_file, help="also write the results to this file")
     return parser
+
+
+def new_file(text: str) -> Path:
+    """Parse the name of a file to write, which must not exist."""
+    try:
+        check_output(Path(text), overwrite=False)
+    except UserError as error:
+        reason = str(error).replace("--overwrite replaces it", "choose another name")
+        raise argparse.ArgumentTypeError(reason) from None
+    return Path(text)
 
 
 def interleaved(candidates: Candidates, rounds: int, device: torch.device) -> dict[str, float]:

@@ -134,6 +134,8 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=4.0, help="any factor (default: 4)")
     parser.add_argument("--tile", type=int, default=TILE, help="side of tiles (default: 256)")
     options = parser.parse_args()
+    if options.output.exists():
+        parser.error(f"{options.output}: exists already; choose another name")
     with Image.open(options.input) as picture:
         image = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"), np.float32) / 255
     H, W = (max(1, round(side * options.scale)) for side in image.shape[:2])

@@ -28,4 +28,4 @@ run muon-half-of-samples 6000 8 2e-3 "${cosine[@]}" --set ema=0.998 --set optimi
 run adam-twice-the-samples 24000 8 2e-3 "${cosine[@]}" --set ema=0.998
 run muon-twice-the-samples 24000 8 2e-3 "${cosine[@]}" --set ema=0.998 --set optimizer=muon
 liif plot curves runs/milestones runs/adam-half runs/adam-quarter runs/muon-half runs/muon-quarter \
-    -o results/schedules.png
+    -o results/schedules.png --overwrite

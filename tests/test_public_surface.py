@@ -31,12 +31,13 @@ OPTIONS = {
     "": "--quiet --verbose --version -V -q -v",
     "train": "--config --device --dry-run --name --resume --set",
     "runs": "FOLDERS",
-    "test": f"{INFERENCE} --checkpoint --config --output --round --save-images --set -o",
-    "tables": f"{INFERENCE} --checkpoint --data-root --list --lpips --output --round --rows --runs "
-    "--scales --sets --table -o",
-    "plot psnr": "--metric --output --over --set -o RESULTS",
-    "plot curves": "--output -o RUNS",
-    "plot crops": f"{INFERENCE} --box --checkpoint --image --output --scales -o",
+    "test": f"{INFERENCE} --checkpoint --config --output --overwrite --round "
+    "--save-images --set -o",
+    "tables": f"{INFERENCE} --checkpoint --data-root --list --lpips --output --overwrite --round "
+    "--rows --runs --scales --sets --table -o",
+    "plot psnr": "--metric --output --over --overwrite --set -o RESULTS",
+    "plot curves": "--output --overwrite -o RUNS",
+    "plot crops": f"{INFERENCE} --box --checkpoint --image --output --overwrite --scales -o",
     "upscale": f"{INFERENCE} --bits --box --checkpoint --compare --crop --height --output "
     "--overwrite --reference --scale --size --width -o INPUT",
     "view": "--checkpoint --device --no-browser --port --precision INPUT",
@@ -44,7 +45,7 @@ OPTIONS = {
     "export": "--checkpoint --format --output --overwrite -o",
     "models": "--url ACTION NAME",
     "download": "--data-root --from --keep --list NAMES",
-    "data": "--data-root --deep --output --samples --set -o ACTION CONFIGS",
+    "data": "--data-root --deep --output --overwrite --samples --set -o ACTION CONFIGS",
     "config show": "--set FILE",
     "config schema": "",
     "completion": "SHELL",

@@ -4,9 +4,9 @@ import argparse
 import logging
 from pathlib import Path
 
-from liif.commands import options as shared
 from liif.commands.arguments.shared import usage_error
 from liif.core.errors import UserError
+from liif.core.outputs import check_outputs
 from liif.hub.pretrained import resolve_checkpoint
 from liif.models.checkpoint import read_checkpoint, save_checkpoint, save_weights
 
@@ -21,8 +21,7 @@ def run(options: argparse.Namespace) -> int:
     if output.suffix not in savers:
         raise UserError(f"{output}: must end in {' or '.join(savers)}")
     source = resolve_checkpoint(options.checkpoint)
-    shared.check_inputs_are_kept([output], [source])
-    shared.check_output(output, overwrite=options.overwrite)
+    check_outputs([output], [source], overwrite=options.overwrite)
     checkpoint = read_checkpoint(source)
     savers[output.suffix](output, checkpoint.model, checkpoint.weights)
     log.info("wrote %s", output)

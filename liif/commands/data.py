@@ -9,9 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from liif.commands.arguments.shared import usage_error
-from liif.commands.options import check_inputs_are_kept, check_output, config_files
+from liif.commands.options import config_files
 from liif.core.config_file import load_config
 from liif.core.errors import UserError
+from liif.core.outputs import check_outputs
 from liif.core.progress import progress_bar
 from liif.core.threads import available_cores
 from liif.data.catalog import find_part
@@ -46,9 +47,8 @@ def _preview(options: argparse.Namespace) -> int:
         raise UserError(f"--samples: must be from 1 to {MAX_SAMPLES}, not {options.samples}")
     file: Path = options.configs[0]
     config = load_config(TrainConfig, file, options.set)
-    check_output(options.output)
-    check_inputs_are_kept([options.output], config_files(file))
     _check_is_outside(options.output, config, options.data_root)
+    check_outputs([options.output], config_files(file), overwrite=options.overwrite)
     channels = config.model.channels.input, config.model.channels.output
     source = config.train_data.open_source(options.data_root or config.data_root, channels)
     if not isinstance(source, ViewableSource):

@@ -1,9 +1,6 @@
-"""What several commands make of their options, and the checks of inputs and outputs."""
+"""What several commands make of their options, and checks that they share."""
 
 import argparse
-import os
-import tempfile
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,33 +25,6 @@ def inference_options(options: argparse.Namespace) -> InferenceOptions:
     fields = [field for field in InferenceOptions._fields if field in options]
     inference = InferenceOptions(**{field: getattr(options, field) for field in fields})
     return inference if inference.engine == "fast" else inference._replace(precision="float32")
-
-
-def check_output(file: Path, *, overwrite: bool = True) -> None:
-    """Raise UserError before the work, not after it, if an output cannot be written.
-
-    Its folder is created if it is missing. `overwrite` tells whether it may replace a file.
-    """
-    if file.is_dir():
-        raise UserError(f"{file}: is a folder; give the name of a file")
-    if file.exists() and not file.is_file():  # a rename would replace e.g. /dev/null
-        raise UserError(f"{file}: is a pipe or a device; give the name of a file")
-    if not overwrite and os.path.lexists(file):
-        raise UserError(f"{file}: exists already; --overwrite replaces it")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=file.parent).close()
-    except OSError as error:
-        reason = "its folder is a file" if file.parent.is_file() else error.strerror
-        raise UserError(f"{file}: cannot be written: {reason}") from None
-
-
-def check_inputs_are_kept(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Raise UserError if an output is an input, by its real path."""
-    real = {os.path.realpath(path) for path in inputs}
-    for file in outputs:
-        if os.path.realpath(file) in real:
-            raise UserError(f"{file}: is an input; choose another name")
 
 
 def check_is_rgb(model: SRModel, what: str) -> None:

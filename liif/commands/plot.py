@@ -11,6 +11,7 @@ from liif.commands.arguments.shared import NamedCheckpoint
 from liif.commands.device import select_device
 from liif.core.errors import UserError
 from liif.core.files import write_atomically
+from liif.core.outputs import check_outputs
 from liif.core.progress import progress_bar
 from liif.core.sizes import Box
 from liif.data.pairs import reduced_size
@@ -32,8 +33,7 @@ def run(options: argparse.Namespace) -> int:
     for file in options.output:
         if file.suffix.lower() not in SUFFIXES:
             raise UserError(f"{file}: cannot draw this format; use one of {' '.join(SUFFIXES)}")
-        shared.check_output(file)
-    shared.check_inputs_are_kept(options.output, _inputs(options))
+    check_outputs(options.output, _inputs(options), overwrite=options.overwrite)
     with plot_style():  # raises before the work if matplotlib is missing
         figure = DRAW[options.kind](options)
     contents = {file: encode_figure(figure, file.suffix) for file in options.output}

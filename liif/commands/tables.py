@@ -1,9 +1,11 @@
 """`liif tables`: measure the tables of the paper and compare them with the published numbers."""
 
 import argparse
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from liif.commands import options as shared
 from liif.commands.arguments.shared import NamedCheckpoint
@@ -12,6 +14,7 @@ from liif.core.config_file import load_config
 from liif.core.distributed import joined
 from liif.core.errors import UserError
 from liif.core.files import write_atomically
+from liif.core.outputs import check_outputs
 from liif.core.progress import progress_bar
 from liif.evaluation.perceptual import lpips_score
 from liif.evaluation.report import as_csv, as_json, as_latex, as_markdown, cell_records
@@ -41,11 +44,10 @@ def run(options: argparse.Namespace) -> int:
     device = select_device(options.device)
     keep_freed_memory(device)
     outputs = _outputs(options.output, file.stem)
-    shared.check_output(outputs[0])
     configs = [file, *(file.parent / each.config for each in table.sets.values())]
     inputs = [each for config in configs for each in shared.config_files(config)]
     inputs += [cell.checkpoint for cell in cells if cell.checkpoint]
-    shared.check_inputs_are_kept(outputs, inputs)
+    check_outputs(outputs, inputs, overwrite=options.overwrite or _is_own(outputs[-1], file.stem))
     perceptual = lpips_score(device) if options.lpips else None
     folder, inference = options.output / "measurements", shared.inference_options(options)
     with joined(device) as team:
@@ -65,6 +67,15 @@ def run(options: argparse.Namespace) -> int:
 
 def _outputs(folder: Path, name: str) -> list[Path]:
     return [folder / f"{name}.{suffix}" for suffix in ("md", "csv", "tex", "json")]
+
+
+def _is_own(file: Path, name: str) -> bool:
+    """Return whether an earlier call wrote the results of this table, which are then updated."""
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and cast(dict[str, object], found).get("table") == name
 
 
 def _write(folder: Path, name: str, table: TableConfig, cells: Sequence[TableCell]) -> None:

@@ -12,6 +12,7 @@ from liif.core.config_file import load_config
 from liif.core.distributed import joined
 from liif.core.errors import UserError
 from liif.core.files import to_json, write_atomically
+from liif.core.outputs import check_outputs
 from liif.core.parallel import background_map
 from liif.core.progress import progress_bar
 from liif.data.degradations.build import label
@@ -32,9 +33,9 @@ def run(options: argparse.Namespace) -> int:
     device = select_device(options.device)
     keep_freed_memory(device)
     inference = shared.inference_options(options)
-    for file in (options.output, options.save_images and options.save_images / "image.png"):
-        if file:
-            shared.check_output(file)
+    configs = shared.config_files(options.config)
+    if options.output:
+        check_outputs([options.output], configs, overwrite=True)  # others are not known yet
     checkpoint = resolve_checkpoint(given)
     model = load(checkpoint, device)
     pairs = config.open_pairs((model.channels.input, model.channels.output))
@@ -43,8 +44,8 @@ def run(options: argparse.Namespace) -> int:
     outputs: list[Path] = [options.output] if options.output else []
     if options.save_images:
         outputs += [options.save_images / f"{name}{suffix}" for name in pairs.names]
-    inputs = [*pairs.hr, *(pairs.lr or []), checkpoint, *shared.config_files(options.config)]
-    shared.check_inputs_are_kept(outputs, inputs)
+    inputs = [*pairs.hr, *(pairs.lr or []), checkpoint, *configs]
+    check_outputs(outputs, inputs, overwrite=options.overwrite)
     protocol = get_protocol(config.protocol, config.scale)
     started = time.perf_counter()
 

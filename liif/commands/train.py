@@ -5,19 +5,25 @@ import logging
 import shlex
 import signal
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 
 from liif.commands.device import keep_freed_memory, select_device
+from liif.commands.options import config_files
 from liif.core.config_file import load_config
 from liif.core.distributed import Team, joined
 from liif.core.errors import UserError
+from liif.core.outputs import FileSet
 from liif.data.loader import STOPS
 from liif.training.config import TrainConfig
 from liif.training.lock import occupied
+from liif.training.resume import has_checkpoints
 from liif.training.train import train
+
+RUN_FILES = ("config.yaml", "record.json", "metrics.jsonl", "log.txt", "test.json")
+"""Files that a run replaces or appends to, beside its checkpoints."""
 
 log = logging.getLogger("liif")
 
@@ -32,6 +38,8 @@ def run(options: argparse.Namespace) -> int:
             raise UserError(f"--name {name}: must be a plain name; the run folder is runs/NAME")
         folder = Path("runs") / name
         resume = options.resume if options.resume in ("auto", "never") else Path(options.resume)
+        if team.leads:
+            _check_folder(folder, config, config_files(options.config))
         if options.dry_run:
             train(config, folder, team=team, resume=resume, dry_run=True)
             return 0
@@ -44,6 +52,23 @@ def run(options: argparse.Namespace) -> int:
             log.warning("stopped and saved in %s; to resume: %s", folder / "last.pt", again)
             # If no signal was received here, another process was told to stop.
             return 128 + (received[0] if received else signal.SIGTERM)
+
+
+def _check_folder(folder: Path, config: TrainConfig, inputs: Sequence[Path]) -> None:
+    """Raise UserError if the run would replace a configuration that it is started with by another
+    one, or files that no run wrote."""
+    written = folder / "config.yaml"
+    is_own = has_checkpoints(folder) or (folder / ".lock").exists()
+    if FileSet(inputs).find(written) is not None:
+        if not is_own or load_config(TrainConfig, written) != config:
+            raise UserError(
+                f"{written}: is an input, and the run would replace it; choose another --name"
+            )
+    elif not is_own:
+        for name in RUN_FILES:
+            if (folder / name).exists():
+                text = f"{folder}: holds a file {name}, but no run; choose another --name"
+                raise UserError(text)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from liif.commands.arguments.shared import usage_error
 from liif.commands.device import select_device
 from liif.core.distributed import Team, joined
 from liif.core.errors import UserError
+from liif.core.outputs import check_output, check_outputs
 from liif.core.progress import progress_bar
 from liif.core.sizes import OutputSpec
 from liif.figures.compare import comparison
@@ -99,8 +100,7 @@ def _check_comparison(options: argparse.Namespace, pictures: Sequence[InputPictu
     if len(pictures) != 1:
         raise UserError(f"--compare: takes one image, not {len(pictures)}")
     inputs = [pictures[0].path, options.reference, options.checkpoint]
-    shared.check_inputs_are_kept([options.compare], filter(None, inputs))
-    shared.check_output(options.compare, overwrite=options.overwrite)
+    check_outputs([options.compare], inputs, overwrite=options.overwrite)
 
 
 def _without_unwritable(planned: UpscalePlan) -> UpscalePlan:
@@ -108,7 +108,7 @@ def _without_unwritable(planned: UpscalePlan) -> UpscalePlan:
     jobs, failures = list(planned.jobs), list(planned.failures)
     for job in planned.jobs:
         try:
-            shared.check_output(job.target)
+            check_output(job.target, overwrite=True)
         except UserError as error:
             failures.append(str(error))
             jobs.remove(job)

@@ -131,7 +131,7 @@ def test_published_low_resolution_images(cli, scoring, photos):
     assert cli("test", "--config", scoring, *published)[0] == 0
     result = json.loads(Path("result.json").read_text())
     assert result["lr"] == "lr/X2"
-    assert cli("test", "--config", scoring, *published, "--set", "scale=8")[0] == 0
+    assert cli("test", "--config", scoring, *published, "--set", "scale=8", "--overwrite")[0] == 0
     assert json.loads(Path("result.json").read_text())["lr"] == "pillow-bicubic"
 
 
@@ -150,7 +150,7 @@ def test_scores_that_are_no_numbers_are_null_in_json(cli, scoring):
 def test_engines_and_precisions_give_the_same_scores(cli, scoring):
     psnrs = {}
     for options in ((), ("--engine", "reference"), ("--memory", "0.5m"), ("--precision", "bf16!")):
-        assert cli("test", "--config", scoring, "-o", "r.json", *options)[0] == 0
+        assert cli("test", "--config", scoring, "-o", "r.json", "--overwrite", *options)[0] == 0
         result = json.loads(Path("r.json").read_text())
         psnrs[options] = result["psnr"]
         assert result["precision"] == ("bf16" if "bf16!" in options else "float32")

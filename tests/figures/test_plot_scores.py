@@ -159,5 +159,5 @@ def test_scores_are_drawn_as_png_and_pdf():
     assert pixels(Path("new/o.png").read_bytes()).std() > 5
     content = Path("o.PDF").read_bytes()
     assert content.startswith(b"%PDF") and content.rstrip().endswith(b"%%EOF")
-    plot("psnr", *files, *outs, "--metric", "psnr_y", "--over", "bicubic")
+    plot("psnr", *files, *outs, "--overwrite", "--metric", "psnr_y", "--over", "bicubic")
     assert Path("o.PDF").read_bytes() == content

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from liif.commands.arguments import shared
+
 EXAMPLE = "check configs/edsr-liif.yaml"
 
 
@@ -22,5 +24,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("preview.png"), metavar="FILE", help=text
     )
+    shared.overwrite_argument(parser)
     text = "preview: override a value of the configuration, e.g. --set train_data.degrade=bsrgan"
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)

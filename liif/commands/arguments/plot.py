@@ -14,10 +14,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
     def kind(name: str, summary: str) -> argparse.ArgumentParser:
         sub = kinds.add_parser(name, help=summary, description=summary)
-        text = f"figure to write or update, {'|'.join(SUFFIXES)}; repeatable"
+        text = f"figure to write, {'|'.join(SUFFIXES)}; repeatable"
         sub.add_argument(
             "-o", "--output", type=Path, action="append", required=True, metavar="FILE", help=text
         )
+        shared.overwrite_argument(sub)
         return sub
 
     sub = kind("psnr", "Plot scores over scale, a panel for each set.")

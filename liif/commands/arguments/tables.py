@@ -23,10 +23,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     shared.checkpoints_argument(parser, text)
     text = "folder of training runs"
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help=text)
-    text = "folder of the tables and the measurements, which are reused; tables in it are updated "
+    text = "folder of the tables and the measurements, which are reused; the same table is updated "
     text += "(default: results)"
     results = Path("results")
     parser.add_argument("-o", "--output", type=Path, default=results, metavar="DIR", help=text)
+    shared.overwrite_argument(parser)
     text = 'also measure LPIPS (needs pip install "liif[metrics]")'
     parser.add_argument("--lpips", action="store_true", help=text)
     text = "only list the configurations (with seeds, the runs) of the rows and their checkpoints"
