@@ -48,6 +48,7 @@ OPTIONS = {
     "data": "--data-root --deep --output --overwrite --samples --set -o ACTION CONFIGS",
     "config show": "--set FILE",
     "config schema": "",
+    "config list": "--json",
     "completion": "SHELL",
 }
 """Each command's options, and its positional arguments in capitals."""

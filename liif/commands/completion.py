@@ -12,10 +12,10 @@ def run(options: argparse.Namespace) -> int:
         import shtab
     except ModuleNotFoundError:
         raise UserError('completion needs shtab: pip install "liif[completion]"') from None
-    from liif.commands.arguments.shared import checkpoint_file, named_checkpoint
+    from liif.commands.arguments.shared import checkpoint_file, config_file, named_checkpoint
 
     for action in _actions(options.parser):
-        if action.type in (Path, checkpoint_file, named_checkpoint):
+        if action.type in (Path, checkpoint_file, config_file, named_checkpoint):
             setattr(action, "complete", shtab.FILE)  # noqa: B010  (argparse declares no such field)
     print(shtab.complete(options.parser, options.shell))
     return 0

@@ -12,6 +12,7 @@ from liif.commands.options import config_files
 from liif.core.config_file import annotated_lines, read_values, validated
 from liif.core.config_schema import files_schema, kind_of
 from liif.core.errors import UserError
+from liif.core.shipped import shipped_configs
 from liif.evaluation.config import TestConfig
 from liif.evaluation.table_config import TableConfig
 from liif.training.config import TrainConfig
@@ -26,6 +27,8 @@ WIDEST = 60
 def run(options: argparse.Namespace) -> int:
     if options.action == "show":
         _show(options)
+    elif options.action == "list":
+        _list(as_json=options.json)
     else:
         print(json.dumps(files_schema(KINDS), indent=1, ensure_ascii=False))
     return 0
@@ -41,6 +44,31 @@ def _check_stdout(inputs: Sequence[Path]) -> None:
                     f"{file}: is the input and the output; the shell has emptied it unless >> was "
                     "used. Write to another file"
                 )
+
+
+def _list(*, as_json: bool) -> None:
+    """Print name, title and file of the shipped configurations that a command takes."""
+    found: list[dict[str, str]] = []
+    for name, file in shipped_configs().items():
+        if not name.startswith("base/"):
+            found.append({"name": name, "title": _title(file), "file": str(file)})
+    if as_json:
+        print(json.dumps(found, indent=1, ensure_ascii=False))
+        return
+    width = max((len(each["name"]) for each in found), default=0)
+    for each in found:
+        print(f"{each['name']:{width}}  {each['title']}".rstrip())
+
+
+def _title(file: Path) -> str:
+    """Return the first line of a file's comment; commands in it are indented."""
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if line.startswith("# "):
+            if line[2] != " ":
+                return line[2:]
+        elif not line.startswith("#"):
+            break
+    return ""
 
 
 def _show(options: argparse.Namespace) -> None:

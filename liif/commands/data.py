@@ -14,6 +14,7 @@ from liif.core.config_file import load_config
 from liif.core.errors import UserError
 from liif.core.outputs import check_outputs
 from liif.core.progress import progress_bar
+from liif.core.shipped import shipped_folder
 from liif.core.threads import available_cores
 from liif.data.catalog import find_part
 from liif.data.loader import view_sample
@@ -75,8 +76,7 @@ def _check_is_outside(output: Path, config: TrainConfig, root: str | None) -> No
 
 def _check(options: argparse.Namespace) -> int:
     files = options.configs or sorted(Path("configs").glob("*.yaml"))
-    if not files:
-        raise UserError("configs/: no configurations here; name them: liif data check FILE.yaml …")
+    files = files or sorted(shipped_folder().glob("*.yaml"))
     states: States = {}
     problems: dict[Path, list[str]] = {}
     for file in files:

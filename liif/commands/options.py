@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from liif.commands.arguments.shared import usage_error
-from liif.core.config_file import MAX_BASES
+from liif.core.config_file import MAX_BASES, base_file
 from liif.core.errors import UserError
 from liif.inference.predict import InferenceOptions
 from liif.models.model import SRModel
@@ -45,5 +45,5 @@ def config_files(file: Path) -> list[Path]:
         while files[-1].is_file() and len(files) <= MAX_BASES:
             text = files[-1].read_text(encoding="utf-8")
             base = yaml.safe_load(text).get("base")
-            files.append(files[-1].parent / base)
+            files.append(base_file(files[-1], base))
     return files

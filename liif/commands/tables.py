@@ -16,6 +16,7 @@ from liif.core.errors import UserError
 from liif.core.files import write_atomically
 from liif.core.outputs import check_outputs
 from liif.core.progress import progress_bar
+from liif.core.shipped import find_config, shipped_folder
 from liif.evaluation.perceptual import lpips_score
 from liif.evaluation.report import as_csv, as_json, as_latex, as_markdown, cell_records
 from liif.evaluation.table_config import TableCell, TableConfig, find_checkpoints, table_cells
@@ -108,11 +109,12 @@ def _measure(evaluator: TableEvaluator, todo: Sequence[PendingCell]) -> None:
 
 def _table_file(name: str) -> Path:
     file = Path(name) if name.endswith((".yaml", ".yml")) else TABLES / f"{name}.yaml"
+    file = find_config(file)
     if file.exists():
         return file
-    known = ", ".join(sorted(path.stem for path in TABLES.glob("*.yaml")))
-    hint = f"available: {known}" if known else f"no folder {TABLES} here; run in the project folder"
-    raise UserError(f"--table {name}: no such table; {hint}")
+    known = {path.stem for path in TABLES.glob("*.yaml")}
+    known |= {path.stem for path in (shipped_folder() / "tables").glob("*.yaml")}
+    raise UserError(f"--table {name}: no such table; available: {', '.join(sorted(known))}")
 
 
 def _split_list(text: str) -> list[str]:

@@ -15,6 +15,7 @@ from liif.core.files import to_json, write_atomically
 from liif.core.outputs import check_outputs
 from liif.core.parallel import background_map
 from liif.core.progress import progress_bar
+from liif.core.shipped import find_config
 from liif.data.degradations.build import label
 from liif.evaluation.config import TestConfig
 from liif.evaluation.evaluate import Score, evaluate, mean
@@ -105,5 +106,6 @@ def _configured_checkpoint(config: TestConfig, file: Path) -> Path:
     training = file.parent / f"{path.parent.name}.yaml"
     if not training.exists():
         raise UserError(f"{file}: no checkpoint at {path}; use --checkpoint FILE for another")
-    text = f"no checkpoint at {path}; train it with\n  python scripts/train.py --config {training}"
+    name = training.stem if find_config(Path(training.stem)) == training else training
+    text = f"no checkpoint at {path}; train it with\n  liif train --config {name}"
     raise UserError(f"{text}\nor use --checkpoint FILE for another")

@@ -1,7 +1,8 @@
 """Read, override, validate and write configuration files.
 
-A file states only the values that differ from the defaults. `base: FILE` (relative to the file)
-loads another file's values first. A configuration is validated as a whole before it is used.
+A file states only the values that differ from the defaults. `base: FILE` (relative to the file, or
+a shipped configuration by name) loads another file's values first. A configuration is validated as
+a whole before it is used.
 """
 
 import difflib
@@ -19,6 +20,7 @@ from pydantic_core import ErrorDetails
 
 from liif.core.errors import UserError
 from liif.core.section import Section
+from liif.core.shipped import find_config, similar_configs
 
 # Our wording, for people who write YAML: pydantic's wording, which is about JSON.
 WORDING = {
@@ -163,7 +165,8 @@ def _read_with_bases(path: Path, origins: Origins, seen: tuple[Path, ...]) -> di
             content = file.read(MAX_BYTES + 1)
         text = content.decode()
     except FileNotFoundError:
-        raise UserError(f"{path}: no such configuration file") from None
+        hint = f"; did you mean {' or '.join(close)}?" if (close := similar_configs(path)) else ""
+        raise UserError(f"{path}: no such configuration file{hint}") from None
     except UnicodeDecodeError:
         raise UserError(f"{path}: cannot be read: not a text file (UTF-8)") from None
     except (OSError, RuntimeError, ValueError) as error:  # such as a loop of links, a NUL in a name
@@ -182,9 +185,16 @@ def _read_with_bases(path: Path, origins: Origins, seen: tuple[Path, ...]) -> di
     if not isinstance(base, str | None):
         raise UserError(f"{path}: base: must be a file name")
     seen = (*seen, resolved)
-    merged = {} if base is None else _read_with_bases(path.parent / base, origins, seen)
+    merged = {} if base is None else _read_with_bases(base_file(path, base), origins, seen)
     _merge(merged, data, str(path), origins)
     return merged
+
+
+def base_file(path: Path, base: str) -> Path:
+    """Return the file that the key `base` of a configuration names: one beside it, else a shipped
+    configuration."""
+    beside = path.parent / base
+    return beside if beside.is_file() else find_config(Path(base))
 
 
 def _merge(

@@ -27,6 +27,8 @@ COLUMNS = (
 )
 OF_A_TRAINING = ("seed", "checkpoint", "checkpoint_sha256", "step", "steps", "seconds")
 """What differs between the trainings of a row, besides the scores."""
+COMMANDS = ("liif train ", "python ")
+"""How a reason begins that is the command of a missing training; the second in older files."""
 MARK = "*"
 MARK_TEXT = "outside the scales of its training"
 NOTE = "†"
@@ -91,7 +93,7 @@ def _missing(cells: Sequence[TableCell]) -> str | None:
     """Return why trainings have no number: what is wrong with the data, or else the commands that
     train them."""
     reasons = dict.fromkeys(cell.missing for cell in cells if cell.missing)
-    commands = [reason for reason in reasons if reason.startswith("python ")]
+    commands = [reason for reason in reasons if reason.startswith(COMMANDS)]
     others = [reason for reason in reasons if reason not in commands]
     return others[0] if others else " && ".join(commands) or None
 
@@ -224,7 +226,7 @@ def _unmeasured(records: Sequence[CellRecord]) -> str:
             rows.setdefault(record["missing"], {})[record["row"]] = None
     lines = ["## Not measured", ""]
     for reason, names in rows.items():
-        remedy = f"train it with `{reason}`" if reason.startswith("python ") else reason
+        remedy = f"train it with `{reason}`" if reason.startswith(COMMANDS) else reason
         lines.append(f"- {'; '.join(names)}: {remedy}")
     return "\n".join(lines) if rows else ""
 

@@ -252,6 +252,6 @@ def find_checkpoints(cells: Sequence[TableCell], runs: Path, given: Mapping[str,
         files = [runs / cell.run / name for name in CHECKPOINTS[cell.row.checkpoint]]
         cell.checkpoint = given.get(cell.run) or next((f for f in files if f.is_file()), None)
         if cell.checkpoint is None:
-            cell.missing = f"python scripts/train.py --config configs/{cell.config}.yaml"
+            cell.missing = f"liif train --config configs/{cell.config}.yaml"
             if cell.seed is not None:
                 cell.missing += f" --set seed={cell.seed} --name {cell.run}"

@@ -132,10 +132,10 @@ def test_a_missing_checkpoint_says_what_trains_it(refused, scoring, training):
     missing = ("test", "--config", scoring, "--set", "checkpoint=runs/r/last.pt")
     message = refused(*missing)
     assert "no checkpoint at runs/r/last.pt" in message
-    assert "python scripts/train.py --config r.yaml" in message and "--checkpoint" in message
+    assert "liif train --config r.yaml" in message and "--checkpoint" in message
     training.unlink()
     message = refused(*missing)
-    assert "no checkpoint at runs/r/last.pt" in message and "scripts/train.py" not in message
+    assert "no checkpoint at runs/r/last.pt" in message and "liif train" not in message
     message = refused("test", "--config", scoring, "--set", "checkpoint=null")
     assert "t.yaml: checkpoint: not set; use --checkpoint FILE" in message
 

@@ -170,9 +170,7 @@ def test_configurations_that_are_wrong(check, set5):
     assert "none.yaml: no such configuration file" in wrong
 
 
-def test_no_configurations(check, cli):
-    status, _, err = check()
-    assert status == 1 and err.startswith("error: configs/: no configurations here; name them")
+def test_wrong_usage(cli, folder):
     assert cli("data")[0] == 2 and cli("data", "chekc")[0] == 2
 
 

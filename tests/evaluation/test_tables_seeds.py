@@ -93,12 +93,12 @@ def test_a_seed_that_is_not_trained_is_named_and_counted(cli, seeded):
     first, second = (each["psnr"] for each in found["trainings"])
     assert found["psnr"] == pytest.approx((first + second) / 2)
     assert f"± {abs(first - second) / math.sqrt(2):.2f} (2 of 3 seeds) |" in out
-    command = "python scripts/train.py --config configs/any.yaml --set seed=2 --name any-seed2"
+    command = "liif train --config configs/any.yaml --set seed=2 --name any-seed2"
     assert f"- Any: train it with `{command}`" in out
     (Path("runs/any-seed1/last.pt")).unlink()
     _, out, _ = cli("tables", "--table", "t", "--rows", "any")
     assert "(1 of 3 seeds)" in out and "±" not in out
-    assert "--name any-seed1 && python " in out
+    assert "--name any-seed1 && liif train " in out
     assert cell("Any")["psnr"] == first and cell("Any")["psnr_std"] is None
     status, out, _ = cli("tables", "--table", "t", "--rows", "one")
     assert status == 1 and "| One | ours |  |  |  | – |" in out

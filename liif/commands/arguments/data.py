@@ -11,8 +11,9 @@ EXAMPLE = "check configs/edsr-liif.yaml"
 def arguments(parser: argparse.ArgumentParser) -> None:
     text = "check the images of configurations, or draw training samples of one (preview)"
     parser.add_argument("action", choices=["check", "preview"], help=text)
-    text = "configurations of training or testing (default for check: configs/*.yaml)"
-    parser.add_argument("configs", nargs="*", type=Path, metavar="CONFIG.yaml", help=text)
+    text = "configurations of training or testing (default for check: configs/*.yaml, else all "
+    text += "that are shipped)"
+    parser.add_argument("configs", nargs="*", type=shared.config_file, metavar="CONFIG", help=text)
     text = "folder of the data sets (default: that of the configuration, else $LIIF_DATA, else "
     text += "datasets/)"
     parser.add_argument("--data-root", metavar="DIR", help=text)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from liif.commands.arguments.typed import factor
 from liif.core.errors import UsageError
+from liif.core.shipped import find_config
 from liif.models.precision_names import PRECISIONS, Precision
 
 CHECKPOINT = (
@@ -42,9 +43,17 @@ def usage_error(command: str, message: str) -> UsageError:
     return UsageError(f"{message}\nsee liif {command} --help")
 
 
-def config_arguments(parser: argparse.ArgumentParser) -> None:
+def config_file(text: str) -> Path:
+    """Parse the file of a configuration, or the name of a shipped one."""
+    return find_config(Path(text))
+
+
+def config_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """Add --config and --set, for `load_config`."""
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="YAML file")
+    text = "YAML file, or the name of one that is shipped, e.g. %s (see liif config list)"
+    text %= "test-set5-x2" if not required else "edsr-liif"
+    option = parser.add_argument("--config", type=config_file, metavar="FILE|NAME", help=text)
+    option.required = required
     text = "override a value of the configuration, e.g. --set train_data.patch=64"
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
 
@@ -65,6 +74,11 @@ def checkpoints_argument(
     text = f"{text}; FILE is {CHECKPOINT}"
     settings = {"action": "append", "metavar": "[NAME=]FILE", "help": text, **settings}
     parser.add_argument("--checkpoint", type=named_checkpoint, default=[], **settings)
+
+
+def json_argument(parser: argparse.ArgumentParser) -> None:
+    """Add --json, for lists."""
+    parser.add_argument("--json", action="store_true", help="print JSON, for other programs")
 
 
 def overwrite_argument(parser: argparse.ArgumentParser) -> None:
