@@ -14,7 +14,9 @@ from liif.models.decoder import Decoder
 from liif.models.decoders.lte import frequencies, relative, waves_at
 from liif.models.field import Field, bilinear
 from liif.models.geometry import corners
+from liif.models.grouped import ensemble_by_code
 from liif.models.layers import Mlp, conv
+from liif.models.separable import bilinear_grid
 
 
 class LmLiifConfig(Section):
@@ -57,12 +59,13 @@ class Modulated(Decoder):
     """What both decoders share. A bound code is [scales, shifts, code], with a scale and a shift
     for each channel of each layer."""
 
-    block = 64
+    block = 128
     hypernet: Mlp
     imnet: Mlp
 
     def inputs(self, code: Tensor, y: Tensor, x: Tensor, field: Field, cell: Tensor) -> Tensor:
-        """Return the narrow network's input (B, Q, width_in) at offsets y and x (B, Q, 1)."""
+        """Return the narrow network's input (…, width_in) for codes (…, K) at offsets y and x
+        (…, 1), all of broadcastable shapes."""
         raise NotImplementedError
 
     def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
@@ -81,6 +84,32 @@ class Modulated(Decoder):
                 value = torch.addcmul(shift, layer(value), scale + 1).relu()
             rgb = rgb + last(value) * corner.weight[..., None]
         return rgb
+
+    def query_grid(self, field: Field, y: Tensor, x: Tensor, cell: Tensor) -> Tensor:
+        """As `query` for a grid. On a CPU the modulations of a code are multiplied with the weights
+        of the layers, once for all of its pixels."""
+        if field.codes.device.type != "cpu":
+            return super().query_grid(field, y, x, cell)
+        *hidden, last = self.imnet.linear
+        count = len(hidden) * hidden[0].out_features
+
+        def colours(code: Tensor, y: Tensor, x: Tensor) -> Tensor:
+            scales, shifts, rest = code.split([count, count, code.shape[-1] - 2 * count], dim=-1)
+            value = self.inputs(rest, y, x, field, cell[:, None])
+            shape = value.shape[:-1]
+            value = value.flatten(3, 4).flatten(0, 2)  # (codes, pixels of a code, width_in)
+            scales, shifts = (
+                part.reshape(len(value), len(hidden), 1, -1) for part in (scales + 1, shifts)
+            )
+            biases = torch.stack([layer.bias for layer in hidden])[:, None]
+            shifts = torch.addcmul(shifts, scales, biases.to(code))
+            first = hidden[0].weight.T.to(code) * scales[:, 0]
+            others = torch.stack([layer.weight.T for layer in hidden[1:]]).to(code) * scales[:, 1:]
+            for weight, shift in zip([first, *others.unbind(1)], shifts.unbind(1), strict=True):
+                value = torch.bmm(value, weight).add_(shift).relu_()
+            return last(value).view(*shape, -1)
+
+        return ensemble_by_code(field, y, x, colours)
 
 
 class LmLiif(Modulated):
@@ -112,8 +141,9 @@ class LmLiif(Modulated):
         return replace(field, codes=value)
 
     def inputs(self, code: Tensor, y: Tensor, x: Tensor, field: Field, cell: Tensor) -> Tensor:
-        parts = [y, x, relative(cell, field).expand(*y.shape[:-1], 2)]
-        return torch.cat([code, *(part.to(code) for part in parts)], dim=-1)
+        parts = [code, y.to(code), x.to(code), relative(cell, field).to(code)]
+        shape = torch.broadcast_shapes(*(part.shape[:-1] for part in parts))
+        return torch.cat([part.expand(*shape, -1) for part in parts], dim=-1)
 
 
 class LmLte(Modulated):
@@ -156,3 +186,7 @@ class LmLte(Modulated):
     def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
         """As `Modulated.query`, added to the bilinear image."""
         return super().query(field, coord, cell) + bilinear(field, coord[..., 0], coord[..., 1])
+
+    def query_grid(self, field: Field, y: Tensor, x: Tensor, cell: Tensor) -> Tensor:
+        """As `Modulated.query_grid`, added to the bilinear image."""
+        return super().query_grid(field, y, x, cell) + bilinear_grid(field, y, x)
