@@ -57,7 +57,9 @@ def test_the_budget_is_half_of_what_is_free(device):
         assert budget == (gpu.total - gpu.allocated) // 2
 
 
-@pytest.mark.parametrize(("decoder", "side", "most"), [("liif", 400, 2**26), ("hiif", 130, 2**24)])
+@pytest.mark.parametrize(
+    ("decoder", "side", "most"), [("liif", 400, 2**26), ("hiif", 80, 12 << 20)]
+)
 def test_blocks_are_halved_where_memory_runs_out(decoder, side, most, device, caplog):
     """The decoder hiif has statistics, which are summed in blocks of their own."""
     if most < 2**26 and not IS_PRETEND:

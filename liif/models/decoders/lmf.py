@@ -57,9 +57,9 @@ class LmLteConfig(Section):
 
 class Modulated(Decoder):
     """What both decoders share. A bound code is [scales, shifts, code], with a scale and a shift
-    for each channel of each layer."""
+    for each channel of each layer. With a map "lr" the colours are added to the bilinear image."""
 
-    block = 128
+    block = 96
     hypernet: Mlp
     imnet: Mlp
 
@@ -73,7 +73,7 @@ class Modulated(Decoder):
         y, x = coord.unbind(-1)
         *hidden, last = self.imnet.linear
         count = len(hidden) * hidden[0].out_features
-        rgb = torch.zeros((), device=coord.device)
+        rgb = bilinear(field, y, x) if "lr" in field.maps else torch.zeros((), device=coord.device)
         for corner in corners(y, x, field.size, ensemble=True):
             code = field.gather(corner.row, corner.col)
             scales, shifts, rest = code.split([count, count, code.shape[-1] - 2 * count], dim=-1)
@@ -109,7 +109,8 @@ class Modulated(Decoder):
                 value = torch.bmm(value, weight).add_(shift).relu_()
             return last(value).view(*shape, -1)
 
-        return ensemble_by_code(field, y, x, colours)
+        rgb = ensemble_by_code(field, y, x, colours)
+        return rgb + bilinear_grid(field, y, x) if "lr" in field.maps else rgb
 
 
 class LmLiif(Modulated):
@@ -182,11 +183,3 @@ class LmLte(Modulated):
         pairs = torch.cat([frequency[..., 0::2], frequency[..., 1::2]], dim=-1)
         phase = F.linear(relative(cell, field), self.imphase.weight.float())
         return (amplitude * waves_at(pairs, y, x, phase)).to(code)
-
-    def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
-        """As `Modulated.query`, added to the bilinear image."""
-        return super().query(field, coord, cell) + bilinear(field, coord[..., 0], coord[..., 1])
-
-    def query_grid(self, field: Field, y: Tensor, x: Tensor, cell: Tensor) -> Tensor:
-        """As `Modulated.query_grid`, added to the bilinear image."""
-        return super().query_grid(field, y, x, cell) + bilinear_grid(field, y, x)
