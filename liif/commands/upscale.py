@@ -147,7 +147,7 @@ def _enlarge(
     """Enlarge one picture, or all frames of an animation. Raises UserError."""
     frames = _read_in_step(team, job.picture.path, channels.input)
     first = next(frames)
-    is_moving = first.frames > 1 and formats.holds_animation(job.target)
+    is_moving = first.frames > 1 and not first.is_page and formats.holds_animation(job.target)
     count = None if channels.output == channels.input else channels.output
     layout = Layout(4, 8) if is_moving else layout_for(job.target, job.size, first, bits, count)
     bar.set_description(job.picture.path.name)

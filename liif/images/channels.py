@@ -18,19 +18,14 @@ import tifffile
 
 from liif.core.errors import UserError
 from liif.core.sizes import Size
-from liif.images.photo import Photo, read_photo, turned
+from liif.images.decode import decode_first, read_kind, turned
+from liif.images.opening import RefusedError, check_pixels, image_errors
+from liif.images.photo import Photo, read_photo
 from liif.images.png import PngWriter
-from liif.images.rgb8 import (
-    RefusedError,
-    check_pixels,
-    image_errors,
-    image_size,
-    open_image,
-    read_image,
-    replaced_atomically,
-    write_image,
-)
-from liif.images.tiff import is_tiff, write_tiff
+from liif.images.rgb8 import image_size, read_image, replaced_atomically, write_image
+from liif.images.tiff import write_tiff
+from liif.images.tiff_colour import PALETTE, colour_count, has_alpha
+from liif.images.tiff_pages import find_pages, is_tiff, read_numbers
 
 Array = npt.NDArray[Any]
 Bits = Literal[8, 16, 32]
@@ -73,9 +68,9 @@ class Header(NamedTuple):
     channels: tuple[int, ...]
     """Numbers of channels that it can be read as: gray also as RGB, alpha also composited."""
     bits: Bits
-    """Per channel; 32 for all types of numbers but unsigned integers of 8 and 16 bits."""
+    """Per channel; 32 for floats, signed integers, and integers of more than 16 bits."""
     is_photo: bool = True
-    """Whether `read_photo` reads it as gray or RGB."""
+    """Whether `decode` reads it as gray or RGB."""
 
     def check(self, form: PixelFormat) -> None:
         """Raise RefusedError if the file cannot be read in this format."""
@@ -83,7 +78,7 @@ class Header(NamedTuple):
             raise RefusedError(
                 f"{_counted(self.channels[0])}, but {form.channels} needed {OTHER_CHANNELS}"
             )
-        if form.bits < self.bits == 32:
+        if form.bits < self.bits == 32 and not self.is_photo:
             raise RefusedError(
                 "its numbers have no known range; set bits: 32 and range: [LOW, HIGH], the values "
                 "that stand for black and white"
@@ -99,23 +94,12 @@ def read_header(path: Path) -> Header:
     with image_errors(path):
         if path.suffix.lower() == ".npy":
             return _npy_header(_load_npy(path))
-        found = _tiff_header(path) if is_tiff(path) else None
-        if found is not None:
-            check_pixels(*found.size)
-            return found
-    with open_image(path) as image:
-        arguments: Any = image.tile[0].args if image.tile else ""
-        layout = arguments if isinstance(arguments, tuple) else (arguments,)
-        mode = "LA" if layout[0] == "LA;16B" else image.mode  # Pillow decodes it as RGBA
-        is_deep = mode[0] == "I" or ";16" in str(layout[0])
-        is_deep = is_deep or (image.format == "PPM" and _is_above_255(layout[-1]))
+        if is_tiff(path):
+            return _tiff_header(path)
     size = image_size(path)
-    if mode == "F":
-        return Header(size, (1,), 32)
-    channels = (1, 3) if mode in ("1", "L", "LA", "La") or mode[0] == "I" else (3,)
-    if mode in ("LA", "La", "RGBA", "RGBa"):
-        channels = (channels[0] + 1, *channels)
-    return Header(size, channels, 16 if is_deep else 8)
+    bits, colours, is_transparent = read_kind(path)
+    channels = (1, 3) if colours == 1 else (3,)
+    return Header(size, (channels[0] + 1, *channels) if is_transparent else channels, bits)
 
 
 def read_size(path: Path, form: PixelFormat = RGB8) -> Size:
@@ -213,16 +197,17 @@ def _read_samples(path: Path, header: Header, form: PixelFormat) -> Array:
     if path.suffix.lower() == ".npy":
         array = _load_npy(path)
         return np.asarray(array).reshape(*array.shape[:2], -1)
-    if header.bits == 32 or not header.is_photo or (form.channels not in (1, 3) and is_tiff(path)):
+    is_numbers = form.range is not None and header.bits == 32
+    if not header.is_photo or (is_tiff(path) and (is_numbers or form.channels not in (1, 3))):
         return _read_tiff(path, form.channels)
     if form.bits == 8 and form.channels in (1, 3):
         return read_image(path)[..., : form.channels]
-    photo = next(read_photo(path))
-    colour, largest = photo.colour, np.iinfo(photo.colour.dtype).max
-    if photo.alpha is None:  # opaque
-        alpha = np.full((*photo.size, 1), largest, colour.dtype)
+    frame = decode_first(path)
+    colour, largest = frame.colour, np.iinfo(frame.colour.dtype).max
+    if frame.alpha is None:  # opaque
+        alpha = np.full((*colour.shape[:2], 1), largest, colour.dtype)
     else:
-        alpha = photo.alpha[..., None]
+        alpha = frame.alpha[..., None]
     if form.channels in (2, 4):
         return np.concatenate([colour, alpha], axis=2)
     opacity = alpha / largest
@@ -245,60 +230,51 @@ def _load_npy(path: Path) -> Array:
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     if array.ndim not in (2, 3) or 0 in array.shape or array.dtype.kind not in "uif":
         raise RefusedError(f"an array of {array.dtype} {array.shape}, not numbers (H, W, C)")
-    check_pixels(*array.shape[:2])
+    check_pixels(path, *array.shape[:2])
     return array
 
 
 def _npy_header(array: Array) -> Header:
     channels = 1 if array.ndim == 2 else array.shape[2]
-    return Header((array.shape[0], array.shape[1]), (channels,), _bits(array.dtype), False)
+    dtype = array.dtype
+    bits = 8 if dtype == np.uint8 else 16 if dtype == np.uint16 else 32
+    return Header((array.shape[0], array.shape[1]), (channels,), bits, False)
 
 
-def _is_above_255(largest: object) -> bool:
-    return isinstance(largest, int) and largest > 255
-
-
-def _bits(dtype: np.dtype[Any]) -> Bits:
-    return 8 if dtype == np.uint8 else 16 if dtype == np.uint16 else 32
-
-
-def _tiff_header(path: Path) -> Header | None:
-    """Return the header of a TIFF file of gray, RGB or n channels; None where Pillow has to decide,
-    which decodes palettes, CMYK, YCbCr, LAB and single bits."""
+def _tiff_header(path: Path) -> Header:
+    with tifffile.TiffFile(path) as file:
+        pages, _ = find_pages(file, path)
+        is_of_channels = len(pages) > 1 and file.series[0].axes == "CYX"
+    page = pages[0]
+    check_pixels(path, page.height, page.width)
+    bits = 32 if page.kind != "u" or page.bits > 16 else 16 if page.bits > 8 else 8
     try:
-        with tifffile.TiffFile(path) as file:
-            page, series = file.pages.first, file.series[0]
-            axes, shape = series.axes, series.shape
-            turn = page.tags.get("Orientation")
-    except (tifffile.TiffFileError, ValueError, KeyError, IndexError, TypeError, ZeroDivisionError):
-        return None
-    if page.dtype is None or page.dtype == np.bool_ or int(page.photometric) not in (0, 1, 2):
-        return None
-    bits = _bits(page.dtype)
-    colours, count = 3 if int(page.photometric) == 2 else 1, int(page.samplesperpixel)
-    size = int(page.imagelength), int(page.imagewidth)
-    size = (size[1], size[0]) if turn is not None and turn.value in (5, 6, 7, 8) else size
-    has_alpha = count == colours + 1 and int(page.extrasamples[0]) in (1, 2)
-    if axes == "CYX":
-        return Header(size, (shape[0],), bits, False)
-    if bits == 32 or not (count == colours or has_alpha):
-        return Header(size, (count,), bits, False)
-    channels = (1, 3) if colours == 1 else (3,)
-    channels = (count, *channels) if has_alpha else channels
-    is_stack = count == 1 and len(shape) == 3 and axes.endswith("YX")
-    return Header(size, (*channels, shape[0]) if is_stack else channels, bits)
+        colours = colour_count(page)
+    except RefusedError:
+        if page.photometric not in (0, 1, 2):
+            raise
+        return Header(page.upright_size, (page.samples,), bits, False)
+    if is_of_channels:
+        return Header(page.upright_size, (len(pages),), bits, False)
+    channels = (1, 3) if colours == 1 and page.photometric != PALETTE else (3,)
+    if has_alpha(page, colours):
+        channels = (channels[0] + 1, *channels)
+    elif page.samples > colours:
+        channels = (page.samples, *channels)
+    is_stack = len({each[1:6] for each in pages}) == page.samples == 1 < len(pages)
+    return Header(page.upright_size, (*channels, len(pages)) if is_stack else channels, bits)
 
 
 def _read_tiff(path: Path, channels: int) -> Array:
     """Return (H, W, channels) of the first page, or of pages that are channels."""
     with tifffile.TiffFile(path) as file:
-        page = file.pages.first
-        if page.samplesperpixel == 1 and channels > 1:
-            array = np.moveaxis(file.series[0].asarray(), 0, -1)
-        else:  # (planes, depth, H, W, channels of a plane)
-            array = np.moveaxis(page.asarray().reshape(page.shaped)[:, 0], 0, -2)
-            array = array.reshape(page.imagelength, page.imagewidth, -1)
-        if int(page.photometric) == 0 and array.dtype.kind == "u":  # 0 is white
-            array = np.iinfo(array.dtype).max - array
-        turn = page.tags.get("Orientation")
-    return array if turn is None else turned(array, int(turn.value))
+        pages, _ = find_pages(file, path)
+        first = pages[0]
+        if not first.is_of_numbers:
+            raise RefusedError(f"{channels} channels of a compression of pictures, such as JPEG")
+        is_stack = first.samples == 1 and channels > 1
+        numbers = [read_numbers(page, path) for page in (pages if is_stack else pages[:1])]
+    array = np.concatenate(numbers, axis=2)[..., :channels]
+    if first.photometric == 0 and array.dtype.kind == "u":  # 0 is white
+        array = np.iinfo(array.dtype).max - array
+    return turned(array, first.orientation)

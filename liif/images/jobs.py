@@ -11,7 +11,7 @@ from liif.core.sizes import OutputSpec, Size
 from liif.images.naming import InputPicture, OutputPlace
 from liif.images.photo import photo_size
 from liif.images.rgb8 import check_format, walk
-from liif.images.suffixes import PHOTO_SUFFIXES, TARGETS
+from liif.images.suffixes import SUFFIXES, TARGETS
 
 
 def find_inputs(names: Sequence[Path], exclude: Path | None = None) -> list[InputPicture]:
@@ -46,12 +46,12 @@ def _below(root: Path, exclude: Path | None) -> list[InputPicture]:
             if skipped is not None and real != os.path.realpath(root):
                 names = [] if os.path.commonpath([real, skipped]) == skipped else names
             relative = Path(folder).relative_to(root)
-            pictures = sorted(n for n in names if Path(n).suffix.lower() in PHOTO_SUFFIXES)
+            pictures = sorted(n for n in names if Path(n).suffix.lower() in SUFFIXES)
             found += [InputPicture(Path(folder, name), relative) for name in pictures]
     except OSError as error:
         raise UserError(f"{root}: cannot list {error.filename}: {error.strerror}") from error
     if not found:
-        raise UserError(f"{root}: no pictures here; looked for {' '.join(PHOTO_SUFFIXES)}")
+        raise UserError(f"{root}: no pictures here; looked for {' '.join(SUFFIXES)}")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Read TIFF files of 16 bits per channel, and write TIFF files of any size tile by tile."""
+"""Write TIFF files of any size tile by tile."""
 
 import os
 import struct
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import tifffile
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
@@ -23,49 +22,7 @@ TILE = 256
 BUFFER_BYTES = 2**25
 """Bytes of tiles that are compressed at a time, one tile per core."""
 
-_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF
-_COLOURS = {0: 1, 1: 1, 2: 3, 5: 4}  # channels by PhotometricInterpretation
-_PREMULTIPLIED, _UNASSOCIATED = 1, 2  # kinds of alpha
-
-Deep = npt.NDArray[np.uint16]
-
-
-def deep_page(file: tifffile.TiffFile) -> tifffile.TiffPage | None:
-    """Return the first page; None if it is not gray, RGB or CMYK of unsigned 16 bits, or has a
-    compression, such as LZW, that needs the package imagecodecs."""
-    page = file.pages.first
-    try:
-        _ = _COLOURS[int(page.photometric)]
-        _ = tifffile.TIFF.DECOMPRESSORS[page.compression]
-        _ = tifffile.TIFF.UNPREDICTORS[page.predictor]
-    except KeyError:
-        return None
-    return page if page.dtype == np.uint16 and page.imagedepth == 1 else None
-
-
-def read_deep_page(page: tifffile.TiffPage) -> tuple[Deep, Deep | None]:
-    """Return the colour of a page that `deep_page` returned, uint16 (H, W, 1 gray, 3 RGB or 4
-    CMYK), and its alpha (H, W), as stored, except that white is 65535 and colours are not
-    multiplied by alpha. Further channels are ignored."""
-    array = page.asarray().reshape(page.shaped)[:, 0]  # (planes, H, W, channels of a plane)
-    array = np.moveaxis(array, 0, -2).reshape(page.imagelength, page.imagewidth, -1)
-    if int(page.photometric) == 0:
-        array = 65535 - array
-    colours = _COLOURS[int(page.photometric)]
-    colour, kind = array[..., :colours], int(page.extrasamples[0]) if page.extrasamples else 0
-    if kind not in (_PREMULTIPLIED, _UNASSOCIATED):
-        return colour, None
-    alpha = array[..., colours]
-    if kind == _PREMULTIPLIED and colours < 4:
-        straight = colour / np.maximum(alpha, 1)[..., None] * 65535
-        colour = straight.round().clip(0, 65535).astype(np.uint16)
-    return colour, alpha
-
-
-def is_tiff(path: Path) -> bool:
-    """Return whether a file starts as TIFF or BigTIFF."""
-    with path.open("rb") as file:
-        return file.read(4) in _MAGIC
+_UNASSOCIATED = 2  # kind of alpha
 
 
 def write_tiff(

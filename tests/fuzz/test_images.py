@@ -9,7 +9,8 @@ from PIL import Image
 
 from fuzz.cases import confine, damaged, many, within_limits
 from liif.core.errors import UserError
-from liif.images.rgb8 import SUFFIXES, image_size, read_image
+from liif.images.rgb8 import image_size, read_image
+from liif.images.suffixes import SUFFIXES
 
 pytestmark = [
     pytest.mark.timeout(0),  # cases have their own
@@ -29,7 +30,7 @@ def modes(form, *names, **options):
     return [encoded(RGBA.convert(name), form, **options) for name in names]
 
 
-FLOATS = [*modes("TIFF", "F"), b"Pf 2 2 -1.0\n" + bytes(16)]  # refused, as they are
+FLOATS = modes("TIFF", "F")  # beyond 0 to 1, and refused
 FRAMES = {"save_all": True, "append_images": [Image.new("RGB", (13, 9), "red")]}
 SEEDS = [
     *FLOATS,
@@ -53,6 +54,8 @@ SEEDS = [
     *modes("PPM", "1", "L", "RGB"),
     encoded(WIDE, "PPM"),
     b"P3 2 2 255 " + b"1 2 3 " * 4,
+    b"Pf 2 2 -1.0\n" + bytes(16),
+    b"P7\nWIDTH 2\nHEIGHT 2\nDEPTH 4\nMAXVAL 255\nTUPLTYPE RGB_ALPHA\nENDHDR\n" + bytes(16),
     encoded(RGB, "GIF"),
     encoded(RGB, "GIF", **FRAMES),
 ]  # fmt: skip

@@ -195,10 +195,13 @@ def test_integers_beyond_16_bits_are_errors(tmp_path, value):
         read_image(tmp_path / "x.tif")
 
 
-def test_floats_are_errors(tmp_path):
-    Image.fromarray(np.array([[0.0, 0.5]], np.float32)).save(tmp_path / "x.tif")
-    with pytest.raises(UserError, match=r"x\.tif.*floating-point"):
-        read_image(tmp_path / "x.tif")
+def test_floats_are_read_from_0_to_1(tmp_path):
+    Image.fromarray(np.array([[0.0, 0.5, 1.0]], np.float32)).save(tmp_path / "x.tif")
+    assert read_image(tmp_path / "x.tif")[..., 0].tolist() == [[0, 128, 255]]
+    for values in ([0.0, 1.5], [-0.1, 0.5], [0, np.nan]):
+        Image.fromarray(np.array([values], np.float32)).save(tmp_path / "x.tif")
+        with pytest.raises(UserError, match=r"x\.tif.*floating-point.*only 0 .black. to 1"):
+            read_image(tmp_path / "x.tif")
 
 
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".tif", ".gif"])
