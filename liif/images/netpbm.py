@@ -54,7 +54,7 @@ def read_netpbm_header(file: IO[bytes], path: Path) -> NetpbmHeader:
         found = dict(re.findall(rb"(?m)^(WIDTH|HEIGHT|DEPTH|MAXVAL)\s+([0-9]{1,9})\s*$", head))
         if end is None or len(found) < 4:
             raise ValueError("an incomplete header")
-        W, H, channels, largest = (
+        width, height, channels, largest = (
             int(found[key]) for key in (b"WIDTH", b"HEIGHT", b"DEPTH", b"MAXVAL")
         )
         start = end.end()
@@ -63,15 +63,15 @@ def read_netpbm_header(file: IO[bytes], path: Path) -> NetpbmHeader:
         match = re.match(rb"P." + number * count + (rb"\s" if kind not in b"123" else rb""), head)
         if match is None:
             raise ValueError("an incomplete header")
-        W, H, channels = int(match[1]), int(match[2]), _CHANNELS[kind]
+        width, height, channels = int(match[1]), int(match[2]), _CHANNELS[kind]
         largest = 1 if count == 2 else float(match[3]) if kind in b"fF" else int(match[3])
         start = match.end()
     if channels not in (1, 2, 3, 4):
         raise RefusedError(f"{channels} channels, neither gray nor RGB")
-    if min(W, H) < 1 or not largest or (kind not in b"fF" and not 0 < largest < 65536):
-        raise ValueError(f"{W}×{H} px, of which {largest} is white")
-    check_pixels(path, H, W)
-    return NetpbmHeader(kind, H, W, channels, largest, start)
+    if min(width, height) < 1 or not largest or (kind not in b"fF" and not 0 < largest < 65536):
+        raise ValueError(f"{width}×{height} px, of which {largest} is white")
+    check_pixels(path, height, width)
+    return NetpbmHeader(kind, height, width, channels, largest, start)
 
 
 def read_netpbm(file: IO[bytes], path: Path) -> tuple[npt.NDArray[Any], NetpbmHeader]:

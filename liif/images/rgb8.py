@@ -88,16 +88,12 @@ def read_image(path: Path) -> Pixels:
 def to_rgb8(colour: ImageArray, alpha: ImageArray | None) -> Pixels:
     """Return gray or RGB (H, W, 1 or 3) of 8 or 16 bits, composited over white, as uint8
     (H, W, 3), writable."""
-    colour, alpha = (
-        part >> 8 if part is not None and part.dtype == np.uint16 else part
-        for part in (colour, alpha)
-    )
-    assert colour is not None
-    rgb = colour.astype(np.uint8)
+    shift = 8 * colour.itemsize - 8
+    rgb = (colour >> shift).astype(np.uint8)
     rgb = np.repeat(rgb, 3, axis=2) if rgb.shape[2] == 1 else rgb
     if alpha is None:
         return rgb
-    image = Image.fromarray(np.dstack([rgb, alpha.astype(np.uint8)]))
+    image = Image.fromarray(np.dstack([rgb, (alpha >> shift).astype(np.uint8)]))
     white = Image.new("RGBA", image.size, "white")
     return np.array(Image.alpha_composite(white, image).convert("RGB"))
 

@@ -47,8 +47,8 @@ class Page(NamedTuple):
     @property
     def upright_size(self) -> tuple[int, int]:
         """(H, W) after the orientation is applied."""
-        size = self.height, self.width
-        return size[::-1] if self.orientation in (5, 6, 7, 8) else size
+        is_turned = self.orientation in (5, 6, 7, 8)
+        return (self.width, self.height) if is_turned else (self.height, self.width)
 
     @property
     def is_of_numbers(self) -> bool:
