@@ -40,7 +40,7 @@ OPTIONS = {
     "plot crops": f"{INFERENCE} --box --checkpoint --image --output --overwrite --scales -o",
     "upscale": f"{INFERENCE} --bits --box --checkpoint --compare --crop --height --output "
     "--overwrite --reference --scale --size --width -o INPUT",
-    "view": "--checkpoint --device --no-browser --port --precision INPUT",
+    "view": "--allow-host --checkpoint --device --host --no-browser --port --precision INPUT",
     "convert": "--checkpoint --output --overwrite -o",
     "export": "--checkpoint --format --output --overwrite -o",
     "models": "--url ACTION NAME",

@@ -5,7 +5,7 @@ Letters: h w the pixels of the image, H W those of the window on the screen.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -77,11 +77,13 @@ class Renderer:
             yield strip
         self._windows.put(view, finished, sum(pixels.nbytes for _, pixels in finished))
 
-    def prepare(self, picture: Picture) -> Iterator[None]:
-        """Encode a small image in advance, model by model."""
+    def prepare(self, picture: Picture, names: Iterable[str] | None = None) -> Iterator[None]:
+        """Encode a small image in advance, model by model: these models, or all."""
         h, w = picture.size
         whole = (0, h), (0, w)
-        for name in self.models if h * w <= WHOLE else ():
+        if h * w > WHOLE:
+            return
+        for name in self.models if names is None else names:
             self._field(picture, name, whole, whole)
             yield
 

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 
+import anyio
 import numpy as np
 import uvicorn
 from starlette.applications import Starlette
@@ -26,6 +27,8 @@ from starlette.types import Receive, Scope, Send
 from liif.core.errors import UserError
 from liif.core.sizes import Window
 from liif.images.rgb8 import Pixels
+from liif.view.access import Access, Tokens
+from liif.view.connection import MAX_CONNECTIONS, Connection
 from liif.view.guard import Guard
 from liif.view.pictures import Picture, Pictures, read_picture
 from liif.view.render import BICUBIC, Renderer, View
@@ -37,6 +40,8 @@ MAX_VIEW, MAX_SIDE = 2**26, 2**15
 """Largest number of pixels, and largest side, of a window."""
 MAX_UPLOAD = 2**28
 """Largest file of an image, in bytes."""
+STALL_S, UPLOAD_S = 30, 600
+"""Seconds that an upload may take from one part to the next, and altogether."""
 
 
 class Viewer:
@@ -45,20 +50,25 @@ class Viewer:
     def __init__(self, first: Picture, renderer: Renderer) -> None:
         self.pictures = Pictures(first)
         self.renderer = renderer
+        self.tokens = Tokens()
         # With a thread of its own, bicubic does not wait for a model.
         self.model_worker, self.bicubic_worker = Worker(), Worker()
+        for model in renderer.models.values():
+            for layer in model.modules():  # so that encoding for a closed page can end
+                layer.register_forward_pre_hook(lambda *_: self.model_worker.check())
         self.reading = asyncio.Lock()  # uploads are decoded one at a time
 
-    def app(self, port: int) -> Starlette:
-        """Return an application that answers requests to 127.0.0.1 on this port."""
+    def app(self, names: frozenset[str] = frozenset(), any_address: bool = False) -> Starlette:
+        """Return the application; the options are those of `Guard`."""
         routes = [
             *(_file_route(file) for file in PAGE.iterdir() if file.suffix[1:] in TYPES),
             Route("/state", self.state),
             Route("/render", self.render),
             Route("/pictures", self.add, methods=["POST"]),
         ]
-        guard = Middleware(Guard, port=port)
-        return Starlette(routes=routes, middleware=[guard], lifespan=self._running)
+        guard = Middleware(Guard, names=names, any_address=any_address)
+        access = Middleware(Access, tokens=self.tokens)
+        return Starlette(routes=routes, middleware=[guard, access], lifespan=self._running)
 
     @contextlib.asynccontextmanager
     async def _running(self, app: Starlette) -> AsyncGenerator[None, None]:
@@ -68,9 +78,11 @@ class Viewer:
         task.cancel()
 
     async def _prepare(self) -> None:
-        nothing = (b"" for _ in self.renderer.prepare(self.pictures.first))
-        async for _ in self.model_worker.run(nothing):
-            pass
+        picture = self.pictures.first
+        for name in self.renderer.models:
+            nothing = (b"" for _ in self.renderer.prepare(picture, [name]))
+            async for _ in self.model_worker.run(nothing, (picture.id, name), is_background=True):
+                pass
 
     async def state(self, request: Request) -> Response:
         kinds = {name: type(m.decoder).__name__ for name, m in self.renderer.models.items()}
@@ -89,26 +101,46 @@ class Viewer:
             return _refusal(400, str(error))
         parts = map(_packed, self.renderer.strips(picture, view))
         worker = self.bicubic_worker if view.method == BICUBIC else self.model_worker
-        return _Stream(worker.run(parts))
+        return _Stream(worker.run(parts, (picture.id, view.method)))
 
     async def add(self, request: Request) -> Response:
         """Open the image in the body and return its description, as in /state."""
         name = Path(request.query_params.get("name", "")).name[:200] or "picture"
-        async with self.reading:
-            with tempfile.TemporaryDirectory() as folder:
-                path, size = Path(folder) / "picture", 0
-                with path.open("wb") as file:
-                    async for part in request.stream():
-                        size += file.write(part)
-                        if size > MAX_UPLOAD:
-                            limit = MAX_UPLOAD >> 20
-                            return _refusal(413, f"{name}: larger than the limit of {limit} MB")
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "picture"
+            if (refusal := await _receive(request, path, name)) is not None:
+                return refusal
+            async with self.reading:
+                if await request.is_disconnected():  # nobody waits for it any more
+                    return Response(status_code=204)
                 try:
                     picture = await asyncio.to_thread(read_picture, path, name)
                 except UserError as error:
                     return _refusal(400, str(error).replace(str(path), name))
         self.pictures.add(picture)
         return JSONResponse(picture.describe())
+
+
+async def _receive(request: Request, path: Path, name: str) -> Response | None:
+    """Write the body to a file; return the refusal of one that is too large or too slow."""
+    too_large = _refusal(413, f"{name}: larger than the limit of {MAX_UPLOAD >> 20} MB")
+    if int(request.headers.get("content-length", 0)) > MAX_UPLOAD:
+        return too_large
+    size, parts = 0, aiter(request.stream())
+    try:
+        with path.open("wb") as file, anyio.fail_after(UPLOAD_S):
+            while True:
+                with anyio.fail_after(STALL_S):
+                    part = await anext(parts, None)
+                if part is None:
+                    return None
+                size += file.write(part)
+                if size > MAX_UPLOAD:
+                    return too_large
+    except TimeoutError:
+        return _refusal(408, f"{name}: the upload took too long")
+    except OSError as error:
+        return _refusal(507, f"{name}: cannot store the upload: {error.strerror}")
 
 
 class _Stream(StreamingResponse):
@@ -177,11 +209,12 @@ def make_server(app: Starlette) -> uvicorn.Server:
     """Return a server; its `run(sockets=[…])` serves until it is interrupted."""
     config = uvicorn.Config(
         app,
+        http=Connection,
         log_level="critical",
         ws="none",
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=100,
+        limit_concurrency=MAX_CONNECTIONS + 20,  # while none of them is idle
         timeout_graceful_shutdown=1,
     )
     return uvicorn.Server(config)

@@ -34,8 +34,8 @@ def tiny_model(seed=0):
 
 
 @contextmanager
-def viewing(path, models=None):
-    """(viewer, port) of a server that runs in a thread."""
+def viewing(path, models=None, **options):
+    """(viewer, port) of a server that runs in a thread; the options are those of `Viewer.app`."""
     from liif.view.server import Viewer, make_server
 
     listener = socket.create_server(("127.0.0.1", 0))
@@ -43,7 +43,7 @@ def viewing(path, models=None):
     viewer = Viewer(
         read_picture(path, path.name), Renderer(models or {"tiny": tiny_model()}, "float32")
     )
-    server = make_server(viewer.app(port))
+    server = make_server(viewer.app(**options))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     while not server.started:

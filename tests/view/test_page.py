@@ -42,7 +42,7 @@ def viewer(tmp_path_factory):
     write_image(path, texture(90, 120))
     models = {"one": tiny_model(1), "two": tiny_model(2)}
     with viewing(path, models) as (viewer, port):
-        viewer.address = f"http://127.0.0.1:{port}/"
+        viewer.address = f"http://127.0.0.1:{port}/?token={viewer.tokens.token}"
         yield viewer
 
 
@@ -76,6 +76,25 @@ def opened(browser, viewer):
 
 
 VIEW = "#x=61.25&y=47.5&scale=12&split=0.5&left=bicubic&right=one"
+
+
+def test_the_token_leaves_the_address(opened, viewer):
+    page = opened(VIEW)
+    plain = page.url.partition("#")[0]
+    assert "?" not in plain and address(page)["scale"] == "12"
+    page.reload()
+    finished(page)
+    assert address(page)["scale"] == "12" and page.text_content("#notice") == ""
+    page.context.clear_cookies()
+    page.reload()
+    assert "printed an address" in page.inner_text("body")
+    page.goto(viewer.address)
+    finished(page)
+    page.context.clear_cookies()
+    page.keyboard.press("+")
+    page.wait_for_selector("text=open the address that liif view has printed")
+    assert all("403" in complaint for complaint in opened.complaints)  # the browser's own
+    opened.complaints.clear()
 
 
 def test_the_picture_is_shown_whole_and_sharp(opened, viewer):

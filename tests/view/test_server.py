@@ -39,6 +39,8 @@ def served(tmp_path_factory):
         def ask(target, method="GET", body=None, **headers):
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
             named = {key.replace("_", "-"): value for key, value in headers.items()}
+            port_seen = named.get("Host", f":{port}").rpartition(":")[2]
+            named.setdefault("Cookie", f"liif-view-{port_seen}={viewer.tokens.token}")
             connection.putrequest(method, target, skip_host="Host" in named)
             for key, value in named.items():
                 connection.putheader(key, value)
@@ -129,13 +131,22 @@ def test_nothing_else_is_served(served, path):
     [
         {"Host": "evil.example"},
         {"Host": "evil.example:{port}"},
-        {"Host": "127.0.0.1"},
         {"Host": "127.0.0.1.evil.example:{port}"},
+        {"Host": "evillocalhost:{port}"},
+        {"Host": "localhost.evil.example:{port}"},
+        {"Host": "localhost@evil.example:{port}"},
+        {"Host": "localhost:{port}/evil.example"},
+        {"Host": "0.0.0.0:{port}"},
+        {"Host": "192.168.0.1:{port}"},
+        {"Host": "[::2]:{port}"},
         {"Host": ""},
         {"Origin": "http://evil.example"},
         {"Origin": "null"},
         {"Origin": "https://127.0.0.1:{port}"},
         {"Origin": "http://127.0.0.1:1"},
+        {"Origin": "http://evil.example", "Sec_Fetch_Site": "same-origin"},
+        {"Origin": "http://localhost:{port}", "Sec_Fetch_Site": "same-site"},
+        {"Origin": "file://127.0.0.1:{port}", "Sec_Fetch_Site": "same-origin"},
         {"Sec_Fetch_Site": "cross-site"},
         {"Sec_Fetch_Site": "same-site"},
     ],
@@ -153,10 +164,9 @@ def test_foreign_pages_are_refused(served, headers, path):
 
 
 def test_the_page_itself_and_links_to_it_are_allowed(served):
-    for host in ("127.0.0.1", "localhost"):
-        own = f"{host}:{served.port}"
-        headers = {"Host": own, "Origin": f"http://{own}", "Sec_Fetch_Site": "same-origin"}
-        assert served("/state", **headers)[0] == 200
+    own = f"127.0.0.1:{served.port}"
+    headers = {"Host": own, "Origin": f"http://{own}", "Sec_Fetch_Site": "same-origin"}
+    assert served("/state", **headers)[0] == 200
     link = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate"}
     assert served("/", **link, Sec_Fetch_Dest="document")[0] == 200
     assert served("/", **link, Sec_Fetch_Dest="iframe")[0] == 403
@@ -257,7 +267,8 @@ def test_rendering_stops_when_the_page_has_gone(served, monkeypatch):
 
     monkeypatch.setattr(served.viewer.renderer, "strips", slow)
     with socket.create_connection(("127.0.0.1", served.port)) as connection:
-        request = f"GET {wanted(served)} HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\n\r\n"
+        target = f"{wanted(served)}&token={served.viewer.tokens.token}"
+        request = f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\n\r\n"
         connection.sendall(request.encode())
         assert connection.recv(1000)
         while not made:
@@ -292,9 +303,9 @@ def test_the_command_serves_until_it_is_interrupted(photos, tiny_checkpoint, tmp
     process = processes.Popen(command, stdout=processes.PIPE, stderr=processes.PIPE, env=os.environ)
     try:
         line = process.stdout.readline()
-        address = re.search(r"http://(127\.0\.0\.1:\d+)/", line)
+        address = re.search(r"http://(127\.0\.0\.1:\d+)/\?token=([\w-]{32})\s", line)
         connection = http.client.HTTPConnection(address[1], timeout=30)
-        connection.request("GET", "/state")
+        connection.request("GET", f"/state?token={address[2]}")
         state = json.loads(connection.getresponse().read())
         assert state["pictures"][0]["name"] == "a.png"
         assert len({model["name"] for model in state["models"]}) == 2

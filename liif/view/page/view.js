@@ -8,6 +8,7 @@ import { listenToKeys } from "./keys.js";
 import { listenToPointers } from "./pointer.js";
 import { compare, fit, followAddress, open, peek, resize, save, setView, state } from "./scene.js";
 import { notify } from "./status.js";
+import { reason } from "./stream.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -99,7 +100,10 @@ function resizeCanvas([entry]) {
 }
 
 async function start() {
-  const { pictures, models } = await (await fetch("state")).json();
+  if (location.search) history.replaceState(null, "", location.pathname + location.hash); // the token
+  const response = await fetch("state");
+  if (!response.ok) throw new Error(await reason(response));
+  const { pictures, models } = await response.json();
   state.pictures = pictures;
   listMethods(models);
   resizeCanvas([{ contentRect: $("stage").getBoundingClientRect() }]);
@@ -114,4 +118,4 @@ async function start() {
   }
 }
 
-start().catch((error) => notify(`the viewer does not respond: ${error.message}`));
+start().catch((error) => notify(`the viewer cannot start: ${error.message}`));
