@@ -124,7 +124,7 @@ def read_kind(path: Path) -> tuple[Literal[8, 16, 32], int, bool]:
             return header.bits, 1 if header.channels < 3 else 3, header.channels in (2, 4)
     with open_image(path) as image:
         layout = str(image.tile[0].args if image.tile else "")
-        is_deep = image.mode.startswith("I") or ";16" in layout
+        is_deep = image.mode.startswith("I") or re.match("(RGBA?|LA);16", layout) is not None
         is_gray = image.mode in ("1", "L", "LA", "La") or image.mode[0] == "I" or layout == "LA;16B"
         is_transparent = image.mode in ("LA", "La", "RGBA", "RGBa")
         return 16 if is_deep else 8, 1 if is_gray else 3, is_transparent
@@ -168,6 +168,9 @@ def _pillow_frame(image: ImageFile, path: Path, *, is_frame: bool) -> Frame:
     with suppress(Exception):  # the pixels of a file with damaged EXIF are fine
         exif = image.getexif()
     info, key = dict(image.info), image.info.get("transparency")
+    if image.format == "PNG" and image.mode == "L" and type(key) is int:
+        with path.open("rb") as file:  # Pillow scales pixels of 2 and 4 bits to 8, but not the key
+            image.info["transparency"] = key * 255 // (2 ** file.read(25)[24] - 1)
     samples = None if is_frame else _deep_samples(image, path)
     if samples is None:
         bits = 8 if is_frame else _stored_bits(image, path)

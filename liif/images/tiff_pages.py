@@ -159,6 +159,9 @@ def read_numbers(page: Page, path: Path) -> Array:
         data = tags.parent.filehandle.read(tags.databytecounts[i])
         if not data and not tags.databytecounts[i]:
             continue  # left out, as of zeros
+        if tags.fillorder == 2:
+            stored = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
+            data = np.packbits(stored).tobytes()
         row_bytes = -(-w * S * bits // 8)
         data = decompress(data, rows * row_bytes)
         if len(data) < rows * row_bytes:
@@ -174,8 +177,6 @@ def _unpacked(flat: Array, shape: tuple[int, int, int], page: Page, dtype: np.dt
     """Return the numbers (rows, columns, S) of bytes (rows, bytes of a row)."""
     rows, w, S = shape
     predictor, order = int(page.tags.predictor), page.tags.parent.byteorder
-    if page.tags.fillorder == 2 and page.tags.compression != _LZW:
-        flat = np.packbits(np.unpackbits(flat, axis=1, bitorder="little"), axis=1)
     if page.bits not in (8, 16, 32, 64):
         if predictor != 1:
             raise RefusedError(f"differences (predictor {predictor}) of {page.bits} bits")
@@ -209,7 +210,7 @@ def _decompressor(tags: tifffile.TiffPage) -> Callable[[bytes, int], bytes]:
     if code == _LZMA:
         return lambda data, length: lzma.LZMADecompressor().decompress(data, length)
     if code == _LZW:
-        return lambda data, length: _unpack_lzw(data, length, tags.fillorder)
+        return _unpack_lzw
     try:
         decompress: Any = tifffile.TIFF.DECOMPRESSORS[code]
     except KeyError:
@@ -218,9 +219,9 @@ def _decompressor(tags: tifffile.TiffPage) -> Callable[[bytes, int], bytes]:
     return lambda data, length: bytes(decompress(data))
 
 
-def _unpack_lzw(data: bytes, length: int, fill_order: int) -> bytes:
+def _unpack_lzw(data: bytes, length: int) -> bytes:
     """Let libtiff, inside Pillow, decompress: the bytes become a gray image of one row."""
-    entries = [(256, length), (257, 1), (258, 8), (259, _LZW), (262, 1), (266, fill_order)]
+    entries = [(256, length), (257, 1), (258, 8), (259, _LZW), (262, 1)]
     entries += [(273, 8), (277, 1), (278, 1), (279, len(data))]
     at = 8 + len(data) + len(data) % 2
     directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
