@@ -19,6 +19,7 @@ import tifffile
 from liif.core.errors import UserError
 from liif.core.sizes import Size
 from liif.images.decode import decode_first, read_kind, turned
+from liif.images.metadata.reading import read_metadata
 from liif.images.opening import RefusedError, check_pixels, image_errors
 from liif.images.photo import Photo, read_photo
 from liif.images.png import PngWriter
@@ -176,7 +177,7 @@ def read_frames(path: Path, channels: int = 3) -> Iterator[Photo]:
     other channels than the model takes, except that models of RGB take gray."""
     if channels not in (1, 3):
         form = PixelFormat(channels, 16 if read_header(path).bits == 16 else 8)
-        yield Photo(read_pixels(path, form))
+        yield Photo(read_pixels(path, form), metadata=read_metadata(path))
         return
     for photo in read_photo(path):
         if (count := photo.colour.shape[2]) > channels:

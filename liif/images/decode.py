@@ -47,13 +47,15 @@ class Frame(NamedTuple):
     """uint8 or uint16 (H, W, 1 or 3), gray or RGB, not multiplied by alpha."""
     alpha: ImageArray | None
     """(H, W) of the same dtype; None if all pixels are opaque."""
-    exif: Image.Exif
-    """EXIF data as stored; empty if damaged."""
     info: dict[Any, Any]
     """What Pillow tells of the file; without `icc_profile` if colours were converted."""
     frames: int = 1
     """Number of frames of the animation, or of pages."""
     is_page: bool = False
+    turn: int = 1
+    """The EXIF orientation that was applied."""
+    directory: int = 0
+    """Position of the page's tags in a TIFF file."""
 
 
 def decode(path: Path) -> Iterator[Frame]:
@@ -164,9 +166,6 @@ def _pillow_frames(image: ImageFile, path: Path) -> Iterator[Frame]:
 
 
 def _pillow_frame(image: ImageFile, path: Path, *, is_frame: bool) -> Frame:
-    exif = Image.Exif()
-    with suppress(Exception):  # the pixels of a file with damaged EXIF are fine
-        exif = image.getexif()
     info, key = dict(image.info), image.info.get("transparency")
     if image.format == "PNG" and image.mode == "L" and type(key) is int:
         with path.open("rb") as file:  # Pillow scales pixels of 2 and 4 bits to 8, but not the key
@@ -189,19 +188,17 @@ def _pillow_frame(image: ImageFile, path: Path, *, is_frame: bool) -> Frame:
         alpha = samples[..., colours]
     elif samples.dtype == np.uint16 and key is not None:
         alpha = np.where((colour == np.uint16(key)).all(axis=2), 0, 65535).astype(np.uint16)
-    return _frame(colour, alpha, exif, info, orientation_of(image))
+    return _frame(colour, alpha, info, orientation_of(image))
 
 
-def _frame(
-    colour: ImageArray, alpha: ImageArray | None, exif: Image.Exif, info: dict[Any, Any], turn: int
-) -> Frame:
+def _frame(colour: ImageArray, alpha: ImageArray | None, info: dict[Any, Any], turn: int) -> Frame:
     """Return a frame, turned upright by its EXIF orientation."""
     if alpha is not None and (alpha == np.iinfo(alpha.dtype).max).all():
         alpha = None
     upright = [None if part is None else np.ascontiguousarray(turned(part, turn))
                for part in (colour, alpha)]  # fmt: skip
     assert upright[0] is not None
-    return Frame(upright[0], upright[1], exif, info)
+    return Frame(upright[0], upright[1], info, turn=turn)
 
 
 def turned(samples: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
@@ -284,31 +281,28 @@ def _tiff_frames(path: Path) -> Iterator[Frame]:
         pages, others = find_pages(file, path)
         if others:
             log.warning("%s: besides the image, %s in the file are not read", path, others)
-        exif = Image.Exif()
-        with suppress(Exception), path.open("rb") as again:
-            exif.load_from_fp(again)
-            _ = dict(exif)
         for page in pages:
             check_pixels(path, page.height, page.width)
             icc = page.tags.iccprofile
             if page.is_of_numbers:
-                frame = _frame_of_numbers(page, path, exif, icc)
+                frame = _frame_of_numbers(page, path, icc)
             else:
-                frame = _frame_of_picture(page, path, exif, icc)
+                frame = _frame_of_picture(page, path)
+            frame = frame._replace(turn=page.orientation, directory=page.tags.offset)
             yield frame._replace(frames=len(pages), is_page=len(pages) > 1)
 
 
-def _frame_of_numbers(page: Page, path: Path, exif: Image.Exif, icc: bytes | None) -> Frame:
+def _frame_of_numbers(page: Page, path: Path, icc: bytes | None) -> Frame:
     colour, alpha = to_colour(page, read_numbers(page, path), path)
     info = {} if icc is None else {"icc_profile": icc}
     if page.photometric in (5, 8, 9):
         mode = "CMYK" if page.photometric == 5 else "LAB"
         image = Image.frombytes(mode, colour.shape[1::-1], colour.tobytes())
         colour, info = _samples(plain_image(image, icc, force_rgb=True)), {}
-    return _frame(colour, alpha, exif, info, page.orientation)
+    return _frame(colour, alpha, info, page.orientation)
 
 
-def _frame_of_picture(page: Page, path: Path, exif: Image.Exif, icc: bytes | None) -> Frame:
+def _frame_of_picture(page: Page, path: Path) -> Frame:
     """Decode a page of a compression of pictures, such as JPEG and those of fax, with Pillow.
 
     Pillow finds pages in the chain of directories only; a copy's header is made to name the page's.
@@ -320,10 +314,9 @@ def _frame_of_picture(page: Page, path: Path, exif: Image.Exif, icc: bytes | Non
     try:
         with TiffImageFile(io.BytesIO(data), str(path)) as image:
             image.load()  # turns it upright, too
-            frame = _pillow_frame(image, path, is_frame=False)
+            return _pillow_frame(image, path, is_frame=False)
     except (SyntaxError, KeyError) as error:
         raise RefusedError(f"TIFF with {name} compression is not read: {error}") from error
-    return frame._replace(exif=exif)
 
 
 # Netpbm
@@ -333,4 +326,4 @@ def _netpbm_frame(numbers: npt.NDArray[Any], largest: float) -> Frame:
     samples = scaled(numbers, 1 if numbers.dtype.kind == "f" else int(largest))
     colours = 1 if samples.shape[2] < 3 else 3
     alpha = samples[..., colours] if samples.shape[2] > colours else None
-    return _frame(samples[..., :colours], alpha, Image.Exif(), {}, 1)
+    return _frame(samples[..., :colours], alpha, {}, 1)

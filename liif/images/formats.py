@@ -4,24 +4,30 @@ H W is the size of the image. Strips are uint8 or uint16 (rows, W, channels); ch
 2 gray and alpha, 3 RGB, 4 RGBA.
 """
 
-from collections.abc import Iterable, Iterator
+import io
+import logging
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 
 from liif.core.errors import UserError
+from liif.core.sizes import Window
+from liif.images.metadata import carry
+from liif.images.metadata.record import Change, Metadata
 from liif.images.photo import Photo
 from liif.images.png import ImageArray, PngWriter
 from liif.images.rgb8 import check_format, replaced_atomically
 from liif.images.suffixes import TARGETS
 from liif.images.tiff import write_tiff
 
+log = logging.getLogger("liif")
+
 Image.init()
 _DEEP = ("PNG", "TIFF")  # formats of 16 bits
 _TRANSPARENT = ("PNG", "TIFF", "WEBP", "AVIF", "GIF")
-_METADATA = ("PNG", "TIFF", "JPEG", "WEBP", "AVIF")  # formats with EXIF and colour profiles
 
 
 class Layout(NamedTuple):
@@ -67,9 +73,15 @@ def holds_animation(path: Path) -> bool:
 
 
 def write_photo(
-    path: Path, size: tuple[int, int], layout: Layout, strips: Iterable[ImageArray], source: Photo
+    path: Path,
+    size: tuple[int, int],
+    layout: Layout,
+    strips: Iterable[ImageArray],
+    source: Photo,
+    window: Window | None = None,
 ) -> None:
-    """Write an image atomically. PNG and TIFF are written strip by strip; for other formats the
+    """Write an image atomically, with the metadata of the photo that it was made from; what the
+    format cannot hold is logged. PNG and TIFF are written strip by strip; for other formats the
     strips are collected first. Raises UserError if the file cannot be written.
 
     Args:
@@ -77,43 +89,50 @@ def write_photo(
         size: (H, W).
         layout: channels and bits of the strips.
         strips: (rows, W, channels), from top to bottom.
-        source: the photo whose colour profile and EXIF data are written.
+        source: the photo that the image was made from.
+        window: the part of the photo that is shown; None for all of it.
     """
     form, options = check_format(path, size, TARGETS)
-    exif = exif_of(source, size)
+    metadata, lost = _carried(source, form, size, window)
     with replaced_atomically(path) as temporary:
         if form == "PNG":
             with temporary.open("wb") as file:
-                start = exif[6:] if exif else None  # without "Exif\0\0"
-                png = PngWriter(
-                    file, size, layout.channels, layout.bits, icc=source.icc, exif=start
-                )
+                chunks = carry.png_chunks(metadata, lost)
+                png = PngWriter(file, size, layout.channels, layout.bits, chunks=chunks)
                 for strip in strips:
                     png.write(strip)
                 png.finish()
         elif form == "TIFF":
             write_tiff(
-                temporary, size, strips, layout.channels, layout.bits, icc=source.icc, exif=exif,
+                temporary, size, strips, layout.channels, layout.bits, icc=metadata.icc,
                 is_photo=layout.is_photo,
             )  # fmt: skip
+            carry.add_to_tiff(temporary, [metadata], lost)
         else:
             image = _image(np.concatenate(list(strips)))
             if form == "GIF" and image.mode in ("RGBA", "LA"):
                 image = _to_gif(image.convert("RGBA"))
-            image.save(temporary, form, **options, **_metadata(form, source, exif))
+            temporary.write_bytes(_encoded(image, form, options, metadata, lost))
+    _log_lost(path, lost)
 
 
 def write_animation(
-    path: Path, size: tuple[int, int], frames: Iterator[tuple[ImageArray, Photo]]
+    path: Path,
+    size: tuple[int, int],
+    frames: Iterator[tuple[ImageArray, Photo]],
+    window: Window | None = None,
 ) -> None:
     """Write an animation of `size` (H, W) atomically; the suffix selects the format. `frames` are
-    uint8 RGBA (H, W, 4), each with the frame that it was made from. Raises UserError if the file
-    cannot be written."""
+    uint8 RGBA (H, W, 4), each with the frame that it was made from, of which the first gives the
+    metadata; `window` is that of `write_photo`. Raises UserError if the file cannot be written."""
     form, options = check_format(path, size, TARGETS)
     with replaced_atomically(path) as temporary:
         images: list[Image.Image] = []
         photos: list[Photo] = []
+        metadata, lost = Metadata(), list[str]()
         for samples, photo in frames:
+            if not photos:
+                metadata, lost = _carried(photo, form, size, window)
             images.append(_image(samples))
             photos.append(photo._replace(colour=photo.colour[:0], alpha=None))  # frees the pixels
         animation: dict[str, Any] = {"duration": [round(photo.duration) for photo in photos]}
@@ -124,10 +143,54 @@ def write_animation(
         elif form == "GIF":
             images = [_to_gif(image) for image in images]
             animation["disposal"] = 2  # clear each frame, or it shows through transparent pixels
-        images[0].save(
-            temporary, form, save_all=True, append_images=images[1:],
-            **options, **animation, **_metadata(form, photos[0], exif_of(photos[0], size)),
-        )  # fmt: skip
+        animation |= {"save_all": True, "append_images": images[1:], **options}
+        temporary.write_bytes(_encoded(images[0], form, animation, metadata, lost))
+    _log_lost(path, lost)
+
+
+def _carried(
+    source: Photo, form: str, size: tuple[int, int], window: Window | None
+) -> tuple[Metadata, list[str]]:
+    """Return the metadata for a result of (H, W), and names of what is lost."""
+    h, w = source.size
+    orientation = source.metadata.orientation
+    stored = (w, h) if orientation in (5, 6, 7, 8) else (h, w)
+    change = Change(stored, orientation, window or Window(0, 0, h, w), size)
+    return carry.carried(source.metadata, form, change, _profile(source))
+
+
+def _profile(source: Photo) -> bytes | None:
+    """Return the colour profile; of BMP and GIF, where Pillow does not read it, if it fits."""
+    icc = source.metadata.icc
+    if source.icc or not icc or source.metadata.form not in ("BMP", "GIF"):
+        return source.icc
+    return icc if icc[16:20] == (b"GRAY" if source.colour.shape[2] == 1 else b"RGB ") else None
+
+
+def _encoded(
+    image: Image.Image,
+    form: str,
+    options: Mapping[str, Any],
+    metadata: Metadata,
+    lost: list[str],
+) -> bytes:
+    """Return a file of a format that is written as a whole, with metadata."""
+    file = io.BytesIO()
+    further = carry.pillow_options(form, metadata, lost)
+    try:
+        image.save(file, form, **options, **further)
+    except (OSError, ValueError, SyntaxError, RuntimeError):
+        if not further:
+            raise
+        lost.append("metadata (refused by the encoder)")
+        file = io.BytesIO()
+        image.save(file, form, **options)
+    return carry.embedded(form, file.getvalue(), metadata, (image.height, image.width), lost)
+
+
+def _log_lost(path: Path, lost: list[str]) -> None:
+    if lost:
+        log.warning("%s: not kept: %s", path, ", ".join(dict.fromkeys(lost)))
 
 
 def _to_gif(image: Image.Image) -> Image.Image:
@@ -137,25 +200,6 @@ def _to_gif(image: Image.Image) -> Image.Image:
     palette.paste(255, mask=Image.fromarray(is_transparent.astype(np.uint8) * 255))
     palette.info["transparency"] = 255
     return palette
-
-
-def exif_of(photo: Photo, size: tuple[int, int]) -> bytes | None:
-    """Return the EXIF data of a photo for an upright output of (H, W); None if it has none."""
-    if photo.exif is None:
-        return None
-    exif = Image.Exif()
-    exif.load(photo.exif.tobytes())
-    exif[ExifTags.Base.Orientation] = 1
-    inner, tags = exif.get_ifd(ExifTags.IFD.Exif), ExifTags.Base
-    sides = {tags.ExifImageWidth: size[1], tags.ExifImageHeight: size[0]}
-    inner.update({tag: side for tag, side in sides.items() if tag in inner})
-    return exif.tobytes()
-
-
-def _metadata(form: str, photo: Photo, exif: bytes | None) -> dict[str, bytes]:
-    """Return Pillow's options for the colour profile and EXIF data."""
-    metadata = {"icc_profile": photo.icc, "exif": exif} if form in _METADATA else {}
-    return {key: value for key, value in metadata.items() if value}
 
 
 def _image(samples: ImageArray) -> Image.Image:

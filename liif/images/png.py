@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from collections.abc import Iterable
 from typing import IO
 
 import numpy as np
@@ -25,7 +26,7 @@ class PngWriter:
 
     def __init__(
         self, file: IO[bytes], size: Size, channels: int = 3, bits: int = 8,
-        *, icc: bytes | None = None, exif: bytes | None = None,
+        *, chunks: Iterable[tuple[bytes, bytes]] = (),
     ) -> None:  # fmt: skip
         """Write the header.
 
@@ -34,8 +35,7 @@ class PngWriter:
             size: (H, W), each below 2³¹.
             channels: 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA.
             bits: 8 or 16 per channel.
-            icc: colour profile.
-            exif: EXIF data, from the byte order of its TIFF structure on.
+            chunks: kind and content of further chunks, which are written before the pixels.
         """
         H, W = size
         self.file, self.deflate = file, zlib.compressobj(LEVEL)
@@ -43,10 +43,8 @@ class PngWriter:
         file.write(b"\x89PNG\r\n\x1a\n")
         head = struct.pack(">IIBBBBB", W, H, bits, _COLOUR_TYPES[channels], 0, 0, 0)
         self._chunk(b"IHDR", head)
-        if icc:
-            self._chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc))
-        if exif:
-            self._chunk(b"eXIf", exif)
+        for kind, content in chunks:
+            self._chunk(kind, content)
 
     def write(self, strip: ImageArray) -> None:
         """Write the next rows, uint8 or uint16 (rows, W, channels)."""

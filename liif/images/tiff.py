@@ -1,15 +1,10 @@
 """Write TIFF files of any size tile by tile."""
 
-import os
-import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tifffile
-from PIL import ExifTags, Image
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from liif.core.sizes import Size
 from liif.images.png import ImageArray
@@ -27,24 +22,16 @@ _UNASSOCIATED = 2  # kind of alpha
 
 def write_tiff(
     path: Path, size: Size, strips: Iterable[ImageArray], channels: int = 3, bits: int = 8,
-    *, icc: bytes | None = None, exif: bytes | None = None, is_photo: bool = True,
+    *, icc: bytes | None = None, is_photo: bool = True,
 ) -> None:  # fmt: skip
     """Write strips (rows, W, channels), from top to bottom, to a tiled, deflated TIFF file of size
-    (H, W); to BigTIFF from 4 GB on, with only the texts of the EXIF data. The other arguments are
-    those of `PngWriter`; unless `is_photo`, there may be any number of channels, of which none is
-    alpha, and 32 bits are floats."""
+    (H, W); to BigTIFF from 4 GB on. The other arguments are those of `PngWriter`, and `icc`, the
+    colour profile; unless `is_photo`, there may be any number of channels, of which none is alpha,
+    and 32 bits are floats."""
     H, W = size
     side = [min(TILE, -(-n // 16) * 16) for n in size]
-    is_big = H * W * channels * bits // 8 > BIGTIFF_BYTES
     extra_kinds = [_UNASSOCIATED] * (channels in (2, 4)) if is_photo else [0] * (channels - 1)
-    tags = Image.Exif()
-    tags.load(exif or b"")
-    further = dict(tags.get_ifd(ExifTags.IFD.Exif))
-    extra: list[tuple[int | str, Any, int, Any, bool]] = [
-        (code, "s", 0, value.encode(), True) for code, value in tags.items() if type(value) is str
-    ]
-    if further and not is_big:
-        extra.append(("ExifTag", 4, 1, 0, True))
+    is_big = H * W * channels * bits // 8 > BIGTIFF_BYTES
     with tifffile.TiffWriter(path, bigtiff=is_big, byteorder="<") as writer:
         writer.write(
             _tiles(strips, *side),
@@ -60,10 +47,7 @@ def write_tiff(
             iccprofile=icc,
             software=False,
             metadata=None,
-            extratags=extra,
         )
-    if further and not is_big:
-        _append_exif(path, further)
 
 
 def _tiles(strips: Iterable[ImageArray], rows: int, columns: int) -> Iterator[ImageArray]:
@@ -86,16 +70,3 @@ def _in_bands(strips: Iterable[ImageArray], rows: int) -> Iterator[ImageArray]:
                 held = []
     if held:
         yield np.concatenate(held)
-
-
-def _append_exif(path: Path, tags: dict[int, Any]) -> None:
-    """Append the EXIF directory to a TIFF file and write its offset to the reserved tag."""
-    directory = ImageFileDirectory_v2(group=ExifTags.IFD.Exif)
-    directory.update(tags)
-    with path.open("rb+") as file:
-        reserved = struct.pack("<HHII", ExifTags.IFD.Exif, 4, 1, 0)
-        entry = file.read(2**16).index(reserved)  # the first directory is at the start
-        offset = file.seek(0, os.SEEK_END)
-        file.write(directory.tobytes(offset))
-        file.seek(entry + 8)
-        file.write(struct.pack("<I", offset))

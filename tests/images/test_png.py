@@ -73,8 +73,8 @@ def test_profile_and_exif():
     exif = Image.Exif()
     exif[271] = "Maker"
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    notes = {"icc": profile, "exif": exif.tobytes().removeprefix(b"Exif\0\0")}
-    with Image.open(io.BytesIO(written(np.zeros((2, 3, 3), np.uint8), **notes))) as file:
+    chunks = [(b"iCCP", b"name\0\0" + zlib.compress(profile)), (b"eXIf", exif.tobytes()[6:])]
+    with Image.open(io.BytesIO(written(np.zeros((2, 3, 3), np.uint8), chunks=chunks))) as file:
         assert file.info["icc_profile"] == profile and file.getexif()[271] == "Maker"
 
 
