@@ -172,7 +172,7 @@ def _pillow_frame(image: ImageFile, path: Path, *, is_frame: bool) -> Frame:
             image.info["transparency"] = key * 255 // (2 ** file.read(25)[24] - 1)
     samples = None if is_frame else _deep_samples(image, path)
     if samples is None:
-        bits = 8 if is_frame else _stored_bits(image, path)
+        bits = 8 if is_frame else stored_bits(image, path)
         if image.mode.startswith("I") and bits < 16:  # of JPEG 2000: shifted, not scaled
             samples = scaled(np.asarray(image) >> (16 - bits), 2**bits - 1)[..., None]
         else:
@@ -235,7 +235,7 @@ def _samples(image: Image.Image) -> ImageArray:
     return array.reshape(*array.shape[:2], -1)
 
 
-def _stored_bits(image: ImageFile, path: Path) -> int:
+def stored_bits(image: ImageFile, path: Path) -> int:
     """Return the bits per channel of a file, of which Pillow may decode only 8."""
     if image.format == "HEIF":
         return int(image.info.get("bit_depth") or 8)

@@ -141,7 +141,7 @@ def _identified(file: IO[bytes], path: Path) -> ImageFile:
                 file.seek(0)
                 return make(file, os.fspath(path))
         except (SyntaxError, IndexError, TypeError, struct.error) as error:
-            reason = reason or f"a {form} file that is damaged, or of a kind not read: {error}"
+            reason = reason or f"{form} file that is damaged, or of a kind not read: {error}"
     if suffix in RAW_SUFFIXES or start.startswith(b"FUJIFILMCCD-RAW"):
         reason = "a camera raw file; develop it with a raw converter to TIFF of 16 bits"
     for package, (form, suffixes) in PLUGINS.items():
