@@ -13,7 +13,7 @@ from liif.commands.device import keep_freed_memory, machine, select_device
 from liif.core.config_file import load_config
 from liif.core.distributed import joined
 from liif.core.errors import UserError
-from liif.core.files import write_atomically
+from liif.core.files import write_all
 from liif.core.outputs import check_outputs
 from liif.core.progress import progress_bar
 from liif.core.shipped import find_config, shipped_folder
@@ -55,14 +55,17 @@ def run(options: argparse.Namespace) -> int:
         evaluator = TableEvaluator(folder, device, machine(device), inference, perceptual, team)
         todo = evaluator.find_pending(cells, required=sets)
         team.gather(None)  # all have read the measurements before one of them adds to them
+        failed: list[str] = []
         try:
-            _measure(evaluator, todo)
+            failed = _measure(evaluator, todo)
         finally:  # also when interrupted: the same command resumes
             if team.leads:
                 _write(options.output, file.stem, table, cells)
     if team.leads and not any(cell.measurements for cell in cells):
         log.warning("nothing was measured; the table says what is missing")
         return 1
+    if team.leads and failed:
+        raise UserError(f"images without scores in {'; '.join(failed)}; the rest is in the table")
     return 0
 
 
@@ -84,13 +87,13 @@ def _write(folder: Path, name: str, table: TableConfig, cells: Sequence[TableCel
     texts = [as_markdown(table, found), as_csv(found)]
     texts += [as_latex(table, found), as_json(name, table, found)]
     files = _outputs(folder, name)
-    for file, text in zip(files, texts, strict=True):
-        write_atomically(file, text.encode())
     print(texts[0])
+    write_all({file: text.encode() for file, text in zip(files, texts, strict=True)})
     log.info("wrote %s", ", ".join(map(str, files)))
 
 
-def _measure(evaluator: TableEvaluator, todo: Sequence[PendingCell]) -> None:
+def _measure(evaluator: TableEvaluator, todo: Sequence[PendingCell]) -> list[str]:
+    """Measure what is left, and return the titles of the cells with images that failed."""
     total = sum(len(pending.pairs) for pending in todo)
     known = sum(len(pending.cell.measurements) for pending in todo)
     log.info("%d images to measure, %d measured before", total, known)
@@ -105,6 +108,7 @@ def _measure(evaluator: TableEvaluator, todo: Sequence[PendingCell]) -> None:
             if cell.measurements:  # those of bicubic are known to one process only
                 known = "" if cell.published is None else f", published {cell.published:.2f}"
                 log.info("%s: PSNR %.4f dB%s", cell.title, cell.mean("psnr"), known)
+    return [pending.cell.title for pending in todo if pending.cell.missing]
 
 
 def _table_file(name: str) -> Path:

@@ -48,11 +48,11 @@ def load_config(config_type: type[C], path: Path, overrides: Sequence[str] = ())
     return validated(config_type, data, origins, path)
 
 
-def read_values(path: Path, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], Origins]:
-    """Return the values of a YAML file with its bases and overrides, and where each comes from.
+def read_values(path: Path | None, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], Origins]:
+    """Return the values of a YAML file, if any, with its bases and overrides, and their origins.
     Raises UserError if a file cannot be read, or an override is not KEY=VALUE."""
     origins: Origins = {}
-    data = _read_with_bases(path, origins, seen=())
+    data = {} if path is None else _read_with_bases(path, origins, seen=())
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals or not key:

@@ -50,6 +50,19 @@ def write_atomically(path: Path, data: bytes | memoryview, keep: Path | None = N
             temporary.unlink()
 
 
+def write_all(contents: Mapping[Path, bytes]) -> None:
+    """Write several files as `write_atomically` does; one that cannot be written does not keep the
+    others from it. Raises UserError for those that could not be written, when all are done."""
+    failures: list[str] = []
+    for path, data in contents.items():
+        try:
+            write_atomically(path, data)
+        except UserError as error:
+            failures.append(str(error))
+    if failures:
+        raise UserError("\n  ".join(failures))
+
+
 def _holds(file: IO[bytes], data: bytes | memoryview) -> bool:
     """Return whether a file consists of these bytes."""
     if sys.platform == "linux":  # read from the disk instead of the page cache

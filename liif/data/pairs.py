@@ -56,23 +56,27 @@ class PairSet:
         return len(self.hr)
 
     def __iter__(self) -> Iterator[Pair]:
-        for i, (name, path) in enumerate(zip(self.names, self.hr, strict=True)):
-            hr = read_pixels(path, self.forms[1])
+        return map(self.pair, range(len(self)))
+
+    def pair(self, i: int) -> Pair:
+        """Read or make one pair. Raises UserError if an image cannot be read."""
+        name, path = self.names[i], self.hr[i]
+        hr = read_pixels(path, self.forms[1])
+        if self.crop is not None:
+            _check_crop((hr.shape[0], hr.shape[1]), self.crop, path)
+        if self.lr is None:
             if self.crop is not None:
-                _check_crop((hr.shape[0], hr.shape[1]), self.crop, path)
-            if self.lr is None:
-                if self.crop is not None:
-                    hr = _centre(hr, (self.crop, self.crop))[0]
-                lr, hr = reduce(hr, self.scale, path, self.degradation, name)
-            else:
-                lr = read_pixels(self.lr[i], self.forms[0])
-                if self.crop is not None:
-                    side, _ = reduced_size((self.crop, self.crop), self.scale)
-                    lr, corner = _centre(lr, side)
-                    top, left = (round(n * s) for n, s in zip(corner, self.scale, strict=True))
-                    hr = hr[top:, left:]
-                hr = hr[: round(lr.shape[0] * self.scale[0]), : round(lr.shape[1] * self.scale[1])]
-            yield Pair(name, lr, hr)
+                hr = _centre(hr, (self.crop, self.crop))[0]
+            lr, hr = reduce(hr, self.scale, path, self.degradation, name)
+        else:
+            lr = read_pixels(self.lr[i], self.forms[0])
+            if self.crop is not None:
+                side, _ = reduced_size((self.crop, self.crop), self.scale)
+                lr, corner = _centre(lr, side)
+                top, left = (round(n * s) for n, s in zip(corner, self.scale, strict=True))
+                hr = hr[top:, left:]
+            hr = hr[: round(lr.shape[0] * self.scale[0]), : round(lr.shape[1] * self.scale[1])]
+        return Pair(name, lr, hr)
 
     def warn_of_dropped_bits(self, *, published_only: bool = False) -> None:
         """Warn once for each folder that has files with more bits than are kept."""

@@ -1,7 +1,7 @@
 """Scores of a model on image pairs: while an image is enlarged, the previous ones are scored."""
 
 import math
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
@@ -30,6 +30,14 @@ Perceptual = Callable[[Tensor, Tensor, ScoreProtocol], float]
 
 METRICS = ("psnr", "psnr_rgb", "psnr_y", "ssim", "lpips")
 """The fields of a Score that compare an output with the high-resolution image."""
+
+
+class Failure(NamedTuple):
+    """An image without scores: it cannot be read, or is too small for the protocol."""
+
+    name: str
+    reason: str
+    """One line for the user, which names the file."""
 
 
 class Score(NamedTuple):
@@ -61,6 +69,7 @@ def evaluate(
     perceptual: Perceptual | None = None,
     team: Team = ALONE,
     bicubic: dict[str, float] | None = None,
+    failures: list[Failure] | None = None,
 ) -> Iterator[Score]:
     """Yield the scores of each pair, in order, to every process of the team.
 
@@ -68,44 +77,84 @@ def evaluate(
     [0, 1]. It is not rounded to the bits of the image unless `options.round` is set. Every process
     works on its share of the pairs; scores from other processes come without images. Up to two
     images are scored in the background, on the model's device, while the next one is enlarged.
-    Raises UserError if an image is too small for the protocol.
+    Images that cannot be read, or are too small for the protocol, are added to `failures`; without
+    such a list the first one raises UserError.
 
     `bicubic` keeps the PSNR of bicubic, by the name of the pair, from one evaluation of a set to
     the next under the same protocol: what is in it is not computed again.
     """
     known = {} if bicubic is None else bicubic
 
-    def enlarged() -> Iterator[tuple[Pair, Tensor, float | None]]:
-        for pair in read_ahead(pairs[team.rank :: team.size]):
+    def enlarged() -> Iterator[tuple[Pair, Tensor, float | None] | Failure]:
+        for pair in read_ahead(readable(pairs, range(team.rank, len(pairs), team.size))):
+            if isinstance(pair, Failure):
+                yield pair
+                continue
             lr, (H, W, _) = to_tensor(pair.lr).to(model.mean.device), pair.hr.shape
             sr = predict(model, lr, (H, W), options).clamp(0, 1)
             if options.round and pair.hr.dtype != np.float32:
                 levels = np.iinfo(pair.hr.dtype).max
                 sr = (sr * levels).round() / levels
-            yield pair, sr, _perceptual_score(perceptual, pair, sr, protocol)
+            try:
+                lpips = _perceptual_score(perceptual, pair, sr, protocol)
+            except UserError as error:
+                yield Failure(pair.name, str(error))
+            else:
+                yield pair, sr, lpips
 
-    def score(found: tuple[Pair, Tensor, float | None]) -> Score:
+    def score(found: tuple[Pair, Tensor, float | None] | Failure) -> Score | Failure:
+        if isinstance(found, Failure):
+            return found
         pair, sr, lpips = found
-        baseline = known.get(pair.name)
-        if baseline is None:
-            baseline = _bicubic_psnr(pair, protocol)
         try:
-            return _score(pair, sr, protocol, baseline, lpips)
-        except RuntimeError as error:
-            if not (sr.is_cuda and is_out_of_memory(error)):
-                raise
-        # Not inside `except`: the traceback would keep the tensors of the failed try alive.
-        return _score(pair, sr.cpu(), protocol, baseline, lpips)
+            baseline = known.get(pair.name)
+            if baseline is None:
+                baseline = _bicubic_psnr(pair, protocol)
+            try:
+                return _score(pair, sr, protocol, baseline, lpips)
+            except RuntimeError as error:
+                if not (sr.is_cuda and is_out_of_memory(error)):
+                    raise
+            # Not inside `except`: the traceback would keep the tensors of the failed try alive.
+            return _score(pair, sr.cpu(), protocol, baseline, lpips)
+        except UserError as error:
+            return Failure(pair.name, str(error))
 
     own = background_map(score, enlarged())
     for _ in range(0, len(pairs), team.size):
-        without_images = None
-        if (found := next(own, None)) is not None:
+        found = without_images = next(own, None)
+        if isinstance(found, Score):
             known[found.name] = found.bicubic
             without_images = found._replace(pair=None, sr=None)
         for rank, other in enumerate(team.gather(without_images)):
-            if (each := found if rank == team.rank else other) is not None:
+            each: Score | Failure | None = found if rank == team.rank else other
+            if isinstance(each, Score):
                 yield each
+            elif each is not None:
+                if failures is None:
+                    raise UserError(each.reason)
+                failures.append(each)
+
+
+def readable(pairs: PairSet | list[Pair], indices: Iterable[int]) -> Iterator[Pair | Failure]:
+    """Yield the pairs at these positions; a failure for one that cannot be read."""
+    for i in indices:
+        if isinstance(pairs, list):
+            yield pairs[i]
+            continue
+        try:
+            pair = pairs.pair(i)
+        except UserError as error:
+            yield Failure(pairs.names[i], str(error))
+        else:
+            yield pair
+
+
+def listed(failures: Sequence[Failure], count: int) -> str:
+    """Return one line about the images of a set of `count` that have no scores."""
+    reasons = [each.reason.replace("\n", "; ") for each in failures[:5]]
+    reasons += ["…"] if len(failures) > 5 else []
+    return f"{len(failures)} of {count} images have no scores: {'; '.join(reasons)}"
 
 
 def _bicubic_psnr(pair: Pair, protocol: ScoreProtocol) -> float:

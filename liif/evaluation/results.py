@@ -152,12 +152,12 @@ def read_points(files: Iterable[Path], metric: str) -> list[ScorePoint]:
     `metric` is psnr, psnr_rgb, psnr_y or ssim. Raises UserError if a file is not a result file, if
     two scores contradict each other or have different protocols, or if there is no score.
     """
-    contents = {file: _read_result(file) for file in files}
-    tested = [content for content in contents.values() if isinstance(content, _TestResult)]
+    contents = [(file, content) for file in files for content in _read_results(file)]
+    tested = [content for _, content in contents if isinstance(content, _TestResult)]
     names = short_names((Path(result.checkpoint) for result in tested), model_name)
     found: dict[tuple[str, str, tuple[float, float]], ScorePoint] = {}
     protocols: dict[str, str] = {}
-    for file, content in contents.items():
+    for file, content in contents:
         if isinstance(content, _TableResult):
             points = [point for cell in content.cells for point in cell.points(metric)]
         else:
@@ -183,20 +183,24 @@ def read_points(files: Iterable[Path], metric: str) -> list[ScorePoint]:
                     "draw one of them"
                 )
     if not found:
-        raise UserError(f"{', '.join(map(str, contents))}: there is no {metric} to draw")
+        listed = ", ".join(dict.fromkeys(str(file) for file, _ in contents))
+        raise UserError(f"{listed}: there is no {metric} to draw")
     return list(found.values())
 
 
-def _read_result(file: Path) -> _TestResult | _TableResult:
+def _read_results(file: Path) -> list[_TestResult] | list[_TableResult]:
+    """Return the content of a file: that of a table, or one or several of `liif test`."""
     try:
         content = json.loads(file.read_bytes())
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error.strerror or error}") from None
     except (ValueError, RecursionError):
         raise UserError(f"{file}: not a JSON file, or damaged") from None
-    kind = _TableResult if isinstance(content, dict) and "cells" in content else _TestResult
     try:
-        return kind.model_validate(content)
+        if isinstance(content, dict) and "cells" in content:
+            return [_TableResult.model_validate(content)]
+        several = content if isinstance(content, list) and content else [content]
+        return [_TestResult.model_validate(each) for each in several]
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) + ": " if first["loc"] else ""

@@ -1,8 +1,9 @@
 """Measure the cells of a table, image by image, except what is already measured."""
 
+import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from hashlib import sha256
@@ -15,8 +16,16 @@ from liif.core.distributed import ALONE, Team
 from liif.core.errors import UserError
 from liif.core.parallel import background_map, read_ahead
 from liif.data.degradations.build import PILLOW_BICUBIC, label
-from liif.data.pairs import PairSet
-from liif.evaluation.evaluate import METRICS, Perceptual, bicubic_score, evaluate
+from liif.data.pairs import Pair, PairSet, check_pairs
+from liif.evaluation.evaluate import (
+    METRICS,
+    Failure,
+    Perceptual,
+    bicubic_score,
+    evaluate,
+    listed,
+    readable,
+)
 from liif.evaluation.measurements import ImageKey, Measurement, MeasurementFile
 from liif.evaluation.protocols import get_protocol
 from liif.evaluation.table_config import TableCell
@@ -24,6 +33,8 @@ from liif.inference.predict import InferenceOptions
 from liif.models.build import build_model
 from liif.models.checkpoint import load_checkpoint, read_checkpoint
 from liif.models.fastest import used_precision
+
+log = logging.getLogger("liif")
 
 
 @dataclass
@@ -54,8 +65,8 @@ class TableEvaluator:
     ) -> list[PendingCell]:
         """Add the known measurements to the cells and return what remains to be measured.
 
-        Raises UserError if the images of a required set are missing. Without images, the cells of
-        other sets get a reason `missing`.
+        Raises UserError if the images of a required set are missing or too small. The cells of
+        other sets then get a reason `missing`.
         """
         pending: list[PendingCell] = []
         file_hash, describe = cache(_file_hash), cache(_describe)
@@ -64,6 +75,7 @@ class TableEvaluator:
                 continue
             try:
                 pairs = cell.test.open_pairs()
+                check_pairs(pairs, border=get_protocol(cell.test.protocol, cell.test.scale).border)
             except UserError as error:
                 if cell.test.set in required:
                     raise
@@ -112,8 +124,10 @@ class TableEvaluator:
     def measure(self, pending: PendingCell) -> Iterator[Measurement]:
         """Measure one image after the other; store each measurement, then yield it.
 
-        Only the leading process measures bicubic, which is cheap; the others yield nothing.
+        Only the leading process measures bicubic, which is cheap; the others yield nothing. If
+        images cannot be read, the cell gets a reason `missing`, and the others are measured.
         """
+        failures: list[Failure] = []
         cell, pairs, perceptual = pending.cell, pending.pairs, self.perceptual
         scale, protocol = cell.test.scale, get_protocol(cell.test.protocol, cell.test.scale)
         if cell.checkpoint is not None:
@@ -121,19 +135,23 @@ class TableEvaluator:
             # Bicubic is a row of its own.
             unused = dict.fromkeys(pairs.names, math.nan)
             scores = evaluate(
-                model, pairs, protocol, pending.options, perceptual, self.team, bicubic=unused
-            )
+                model, pairs, protocol, pending.options, perceptual, self.team, bicubic=unused,
+                failures=failures,
+            )  # fmt: skip
         elif self.team.leads:
             degraded = cell.test.degrade is not None
             measure = partial(
                 bicubic_score, scale=scale, protocol=protocol, perceptual=perceptual,
                 degraded=degraded,
             )  # fmt: skip
+            found = _without_failures(readable(pairs, range(len(pairs))), failures)
             # LPIPS is not for several threads at once.
-            scores = (map if perceptual else background_map)(measure, read_ahead(pairs))
+            scores = (map if perceptual else background_map)(measure, read_ahead(found))
         else:
             return
-        for (hr, lr), score in zip(pending.keys, scores, strict=True):
+        keys = dict(zip(pairs.names, pending.keys, strict=True))
+        for score in scores:
+            hr, lr = keys[score.name]
             measurement: Measurement = {"name": score.name, "hr": hr, "lr": lr}
             measurement |= {metric: getattr(score, metric) for metric in METRICS}
             measurement |= {"machine": self.machine, "date": time.strftime("%Y-%m-%d")}
@@ -141,6 +159,18 @@ class TableEvaluator:
                 pending.file.append(measurement)
             cell.measurements.append(measurement)
             yield measurement
+        if failures:
+            cell.missing = listed(failures, cell.settings["images"])
+            log.error("%s: %s", cell.title, cell.missing)
+
+
+def _without_failures(pairs: Iterable[Pair | Failure], failures: list[Failure]) -> Iterator[Pair]:
+    """Yield the pairs, and add the failures to the list."""
+    for pair in pairs:
+        if isinstance(pair, Failure):
+            failures.append(pair)
+        else:
+            yield pair
 
 
 def _file_hash(path: Path) -> str:

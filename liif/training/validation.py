@@ -1,6 +1,7 @@
 """Validation during training, and the test of the finished model."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from liif.core.errors import UserError
 from liif.core.files import to_json, write_atomically
 from liif.data.pairs import Pair, PairFormats, PairSet, check_pairs, open_pairs
 from liif.data.paths import data_path
-from liif.evaluation.evaluate import Perceptual, Score, evaluate, mean
+from liif.evaluation.evaluate import Failure, Perceptual, Score, evaluate, listed, mean
 from liif.evaluation.perceptual import SMALLEST, lpips_score
 from liif.evaluation.protocols import ProtocolName, get_protocol
 from liif.figures.sheets import Tile, centre_crops, method_tiles, sheet
@@ -163,19 +164,31 @@ class FinalTest:
         self, model: SRModel, folder: Path, stopping: Callable[[], bool], team: Team = ALONE
     ) -> bool:
         """Write test.json and comparison.png (of the first image) to a folder; return False if told
-        to stop on the way."""
+        to stop on the way. Raises UserError, after both are written, if images have no scores."""
         log.info("test on %s, PSNR in dB (protocol %s):", self.images, self.protocol)
         found: list[ScaleScores] = []
-        for each in _scores_at_scales(model, self.sets, self.protocol, team, stopping):
+        failures: list[Failure] = []
+        scores = _scores_at_scales(
+            model, self.sets, self.protocol, team, stopping, failures=failures
+        )
+        for each in scores:
             numbers = each.scale, each.psnr, each.bicubic, each.psnr - each.bicubic
             log.info("  x%-4g ours %.2f  bicubic %.2f  gain %+.2f", *numbers)
             found.append(each)
-        if len(found) < len(self.sets) or not team.leads:
-            return len(found) == len(self.sets)
-        table = [{"scale": s.scale, "psnr": s.psnr, "bicubic": s.bicubic} for s in found]
-        write_atomically(folder / "test.json", to_json(table, indent=1).encode())
-        write_image(folder / "comparison.png", sheet([each.tiles for each in found]))
-        log.info("comparison image: %s", folder / "comparison.png")
+        if len(found) < len(self.sets):
+            return False
+        failed = {each.name: each for each in failures}
+        message = f"test: {listed([*failed.values()], max(map(len, self.sets.values())))}"
+        if team.leads:
+            table = [{"scale": s.scale, "psnr": s.psnr, "bicubic": s.bicubic} for s in found]
+            table = [{**line, "failed": sorted(failed)} for line in table] if failed else table
+            write_atomically(folder / "test.json", to_json(table, indent=1).encode())
+            rows = [each.tiles for each in found if each.tiles]
+            if rows:
+                write_image(folder / "comparison.png", sheet(rows))
+                log.info("comparison image: %s", folder / "comparison.png")
+        if failed:
+            raise UserError(f"{message}. The scores of the others are in {folder / 'test.json'}")
         return True
 
 
@@ -217,9 +230,10 @@ def _scores_at_scales(
     stopping: Callable[[], bool],
     perceptual: Perceptual | None = None,
     baselines: Mapping[float, Baseline] | None = None,
+    failures: list[Failure] | None = None,
 ) -> Iterator[ScaleScores]:
-    """Yield the mean scores at each scale, in order; end early if told to stop. What `baselines`
-    miss is added to them."""
+    """Yield the mean scores at each scale, in order, NaN where no image has any; end early if told
+    to stop. What `baselines` miss is added to them, and `failures` are as in `evaluate`."""
     model.eval()
     for scale, pairs in sets.items():
         scores: list[Score] = []
@@ -227,16 +241,18 @@ def _scores_at_scales(
         rule = get_protocol(protocol, (scale, scale))
         known = Baseline() if baselines is None else baselines[scale]
         for score in evaluate(
-            model, pairs, rule, perceptual=perceptual, team=team, bicubic=known.psnr
-        ):
+            model, pairs, rule, perceptual=perceptual, team=team, bicubic=known.psnr,
+            failures=failures,
+        ):  # fmt: skip
             if team.any(stopping()):
                 return
-            if not scores and team.leads:
+            if not tiles and team.leads and score.pair is not None:
                 tiles = _comparison(score, scale, known)
             # Images are dropped at once: those of a whole set would fill the memory.
             scores.append(score._replace(pair=None, sr=None))
         psnr, ssim, bicubic = (
-            mean([getattr(score, name) for score in scores]) for name in ("psnr", "ssim", "bicubic")
+            mean([getattr(score, name) for score in scores] or [math.nan])
+            for name in ("psnr", "ssim", "bicubic")
         )
         similar = [score.lpips for score in scores if score.lpips is not None]
         lpips = mean(similar) if similar else None

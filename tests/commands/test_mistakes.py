@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("folder")
     [
         ([], "the following arguments are required: COMMAND"),
         (["tset"], "invalid choice: 'tset'"),
-        (["test"], "the following arguments are required: --config"),
+        (["test"], "give --data FOLDER with images, or --config FILE"),
         (["train"], "the following arguments are required: --config"),
         (["test", "--config"], "--config: expected one argument"),
         (["test", "--config", "x.yaml", "--bogus"], "unrecognized arguments: --bogus"),
@@ -42,7 +42,7 @@ MISSING = "the following arguments are required"
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ("test", MISSING),
+        ("test", "give --data FOLDER"),
         ("plot crops -o a.png", MISSING),
         ("convert --checkpoint a.pth", MISSING),
         ("upscale photos/a.png -o b.png", "give one of --scale"),

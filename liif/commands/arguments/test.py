@@ -3,17 +3,42 @@
 import argparse
 from pathlib import Path
 
-from liif.commands.arguments import shared
+from liif.commands.arguments import shared, typed
+from liif.hub.catalog import DEFAULT
 
-EXAMPLE = "--config configs/test-set5-x2.yaml"
+EXAMPLE = "--data photos --scale 2 --scale 4"
+PROTOCOLS = ("div2k", "benchmark", "none")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    shared.config_arguments(parser)
-    shared.checkpoint_argument(parser, "that of the configuration")
+    shared.config_arguments(parser, required=False)
+    text = "folder of high-resolution images, or one image; without --config, or in place of the "
+    text += "images of the configuration"
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help=text)
+    text = "folder of their low-resolution images, in which {scale} is replaced by the scale "
+    text += "(default: they are made by bicubic)"
+    parser.add_argument("--lr", type=Path, metavar="FOLDER", help=text)
+    text = "scale factor; repeatable (default: that of the configuration, else 4)"
+    parser.add_argument(
+        "-s", "--scale", type=_scale, nargs="+", action="extend", default=[], metavar="S",
+        help=text,
+    )  # fmt: skip
+    text = "what is scored: benchmark: luma, without a border of the scale; div2k: RGB, without a "
+    text += "border of the scale + 6 px; none: RGB, all pixels (default: that of the "
+    text += "configuration, else benchmark)"
+    parser.add_argument("--protocol", choices=PROTOCOLS, help=text)
+    text = f"that of the configuration, else {DEFAULT}"
+    shared.checkpoint_argument(parser, text)
     shared.inference_arguments(parser, scoring=True)
     text = "write the scores to this file"
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.json", help=text)
     text = "write the enlarged images to this folder: PNG, or TIFF for n channels"
     parser.add_argument("--save-images", type=Path, metavar="DIR", help=text)
     shared.overwrite_argument(parser)
+
+
+def _scale(text: str) -> tuple[float, float]:
+    scale = typed.scale(text)
+    if min(scale) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be from 1 to 1000")
+    return scale
