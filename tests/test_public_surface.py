@@ -31,8 +31,8 @@ OPTIONS = {
     "": "--quiet --verbose --version -V -q -v",
     "train": "--config --device --dry-run --name --resume --set",
     "runs": "FOLDERS",
-    "test": f"{INFERENCE} --checkpoint --config --output --overwrite --round "
-    "--save-images --set -o",
+    "test": f"{INFERENCE} --checkpoint --config --data --lr --output --overwrite --protocol "
+    "--round --save-images --scale --set -o -s",
     "tables": f"{INFERENCE} --checkpoint --data-root --list --lpips --output --overwrite --round "
     "--rows --runs --scales --sets --table -o",
     "plot psnr": "--metric --output --over --overwrite --set -o RESULTS",

@@ -161,7 +161,7 @@ def test_engines_and_precisions_give_the_same_scores(cli, scoring):
 
 def test_a_border_larger_than_the_image(refused, scoring):
     said = refused("test", "--config", scoring, "--set", "scale=20", "--set", "protocol=div2k")
-    assert "a: 40×60 px is too small" in said and "protocol: none" in said
+    assert "a.png: 60×40 px is too small" in said and "protocol: none" in said
 
 
 def test_a_scale_larger_than_the_image(refused, scoring):

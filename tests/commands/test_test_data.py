@@ -41,7 +41,8 @@ def test_defaults(cli, photos, folder):
 
 
 @pytest.mark.parametrize(
-    "given", [["--scale", "2", "--scale", "2.5"], ["-s", "2", "2.5", "2"], ["-s", "x2", "2.5"]]
+    "given",
+    [["--scale", "2", "--scale", "2.5"], ["-s", "2", "2.5", "2"], ["-s", "2", "-s2.5"]],
 )
 def test_several_scales(score, given, tiny_checkpoint):
     results, out = score(*given, "--save-images", "sr")
