@@ -27,6 +27,7 @@ COMMANDS = {
     "tables": "Measure a table of the paper and compare it with the published numbers.",
     "plot": "Plot PSNR over scale, training curves or side-by-side crops.",
     "upscale": "Enlarge images to any size.",
+    "compare": "Compare a model with bicubic on parts of an image.",
     "view": "Explore an image at any scale in the browser.",
     "convert": "Convert a checkpoint, ours or an official one, to .safetensors or .pt.",
     "export": "Export encoder and decoder as graphs for other programs (ONNX, torch.export).",

@@ -38,8 +38,10 @@ OPTIONS = {
     "plot psnr": "--metric --output --over --overwrite --set -o RESULTS",
     "plot curves": "--output --overwrite -o RUNS",
     "plot crops": f"{INFERENCE} --box --checkpoint --image --output --overwrite --scales -o",
-    "upscale": f"{INFERENCE} --bits --box --checkpoint --compare --crop --height --output "
-    "--overwrite --reference --scale --size --width -o INPUT",
+    "upscale": f"{INFERENCE} --bits --checkpoint --crop --fit --height --input --output "
+    "--overwrite --quality --scale --size --suffix --width -i -o -s INPUT",
+    "compare": f"{INFERENCE} --box --checkpoint --fit --height --output --overwrite --reference "
+    "--scale --size --width -o -s INPUT",
     "view": "--allow-host --checkpoint --device --host --no-browser --port --precision INPUT",
     "convert": "--checkpoint --output --overwrite -o",
     "export": "--checkpoint --format --output --overwrite -o",

@@ -9,8 +9,12 @@ import yaml
 from liif.commands.arguments.shared import usage_error
 from liif.core.config_file import MAX_BASES, base_file
 from liif.core.errors import UserError
+from liif.core.sizes import OutputSpec
 from liif.inference.predict import InferenceOptions
 from liif.models.model import SRModel
+
+DEFAULT_SIZE = OutputSpec((4.0, 4.0))
+"""The size of results where none is asked for."""
 
 
 def inference_options(options: argparse.Namespace) -> InferenceOptions:
@@ -25,6 +29,23 @@ def inference_options(options: argparse.Namespace) -> InferenceOptions:
     fields = [field for field in InferenceOptions._fields if field in options]
     inference = InferenceOptions(**{field: getattr(options, field) for field in fields})
     return inference if inference.engine == "fast" else inference._replace(precision="float32")
+
+
+def output_spec(options: argparse.Namespace) -> OutputSpec | None:
+    """Return the chosen output size, or None; UsageError for contradictory options."""
+    size, width, height = options.size, options.width, options.height
+    if width is not None and height is not None and size is None:
+        size, width, height = (height, width), None, None
+    given = [each for each in (options.scale, size, width, height) if each is not None]
+    if len(given) > 1:
+        text = "give one of --scale, --size, --width and --height (or the last two)"
+        raise usage_error(options.command, text)
+    if options.fit and size is None:
+        raise usage_error(options.command, "--fit requires --size")
+    if not given:
+        return None
+    height, width = size or (height, width)
+    return OutputSpec(options.scale, height, width, fit=options.fit or "contain")
 
 
 def check_is_rgb(model: SRModel, what: str) -> None:

@@ -62,6 +62,10 @@ class FileSet:
         if (identity := _identity(path)) is not None:
             self._by_identity[identity] = path
 
+    def has_same_file(self, path: Path) -> bool:
+        """Return whether a path leads to a file of the set on its disk."""
+        return (identity := _identity(path)) is not None and identity in self._by_identity
+
     def find(self, path: Path) -> Path | None:
         """Return the file of the set that a path leads to, as it was added; None if it is none."""
         identity = _identity(path)

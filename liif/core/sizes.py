@@ -1,6 +1,7 @@
 """Sizes of images, windows in them, and the size of an output. Sizes are (height, width)."""
 
-from typing import TYPE_CHECKING, NamedTuple, cast
+import math
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 from liif.core.errors import UserError
 
@@ -11,6 +12,9 @@ Size = tuple[int, int]
 """(height, width) in pixels; also a span (first, last + 1) along one axis."""
 Scale = tuple[float, float]
 """(vertical, horizontal) factors."""
+Fit = Literal["contain", "cover", "stretch"]
+"""How a picture of another aspect ratio fits a size: as a whole within it; its middle fills it; or
+distorted."""
 MAX_SIDE = 2**31
 """Sides of images are shorter, which is also the limit of PNG."""
 
@@ -64,7 +68,7 @@ def borders(n: int, parts: int) -> list[int]:
 class OutputSpec(NamedTuple):
     """The requested size of an output, and the part of the input that it shows.
 
-    Exactly one of `scale` and the sides is given; with one side the other follows in proportion.
+    Either `scale` or sides are given; with one side the other follows in proportion.
     """
 
     scale: Scale | None = None
@@ -72,17 +76,23 @@ class OutputSpec(NamedTuple):
     width: int | None = None
     crop: Window | None = None
     """The part of the input; None for all of it."""
+    fit: Fit = "stretch"
+    """How the input fits both sides, if they are given."""
 
     def window(self, size: Size, name: str = "the image") -> Window:
         """Return the part of an input of (h, w) pixels that is shown; raises UserError if `crop`
         reaches beyond the input, which the message calls `name`."""
         h, w = size
-        if self.crop is None:
-            return Window(0, 0, h, w)
-        top, left, height, width = self.crop
+        top, left, height, width = window = self.crop or Window(0, 0, h, w)
         if top + height > h or left + width > w:
             raise UserError(f"{name}: has {w}×{h} px; --crop reaches beyond its border")
-        return self.crop
+        if self.fit != "cover" or self.height is None or self.width is None:
+            return window
+        ratio = self.height / self.width
+        if math.isclose(height, width * ratio, rel_tol=1e-9):
+            return window
+        kept = min(height, width * ratio), min(width, height / ratio)
+        return Window(top + (height - kept[0]) / 2, left + (width - kept[1]) / 2, *kept)
 
     def target(self, size: Size) -> Size:
         """Return (H, W) of the output for an input of (h, w) pixels."""
@@ -90,5 +100,8 @@ class OutputSpec(NamedTuple):
         if self.scale is not None:
             height, width = self.scale
             return max(1, round(h * height)), max(1, round(w * width))
+        if self.fit == "contain" and self.height and self.width:
+            factor = min(self.height / h, self.width / w)
+            return max(1, round(h * factor)), max(1, round(w * factor))
         H = self.height or max(1, round(h * (self.width or 0) / w))
         return H, self.width or max(1, round(w * H / h))

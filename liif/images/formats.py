@@ -17,16 +17,19 @@ from liif.core.errors import UserError
 from liif.core.sizes import Window
 from liif.images.metadata import carry
 from liif.images.metadata.record import Change, Metadata
+from liif.images.origin import Record, embed_record
 from liif.images.photo import Photo
 from liif.images.png import ImageArray, PngWriter
 from liif.images.rgb8 import check_format, replaced_atomically
-from liif.images.suffixes import TARGETS
+from liif.images.suffixes import TARGETS, Writer
 from liif.images.tiff import write_tiff
 
 log = logging.getLogger("liif")
 
 Image.init()
 _DEEP = ("PNG", "TIFF")  # formats of 16 bits
+LOSSY = ("JPEG", "WEBP", "AVIF")
+"""Formats with a quality."""
 _TRANSPARENT = ("PNG", "TIFF", "WEBP", "AVIF", "GIF")
 
 
@@ -67,6 +70,11 @@ def layout_for(
     return Layout(count + alpha, bits or (photo.bits if form in _DEEP else 8))
 
 
+def is_streamed(path: Path) -> bool:
+    """Return whether the format of the suffix is written strip by strip."""
+    return TARGETS[path.suffix.lower()][0] in ("PNG", "TIFF")
+
+
 def holds_animation(path: Path) -> bool:
     """Return whether the format of the suffix can hold animations."""
     return TARGETS[path.suffix.lower()][0] in ("PNG", "WEBP", "AVIF", "GIF")
@@ -79,6 +87,9 @@ def write_photo(
     strips: Iterable[ImageArray],
     source: Photo,
     window: Window | None = None,
+    *,
+    quality: int | None = None,
+    record: Record | None = None,
 ) -> None:
     """Write an image atomically, with the metadata of the photo that it was made from; what the
     format cannot hold is logged. PNG and TIFF are written strip by strip; for other formats the
@@ -91,8 +102,10 @@ def write_photo(
         strips: (rows, W, channels), from top to bottom.
         source: the photo that the image was made from.
         window: the part of the photo that is shown; None for all of it.
+        quality: of formats with losses, 1 to 100.
+        record: what made the image, for `origin.read_record`.
     """
-    form, options = check_format(path, size, TARGETS)
+    form, options = writer_of(path, size, quality)
     metadata, lost = _carried(source, form, size, window)
     with replaced_atomically(path) as temporary:
         if form == "PNG":
@@ -113,6 +126,8 @@ def write_photo(
             if form == "GIF" and image.mode in ("RGBA", "LA"):
                 image = _to_gif(image.convert("RGBA"))
             temporary.write_bytes(_encoded(image, form, options, metadata, lost))
+        if record is not None:
+            embed_record(temporary, record)
     _log_lost(path, lost)
 
 
@@ -121,11 +136,14 @@ def write_animation(
     size: tuple[int, int],
     frames: Iterator[tuple[ImageArray, Photo]],
     window: Window | None = None,
+    *,
+    quality: int | None = None,
+    record: Record | None = None,
 ) -> None:
     """Write an animation of `size` (H, W) atomically; the suffix selects the format. `frames` are
     uint8 RGBA (H, W, 4), each with the frame that it was made from, of which the first gives the
-    metadata; `window` is that of `write_photo`. Raises UserError if the file cannot be written."""
-    form, options = check_format(path, size, TARGETS)
+    metadata; the other arguments are those of `write_photo`. Raises UserError if the file cannot be written."""
+    form, options = writer_of(path, size, quality)
     with replaced_atomically(path) as temporary:
         images: list[Image.Image] = []
         photos: list[Photo] = []
@@ -145,6 +163,8 @@ def write_animation(
             animation["disposal"] = 2  # clear each frame, or it shows through transparent pixels
         animation |= {"save_all": True, "append_images": images[1:], **options}
         temporary.write_bytes(_encoded(images[0], form, animation, metadata, lost))
+        if record is not None:
+            embed_record(temporary, record)
     _log_lost(path, lost)
 
 
@@ -191,6 +211,17 @@ def _encoded(
 def _log_lost(path: Path, lost: list[str]) -> None:
     if lost:
         log.warning("%s: not kept: %s", path, ", ".join(dict.fromkeys(lost)))
+
+
+def writer_of(path: Path, size: tuple[int, int], quality: int | None) -> Writer:
+    """As `check_format`, for results of `liif upscale` of a quality, 1 to 100. Raises UserError if
+    a quality is given and the format has none."""
+    form, options = check_format(path, size, TARGETS)
+    if quality is None:
+        return form, options
+    if form not in LOSSY:
+        raise UserError(f"{path}: {form} is without losses; --quality is for {' '.join(LOSSY)}")
+    return form, {**options, "quality": quality, **({"lossless": False} if form == "WEBP" else {})}
 
 
 def _to_gif(image: Image.Image) -> Image.Image:

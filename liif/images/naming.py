@@ -32,6 +32,8 @@ class OutputPlace(NamedTuple):
     file: Path | None = None
     folder: Path | None = None
     pattern: str | None = None
+    ending: str | None = None
+    """End of the stems of results in a folder, or beside the inputs instead of -x{scale}."""
 
     def path_for(self, picture: InputPicture, scale: tuple[float, float], size: Size) -> Path:
         """Return the output path of a picture enlarged by `scale` (y, x) to `size` (H, W)."""
@@ -40,7 +42,9 @@ class OutputPlace(NamedTuple):
         path = picture.path
         suffix = path.suffix if path.suffix.lower() in TARGETS else ".png"
         if self.folder is not None:
-            return self.folder / picture.folder / f"{path.stem}{suffix}"
+            return self.folder / picture.folder / f"{path.stem}{self.ending or ''}{suffix}"
+        if self.ending is not None:
+            return path.with_name(f"{path.stem}{self.ending}{suffix}")
         factors = list(dict.fromkeys(f"{factor:.4g}" for factor in scale))
         name = (self.pattern or DEFAULT_PATTERN).format(
             stem=path.stem, suffix=suffix, name=f"{path.stem}{suffix}", folder=picture.folder,

@@ -6,7 +6,7 @@ cannot be used leads to a `UserError`.
 
 import os
 import uuid
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -55,15 +55,17 @@ def list_images(path: Path) -> list[Path]:
     return sorted(images, key=lambda file: file.relative_to(path).as_posix())
 
 
-def walk(root: Path) -> Iterator[tuple[str, list[str]]]:
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def walk(
+    root: Path, on_error: Callable[[OSError], None] = _raise
+) -> Iterator[tuple[str, list[str]]]:
     """Yield each folder under `root` and the names of its visible files; a folder that is reached
-    twice through links is visited once."""
-
-    def fail(error: OSError) -> None:
-        raise error
-
+    twice through links is visited once. `on_error` is told of folders that cannot be listed."""
     seen: set[str] = set()
-    for folder, folders, names in os.walk(root, followlinks=True, onerror=fail):
+    for folder, folders, names in os.walk(root, followlinks=True, onerror=on_error):
         real = os.path.realpath(folder)
         if real in seen:
             folders.clear()

@@ -25,6 +25,7 @@ from liif.images.photo import Photo
 from liif.images.png import ImageArray
 from liif.inference.predict import DEFAULT_OPTIONS, InferenceOptions, predict_strips
 from liif.models.model import SRModel
+from liif.models.tiling import Watch
 
 _CHUNK = 2**22
 """Values that are quantised at a time."""
@@ -37,6 +38,7 @@ def enlarge_photo(
     layout: Layout,
     options: InferenceOptions = DEFAULT_OPTIONS,
     team: Team = ALONE,
+    watch: Watch | None = None,
 ) -> Iterator[ImageArray]:
     """Yield strips (R, W, channels) of the enlarged photograph from top to bottom.
 
@@ -47,7 +49,7 @@ def enlarge_photo(
 
     The photograph has 8 or 16 bits; the strips have the layout's channels and bits, and only the
     leading process of the team receives them. Raises UserError if the photograph has no such part,
-    or if the options do not support parts.
+    or if the options do not support parts. `watch` is told of this process's work as it is done.
     """
     size, window = spec.target(photo.size), spec.window(photo.size)
     has_alpha = layout.has_alpha
@@ -59,7 +61,7 @@ def enlarge_photo(
         colour = colour * alpha
         if not has_alpha:
             colour, alpha = colour + (1 - alpha), None
-    strips = _strips(model, colour, size, window, options, team)
+    strips = _strips(model, colour, size, window, options, team, watch)
     if alpha is None:
         for strip in strips:
             opaque = torch.ones(strip.shape[1:]) if has_alpha else None
@@ -71,7 +73,7 @@ def enlarge_photo(
     # The leading process enlarges alpha alone: received strips do not say which image they are of.
     row = 0
     step = max(1, _CHUNK // (len(colour) * size[1]))
-    alpha_strips = _strips(model, alpha, size, window, options, ALONE)
+    alpha_strips = _strips(model, alpha, size, window, options, ALONE, watch)
     for strip, alpha_strip in _aligned(strips, alpha_strips, step):
         rows = row, row + strip.shape[1]
         least, most = _neighbour_range(alpha[0], size, window, rows)
@@ -81,8 +83,9 @@ def enlarge_photo(
 
 
 def _strips(
-    model: SRModel, image: Tensor, size: Size, window: Window, options: InferenceOptions, team: Team
-) -> Iterator[Tensor]:
+    model: SRModel, image: Tensor, size: Size, window: Window, options: InferenceOptions,
+    team: Team, watch: Watch | None,
+) -> Iterator[Tensor]:  # fmt: skip
     """Yield strips (C', R, W) of the enlarged image (C, h, w), on the CPU, not clamped. A model of
     several channels enlarges a single one as gray."""
     reduced, window = _reduced(image, size, window)
@@ -94,7 +97,7 @@ def _strips(
     lr = reduced.expand(channels.input, -1, -1).to(model.mean)
     is_gray = len(image) == 1 < channels.input
     part = None if window == (0, 0, *reduced.shape[1:]) else window
-    for strip in predict_strips(model, lr, size, options, part, team):
+    for strip in predict_strips(model, lr, size, options, part, team, watch):
         yield (strip.mean(0, keepdim=True) if is_gray else strip).cpu()
 
 

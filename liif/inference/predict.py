@@ -15,7 +15,7 @@ from liif.images.resize import pillow_lanczos
 from liif.models.model import SRModel
 from liif.models.precision_names import Precision
 from liif.models.reference import upscale as reference_upscale
-from liif.models.tiling import strip_count
+from liif.models.tiling import Watch, strip_count
 
 Engine = Literal["fast", "reference"]
 
@@ -66,13 +66,14 @@ def predict_strips(
     options: InferenceOptions = DEFAULT_OPTIONS,
     window: Window | None = None,
     team: Team = ALONE,
+    watch: Watch | None = None,
 ) -> Iterator[Tensor]:
     """Yield the enlarged image of lr, not clamped, as strips (C, R, W) from top to bottom.
 
     lr is (C, h, w) in [0, 1], `size` is (H, W) of the result, and `window` is as in
     `SRModel.upscale`. All processes of the team compute strips in turn, if the options support it;
     only the leading one receives them. Raises UserError for a window with options that do not
-    support strips.
+    support strips. `watch` is told of this process's work as it is done.
     """
     if not options.supports_strips:
         if window is not None:
@@ -82,13 +83,13 @@ def predict_strips(
                 "option"
             )
         if team.leads:
-            yield _predict_whole(model, lr, size, options)
+            yield _predict_whole(model, lr, size, options, watch)
         return
 
     settings: dict[str, Any] = {"precision": options.precision, "memory": options.memory}
     settings |= {"clip_cell": options.clip_cell, "window": window}
     if team.size == 1:
-        for _, strip in model.strips(lr[None], size, **settings):
+        for _, strip in model.watched_strips(lr[None], size, watch, **settings):
             yield strip[0]
         return
     # Computed once, on the CPU for the way to the other processes.
@@ -113,12 +114,16 @@ def predict_strips(
             yield team.receive((channels, rows[1] - rows[0], size[1]), rank)
 
 
-def predict(model: SRModel, lr: Tensor, size: Size, options: InferenceOptions) -> Tensor:
+def predict(
+    model: SRModel, lr: Tensor, size: Size, options: InferenceOptions, watch: Watch | None = None
+) -> Tensor:
     """Return the enlarged image (C, H, W) of lr (C, h, w), not clamped."""
-    return torch.cat(list(predict_strips(model, lr, size, options)), dim=1)
+    return torch.cat(list(predict_strips(model, lr, size, options, watch=watch)), dim=1)
 
 
-def _predict_whole(model: SRModel, lr: Tensor, size: Size, options: InferenceOptions) -> Tensor:
+def _predict_whole(
+    model: SRModel, lr: Tensor, size: Size, options: InferenceOptions, watch: Watch | None
+) -> Tensor:
     """As `predict`, for options that do not support strips."""
     if options.self_ensemble or options.rotation_ensemble:
         alone = options._replace(self_ensemble=False, rotation_ensemble=False)
@@ -130,12 +135,13 @@ def _predict_whole(model: SRModel, lr: Tensor, size: Size, options: InferenceOpt
             turned, turned_size = lr.flip(flips), size
             if transposed:
                 turned, turned_size = turned.transpose(1, 2).contiguous(), (size[1], size[0])
-            sr = predict(model, turned, turned_size, alone)
+            sr = predict(model, turned, turned_size, alone, watch)
             total += (sr.transpose(1, 2) if transposed else sr).flip(flips)
         return total / len(positions)
     if options.lanczos_from is not None:
         first = target_size((lr.shape[1], lr.shape[2]), scale=options.lanczos_from)
-        enlarged = predict(model, lr, first, options._replace(lanczos_from=None)).permute(1, 2, 0)
+        plain = options._replace(lanczos_from=None)
+        enlarged = predict(model, lr, first, plain, watch).permute(1, 2, 0)
         resized = torch.from_numpy(pillow_lanczos(enlarged.cpu().numpy(), size))
         return resized.permute(2, 0, 1).to(lr.device)
     return reference_upscale(model, lr, size, options.clip_cell)

@@ -26,6 +26,7 @@ from liif.models.precision_names import Precision
 from liif.models.tiling import (
     Region,
     Tiles,
+    Watch,
     block_side,
     cut,
     render,
@@ -228,11 +229,31 @@ class SRModel(nn.Module):
         rows to compute, by default all; `shared` is the result of `statistics`, which is computed
         if it is not given; the other options are those of `upscale`.
         """
+        return self.watched_strips(
+            lr, size, None, precision=precision, memory=memory, clip_cell=clip_cell, rows=rows,
+            window=window, shared=shared,
+        )  # fmt: skip
+
+    def watched_strips(
+        self,
+        lr: Tensor,
+        size: Size,
+        watch: Watch | None,
+        *,
+        precision: Precision = "float32",
+        memory: int | None = None,
+        clip_cell: float = math.inf,
+        rows: Size | None = None,
+        window: Window | None = None,
+        shared: tuple[Tensor, ...] | None = None,
+    ) -> Iterator[tuple[int, Tensor]]:
+        """As `strips`; `watch` is told of each tile that is encoded and each block that is
+        decoded."""
         lr = lr.detach().to(self.mean)
         grid = Grid(size, (lr.shape[2], lr.shape[3]), window)
         rows = rows or (0, size[0])
         used = used_precision(lr.device, precision)
-        return render_strips(self, lr, grid, rows, used, memory, clip_cell, shared)
+        return render_strips(self, lr, grid, rows, used, memory, clip_cell, shared, watch)
 
     def statistics(
         self,

@@ -30,6 +30,8 @@ from liif.models.precision import HALF_NAMES, autocast, precision_context
 from liif.models.precision_names import UsedPrecision
 
 T = TypeVar("T")
+Watch = Callable[[int, int], None]
+"""Is told what is done, from any thread: (low-resolution pixels encoded, pixels decoded)."""
 Region = tuple[Size, Size]
 """Rows and columns of an image, each as (first, last + 1)."""
 CPU_BUDGET = 2**30
@@ -72,7 +74,7 @@ class TileableModel(Protocol):
 def render_strips(
     model: TileableModel, lr: Tensor, grid: Grid, rows: Size,
     precision: UsedPrecision, memory: int | None, clip_cell: float,
-    shared: tuple[Tensor, ...] | None = None,
+    shared: tuple[Tensor, ...] | None = None, watch: Watch | None = None,
 ) -> Iterator[tuple[int, Tensor]]:  # fmt: skip
     """Yield rows [first, last) of the grid as strips (first row, (B, C, R, W)), top to bottom.
 
@@ -84,6 +86,7 @@ def render_strips(
     """
     tiles = Tiles(model, lr, grid, precision, memory, clip_cell, rows)
     tiles.shared = whole_statistics(tiles) if shared is None else shared
+    tiles.watch = watch
     first, end = rows
     while first < end:
         first, strip = tiles.with_smaller_tiles(partial(_strip, tiles, first, end))
@@ -102,8 +105,9 @@ def _strip(tiles: "Tiles", first: int, end: int) -> tuple[int, Tensor]:
             part = strip[..., slice(*cols)]
             side = tiles.block_side(field)
             tiles.block = render(
-                model, field, part, (first, last), cols, tiles.grid, tiles.clip_cell, side
-            )
+                model, field, part, (first, last), cols, tiles.grid, tiles.clip_cell, side,
+                tiles.watch,
+            )  # fmt: skip
             del field
     return last, strip
 
@@ -126,6 +130,7 @@ class Tiles:
         """Side of the last blocks, smaller than wanted where a GPU ran out of memory."""
         self.shared: tuple[Tensor, ...] = ()
         self.kept: tuple[Region, Field] | None = None
+        self.watch: Watch | None = None
 
     def rows(self) -> list[int]:
         """Return the borders between the rows of tiles, in rows of the result."""
@@ -151,6 +156,8 @@ class Tiles:
             field = self.model.encode_frame(tile).at_origin(origin, frame, covered=size)
             cell = self.grid.cell(self.model.mean, self.clip_cell)
             self.kept = region, self.model.bind(field, cell)
+            if self.watch is not None:
+                self.watch(tile.shape[2] * tile.shape[3], 0)
         return replace(self.kept[1], shared=self.shared)
 
     def block_side(self, field: Field) -> int:
@@ -243,7 +250,7 @@ def whole_statistics(tiles: Tiles, step: int = 1) -> tuple[Tensor, ...]:
 
 def render(
     model: TileableModel, field: Field, out: Tensor, rows: Size, cols: Size, grid: Grid,
-    clip: float, side: int,
+    clip: float, side: int, watch: Watch | None = None,
 ) -> int:  # fmt: skip
     """Decode rows × cols of the grid, each as (first, last), into out (B, C, R, W), in blocks of
     that `block_side`. Return the side of the last blocks: a GPU may have run out of memory."""
@@ -255,6 +262,8 @@ def render(
         part = field.window(*grid.spans(*block), model.decoder.reach)
         rgb = model.query_grid(part, y[top:bottom], x[left:right], cell).permute(0, 3, 1, 2)
         out[..., top - rows[0] : bottom - rows[0], left - cols[0] : right - cols[0]] = rgb
+        if watch is not None:
+            watch(0, (bottom - top) * (right - left))
 
     return _for_blocks(decode, field.codes, rows, cols, side)
 

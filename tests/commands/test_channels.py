@@ -188,9 +188,8 @@ def test_models_and_images_of_other_channels(folder, refused, cli):
     Path("s.yaml").write_text("{set: s, data_root: ., hr: rgb, scale: 2, protocol: none}")
     message = refused("test", "--config", "s.yaml", "--checkpoint", "4.pt", "--device", "cpu")
     assert "0.png: cannot read the image: 3 channels, but 4 needed (model.channels)" in message
-    message = refused("upscale", "rgb/0.png", *options[:4], "--compare", "c.png",
-                      "--checkpoint", "1.pt")  # fmt: skip
-    assert "--compare: needs a model of RGB images; this one has 1 channels in and 1 out" in message
+    message = refused("compare", "rgb/0.png", *options[:4], "--checkpoint", "1.pt")
+    assert "compare: needs a model of RGB images; this one has 1 channels in and 1 out" in message
 
 
 def test_dropped_bits_are_told(folder, cli, caplog, monkeypatch):

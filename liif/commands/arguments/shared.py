@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from liif.commands.arguments import typed
 from liif.commands.arguments.typed import factor
 from liif.core.errors import UsageError
 from liif.core.shipped import find_config
@@ -85,6 +86,22 @@ def overwrite_argument(parser: argparse.ArgumentParser) -> None:
     """Add --overwrite, for `check_output`."""
     text = "overwrite existing results (never inputs)"
     parser.add_argument("--overwrite", action="store_true", help=text)
+
+
+def size_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --scale, --size, --fit, --width and --height, for `output_spec`."""
+    text = "scale factor, e.g. 2, x2 or 2.5, or factors of height and width (default: 4); a side "
+    text += "scaled by 1 or less is resized by antialiased bicubic instead of the model"
+    metavar = "S or SYxSX"
+    parser.add_argument("-s", "--scale", type=typed.scale, metavar=metavar, help=text)
+    text = "output size in pixels; the aspect ratio is kept (see --fit)"
+    parser.add_argument("--size", type=typed.size, metavar="WxH", help=text)
+    text = "with --size: contain (default) fits the whole picture within it, cover fills it and "
+    text += "crops the rest on both sides, stretch distorts the picture"
+    parser.add_argument("--fit", choices=("contain", "cover", "stretch"), help=text)
+    for name in ("width", "height"):
+        text = f"output {name}; keeps the aspect ratio; with both, as --size"
+        parser.add_argument(f"--{name}", type=typed.side, metavar="N", help=text)
 
 
 class _SetIfGiven(argparse.Action):

@@ -1,5 +1,6 @@
 """Numbers, sizes and regions as argparse types."""
 
+import re
 from argparse import ArgumentTypeError
 
 from liif.core.sizes import Box, Size, Window
@@ -19,23 +20,33 @@ def _numbers(text: str) -> list[float]:
 
 
 def scale(text: str) -> tuple[float, float]:
-    """Parse S or SY,SX as (vertical, horizontal)."""
-    numbers = _numbers(text)
+    """Parse S, xS or Sx, or SYxSX or SY,SX as (vertical, horizontal)."""
+    plain = _without_x(text)
+    if found := re.fullmatch(r"(\d+),(\d+)", plain):
+        one, two = f"{found[1]}.{found[2]}", f"{found[1]}x{found[2]}"
+        reason = f"may be one factor or two; write {one}, or {two} (height x width)"
+        raise ArgumentTypeError(f"{text}: {reason}")
+    numbers = _numbers(plain.replace("x", ","))
     if len(numbers) not in (1, 2) or not all(0 < n <= 1000 for n in numbers):
-        raise ArgumentTypeError(f"{text}: must be a number above 0, up to 1000, or SY,SX")
+        raise ArgumentTypeError(f"{text}: must be a number above 0, up to 1000, or SYxSX")
     return numbers[0], numbers[-1]
 
 
+def _without_x(text: str) -> str:
+    """Return a factor without the x of x2 or 2x."""
+    return text.strip().lower().replace("×", "x").removeprefix("x").removesuffix("x")
+
+
 def factor(text: str) -> float:
-    """Parse a factor by which a model enlarges."""
-    numbers = _numbers(text)
+    """Parse a factor by which a model enlarges: S, xS or Sx."""
+    numbers = _numbers(_without_x(text))
     if len(numbers) != 1 or not 1 <= numbers[0] <= 1000:
         raise ArgumentTypeError(f"{text}: must be a number from 1 to 1000")
     return numbers[0]
 
 
 def factors(text: str) -> list[float]:
-    numbers = _numbers(text)
+    numbers = _numbers(",".join(map(_without_x, text.split(","))))
     if not numbers or not all(1 <= n <= 1000 for n in numbers):
         raise ArgumentTypeError(f"{text}: must be numbers from 1 to 1000, e.g. 2,3.5,8")
     return numbers
@@ -43,7 +54,7 @@ def factors(text: str) -> list[float]:
 
 def size(text: str) -> Size:
     """Parse WIDTHxHEIGHT as (H, W)."""
-    sides = [whole(part) for part in text.lower().split("x")]
+    sides = [whole(part.strip()) for part in text.lower().replace("×", "x").split("x")]
     if len(sides) != 2 or not 1 <= min(sides) <= max(sides) <= 10**6:
         raise ArgumentTypeError(f"{text}: must be WIDTHxHEIGHT, e.g. 3840x2160")
     return sides[1], sides[0]
@@ -53,6 +64,20 @@ def side(text: str) -> int:
     if not 1 <= whole(text) <= 10**6:
         raise ArgumentTypeError(f"{text}: must be a whole number of pixels")
     return whole(text)
+
+
+def quality(text: str) -> int:
+    if not 1 <= whole(text) <= 100:
+        raise ArgumentTypeError(f"{text}: must be a whole number from 1 to 100")
+    return whole(text)
+
+
+def name_part(text: str) -> str:
+    """Parse the end of a file's stem; a letter or digit is separated by an underscore."""
+    if any(sign in text for sign in "/\\{}") or text.startswith(".") or not text.isprintable():
+        reason = "must be the end of a name, e.g. _large; -o '{stem}.png' chooses the format"
+        raise ArgumentTypeError(f"{text}: {reason}")
+    return f"_{text}" if text[:1].isalnum() else text
 
 
 def crop(text: str) -> Window:
