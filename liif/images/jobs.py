@@ -1,6 +1,7 @@
 """Find the input pictures of a command line and plan the outputs from their headers."""
 
 import glob
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,9 @@ from liif.images.naming import InputPicture, OutputPlace
 from liif.images.origin import Record, fingerprint, name_print, read_record
 from liif.images.photo import photo_size
 from liif.images.rgb8 import walk
-from liif.images.suffixes import SUFFIXES
+from liif.images.suffixes import SUFFIXES, passed_over
+
+log = logging.getLogger("liif")
 
 
 class Inputs(NamedTuple):
@@ -57,14 +60,17 @@ def _below(root: Path, exclude: Path | None, failures: list[str]) -> list[InputP
     def fail(error: OSError) -> None:
         failures.append(f"{root}: cannot list {error.filename}: {error.strerror}")
 
-    known = len(failures)
+    known, passed = len(failures), list[str]()
     for folder, names in walk(root, fail):
         real = os.path.realpath(folder)
         if skipped is not None and real != os.path.realpath(root):
             names = [] if os.path.commonpath([real, skipped]) == skipped else names
         relative = Path(folder).relative_to(root)
         pictures = sorted(n for n in names if Path(n).suffix.lower() in SUFFIXES)
+        passed += names
         found += [InputPicture(Path(folder, name), relative) for name in pictures]
+    if (line := passed_over(passed)) is not None:
+        log.info("%s: %s", root, line)
     if not found and len(failures) == known:
         failures.append(f"{root}: no pictures here; looked for {' '.join(SUFFIXES)}")
     return found
