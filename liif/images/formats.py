@@ -142,7 +142,8 @@ def write_animation(
 ) -> None:
     """Write an animation of `size` (H, W) atomically; the suffix selects the format. `frames` are
     uint8 RGBA (H, W, 4), each with the frame that it was made from, of which the first gives the
-    metadata; the other arguments are those of `write_photo`. Raises UserError if the file cannot be written."""
+    metadata; the other arguments are those of `write_photo`. Raises UserError if the file cannot be
+    written."""
     form, options = writer_of(path, size, quality)
     with replaced_atomically(path) as temporary:
         images: list[Image.Image] = []
