@@ -35,7 +35,7 @@ from liif.images.channels import (
     read_pixels,
     read_size,
 )
-from liif.images.rgb8 import list_images
+from liif.images.rgb8 import list_images, tell_passed_over
 
 log = logging.getLogger("liif")
 T = TypeVar("T")
@@ -65,8 +65,11 @@ class CacheIndex(NamedTuple):
 
 
 def find_image_files(path: Path) -> ImageFiles:
-    """List the images under a folder, or a single one; see `list_images`."""
+    """List the images under a folder, or a single one; see `list_images`. The number of other
+    files is logged."""
     paths = list_images(path)
+    if paths[0].suffix.lower() != ".npy":
+        tell_passed_over(path)
     base = path if path.is_dir() else path.parent
     return ImageFiles(path, paths, [file.relative_to(base).as_posix() for file in paths])
 

@@ -22,7 +22,7 @@ from liif.data.cache import warn_of_dropped_bits
 from liif.data.degradations.build import PILLOW_BICUBIC
 from liif.data.degradations.degradation import Degradation
 from liif.images.channels import RGB8, PixelFormat, read_header, read_pixels, read_size
-from liif.images.rgb8 import list_images
+from liif.images.rgb8 import list_images, tell_passed_over
 
 Array = np.ndarray
 PairFormats = tuple[PixelFormat, PixelFormat]
@@ -127,6 +127,9 @@ def open_pairs(
     Raises UserError if there are no images, or names or sizes do not match.
     """
     hr_paths = list_images(hr)
+    for folder in dict.fromkeys(filter(None, (hr, lr))):
+        if hr_paths[0].suffix.lower() != ".npy":
+            tell_passed_over(folder)
     base = hr if hr.is_dir() else hr.parent
     hr_names = [path.relative_to(base).as_posix() for path in hr_paths]
     keys = [_key(name) for name in hr_names]

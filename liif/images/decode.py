@@ -310,13 +310,32 @@ def _frame_of_picture(page: Page, path: Path) -> Frame:
     data, is_big = bytearray(path.read_bytes()), page.tags.parent.is_bigtiff
     order = page.tags.parent.byteorder
     struct.pack_into(f"{order}{'Q' if is_big else 'I'}", data, 8 if is_big else 4, page.tags.offset)
-    name = tifffile.COMPRESSION(page.tags.compression).name
     try:
         with TiffImageFile(io.BytesIO(data), str(path)) as image:
             image.load()  # turns it upright, too
             return _pillow_frame(image, path, is_frame=False)
-    except (SyntaxError, KeyError) as error:
-        raise RefusedError(f"TIFF with {name} compression is not read: {error}") from error
+    except (SyntaxError, KeyError, OSError) as error:
+        return _frame_of_codecs(page, path, exif, icc, error)
+
+
+def _frame_of_codecs(
+    page: Page, path: Path, exif: Image.Exif, icc: bytes | None, reason: Exception
+) -> Frame:
+    """Decode a page with the package imagecodecs, which knows rare compressions of pictures."""
+    name = tifffile.COMPRESSION(page.tags.compression).name
+    try:
+        _ = tifffile.TIFF.DECOMPRESSORS[page.tags.compression]
+    except KeyError:
+        if not isinstance(reason, SyntaxError | KeyError):
+            raise reason from None
+        text = f"TIFF with {name} compression needs a package: pip install 'liif[formats]'"
+        raise RefusedError(text) from reason
+    planes = page.tags.asarray().reshape(page.tags.shaped)[:, 0]
+    numbers = np.moveaxis(planes, 0, 2).reshape(page.height, page.width, page.samples)
+    photometric = 2 if page.photometric == 6 else page.photometric  # YCbCr is converted
+    colour, alpha = to_colour(page._replace(photometric=photometric), numbers, path)
+    info = {} if icc is None else {"icc_profile": icc}
+    return _frame(colour, alpha, exif, info, page.orientation)
 
 
 # Netpbm

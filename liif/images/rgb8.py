@@ -4,6 +4,7 @@ Images are uint8 (H, W, 3). `read_image` defines how files of other kinds are co
 cannot be used leads to a `UserError`.
 """
 
+import logging
 import os
 import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -17,7 +18,9 @@ from PIL import Image
 from liif.core.errors import UserError
 from liif.images.decode import decode_first, decoded_size
 from liif.images.png import ImageArray
-from liif.images.suffixes import SUFFIXES, WRITERS, Writer
+from liif.images.suffixes import SUFFIXES, WRITERS, Writer, passed_over
+
+log = logging.getLogger("liif")
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -53,6 +56,13 @@ def list_images(path: Path) -> list[Path]:
     if not images:
         raise UserError(f"{place}: no images here; {help_text}")
     return sorted(images, key=lambda file: file.relative_to(path).as_posix())
+
+
+def tell_passed_over(path: Path) -> None:
+    """Log how many files under a folder of images are not read, by suffix."""
+    names = [name for _, each in walk(path) for name in each] if path.is_dir() else []
+    if (line := passed_over(names)) is not None:
+        log.info("%s: %s", path, line)
 
 
 def _raise(error: OSError) -> None:

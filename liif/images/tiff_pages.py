@@ -215,7 +215,9 @@ def _decompressor(tags: tifffile.TiffPage) -> Callable[[bytes, int], bytes]:
         decompress: Any = tifffile.TIFF.DECOMPRESSORS[code]
     except KeyError:
         name = tifffile.COMPRESSION(code).name
-        raise RefusedError(f"{name} compression needs a package: pip install imagecodecs") from None
+        raise RefusedError(
+            f"{name} compression needs a package: pip install 'liif[formats]'"
+        ) from None
     return lambda data, length: bytes(decompress(data))
 
 
