@@ -315,12 +315,10 @@ def _frame_of_picture(page: Page, path: Path) -> Frame:
             image.load()  # turns it upright, too
             return _pillow_frame(image, path, is_frame=False)
     except (SyntaxError, KeyError, OSError) as error:
-        return _frame_of_codecs(page, path, exif, icc, error)
+        return _frame_of_codecs(page, path, error)
 
 
-def _frame_of_codecs(
-    page: Page, path: Path, exif: Image.Exif, icc: bytes | None, reason: Exception
-) -> Frame:
+def _frame_of_codecs(page: Page, path: Path, reason: Exception) -> Frame:
     """Decode a page with the package imagecodecs, which knows rare compressions of pictures."""
     name = tifffile.COMPRESSION(page.tags.compression).name
     try:
@@ -334,8 +332,9 @@ def _frame_of_codecs(
     numbers = np.moveaxis(planes, 0, 2).reshape(page.height, page.width, page.samples)
     photometric = 2 if page.photometric == 6 else page.photometric  # YCbCr is converted
     colour, alpha = to_colour(page._replace(photometric=photometric), numbers, path)
+    icc = page.tags.iccprofile
     info = {} if icc is None else {"icc_profile": icc}
-    return _frame(colour, alpha, exif, info, page.orientation)
+    return _frame(colour, alpha, info, page.orientation)
 
 
 # Netpbm
