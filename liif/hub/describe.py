@@ -1,6 +1,6 @@
 """Say what a checkpoint file is, for people who were given one."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ from liif.core.files import format_bytes
 from liif.core.section import Section
 from liif.models.build import build_model
 from liif.models.checkpoint import FORMAT, checkpoint_of, read_content
-from liif.models.foreign.flax import Array
-from liif.models.foreign.translate import stored_weights
+from liif.models.foreign.arrays import Array
+from liif.models.foreign.translate import translate
 
 NAMES = 6
 """Names of tensors or values that are shown; a file may hold any number."""
@@ -31,7 +31,10 @@ def describe_checkpoint(path: Path) -> dict[str, str]:
     except UserError as error:
         raise UserError(f"{error}; it holds {_listed(_shapes(content))}") from None
     config, is_ours = checkpoint.model, content.get("format") == FORMAT
-    name, stored = ("", content["weights"]) if is_ours else stored_weights(content)
+    name, stored, written = "", content.get("weights", {}), frozenset[str]()
+    if not is_ours:
+        other = translate(content)
+        name, stored, written = other.name, other.stored, other.written
     with torch.device("meta"):
         model = build_model(config)
     total, encoder, decoder = (
@@ -42,7 +45,7 @@ def describe_checkpoint(path: Path) -> dict[str, str]:
     types = sorted(str(each).removeprefix("torch.") for each in floats)
     found = {
         "file": f"{path}, {format_bytes(path.stat().st_size)}",
-        "layout": _layout(path, name, stored),
+        "layout": _layout(path, name, written),
         "encoder": _options(config.encoder),
         "decoder": _options(config.decoder),
         "images": f"{_options(config.channels)}; {_options(config.normalization)}",
@@ -62,13 +65,13 @@ def describe_checkpoint(path: Path) -> dict[str, str]:
     return found
 
 
-def _layout(path: Path, name: str, stored: Mapping[str, Tensor]) -> str:
+def _layout(path: Path, name: str, written: Iterable[str]) -> str:
     """`name` is that of a model of other code."""
     if not name:
         kind = "safetensors" if path.suffix == ".safetensors" else "PyTorch"
         return f"this package's ({FORMAT}, {kind})"
-    prefixes = {p for p in ("module.", "_orig_mod.", "generator.") for k in stored if p in k}
-    begin = f"; names contain {', '.join(sorted(prefixes))}" if prefixes else ""
+    listed = ", ".join(map(_plain, sorted(written)))
+    begin = f"; names contain {listed}" if listed else ""
     return f"that of the official code, model {name!r}{begin}"
 
 
@@ -101,7 +104,7 @@ def _shapes(value: object, name: str = "") -> Iterator[str]:
             yield from _shapes(item, f"{name}.{key}" if name else str(key))
     elif isinstance(value, Tensor | Array):
         tensor = value.tensor if isinstance(value, Array) else value
-        yield f"{_plain(name)} {tuple(tensor.shape)}"
+        yield _plain(name) + ("" if tensor is None else f" {tuple(tensor.shape)}")
     else:
         yield _plain(name)
 

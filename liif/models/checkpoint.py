@@ -1,14 +1,14 @@
 """Read checkpoints of this package, of the official LIIF code and in safetensors; write ours.
 
-No checkpoint can run code: PyTorch files are read with `weights_only=True` only. An interrupted or
-failed save leaves the previous file intact (core/files.py).
+No checkpoint can run code: unpickler.py imports and calls nothing that a file names. An interrupted
+or failed save leaves the previous file intact (core/files.py).
 """
 
 import io
 import json
+import logging
 import pickle
 import warnings
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +23,19 @@ from torch import Tensor
 from liif.core.errors import UserError
 from liif.core.files import write_atomically
 from liif.models.build import ModelConfig, build_model
-from liif.models.foreign.flax import is_plain_pickle, read_pickle
-from liif.models.foreign.translate import Weights, translate
+from liif.models.foreign.layouts import Weights, find_weights
+from liif.models.foreign.official import official_model
+from liif.models.foreign.translate import translate
 from liif.models.model import SRModel
+from liif.models.other_files import is_safetensors, other_kind
+from liif.models.torch_file import read_torch_file
+from liif.models.unpickler import Foreign, RefusedError
+
+log = logging.getLogger("liif")
 
 FORMAT = "liif/1"
+SAVE_IT = "load it by the code that wrote it and save its weights alone: "
+SAVE_IT += "torch.save(model.state_dict(), FILE)"
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _MOST_VALUES = 100_000
 """Bound on the values in a file, a tensor counted as one; RDN's training state has about 3,000."""
@@ -56,27 +64,39 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> SRM
     return read_checkpoint(Path(path)).build().to(device)
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
-    """Read and check a checkpoint of any kind. Raises UserError as `load_checkpoint` does."""
-    return checkpoint_of(path, read_content(path))
+def read_checkpoint(path: Path, arch: ModelConfig | None = None) -> Checkpoint:
+    """Read and check a checkpoint of any kind; `arch` as in `checkpoint_of`. Raises UserError as
+    `load_checkpoint` does."""
+    return checkpoint_of(path, read_content(path), arch)
 
 
 def read_content(path: Path) -> dict[str, Any]:
-    """Return what a checkpoint file holds: tensors and plain values, checked no further. Raises
-    UserError if the file is missing or damaged, or could run code."""
+    """Return what a checkpoint file holds: tensors and plain values, checked no further. Objects of
+    other classes are read past (unpickler.py). Raises UserError if the file is missing, damaged or
+    something else, or would call functions."""
     if not path.is_file():
-        raise UserError(f"{path}: no such checkpoint file")
-    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_pytorch(path)
+        raise UserError(f"{path}: {'is a folder' if path.is_dir() else 'no such checkpoint file'}")
+    try:
+        kind = other_kind(path)
+        is_safe = path.suffix == ".safetensors" or is_safetensors(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+    if kind is not None:
+        raise UserError(f"{path}: {kind}")
+    return _read_safetensors(path) if is_safe else _read_pytorch(path)
 
 
-def checkpoint_of(path: Path, content: Mapping[str, Any]) -> Checkpoint:
-    """Check the content of a checkpoint file. Raises UserError if it does not fit the model that it
-    describes, or describes none."""
+def checkpoint_of(
+    path: Path, content: Mapping[str, Any], arch: ModelConfig | None = None
+) -> Checkpoint:
+    """Check the content of a checkpoint file; `arch` is the model of a file that has its weights
+    alone. Raises UserError if it does not fit the model that it describes, or describes none, and
+    its weights do not tell."""
     try:
         if content.get("format") == FORMAT:
             config, weights = content["model"], content["weights"]
         else:
-            config, weights = translate(content)
+            config, weights = _translated(path, content, arch)
         model = ModelConfig.model_validate(config)
         weights = {str(key): _whole_tensor(value) for key, value in weights.items()}
     except ValidationError as error:
@@ -85,39 +105,61 @@ def checkpoint_of(path: Path, content: Mapping[str, Any]) -> Checkpoint:
         reason = " ".join(first["msg"].split())[:300]
         raise UserError(f"{path}: describes no model of this package: {where}: {reason}") from None
     except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:300]
         what = f"not a checkpoint of this package or of the official LIIF code ({reason})"
-        raise UserError(f"{path}: {what}") from None
+        raise UserError(f"{path}: {what}{_advice(content)}") from None
     _check_keys(path, model, weights)
     weights = {key: value.float() for key, value in weights.items()}
     return Checkpoint(model, weights, content.get("training"))
 
 
+def _translated(
+    path: Path, content: Mapping[str, Any], arch: ModelConfig | None
+) -> tuple[Any, Mapping[str, Any]]:
+    """Return configuration and weights of a checkpoint of other code, or of weights alone."""
+    if arch is not None:
+        weights = find_weights(content).weights
+        if any(key.startswith("decoder.") for key in weights):  # by the names of this package
+            return arch, weights
+    found = translate(content, None if arch is None else official_model(arch))
+    for note in found.notes:
+        log.warning("%s: %s", path, note)
+    return found.config, found.weights
+
+
+def _advice(content: Mapping[str, Any]) -> str:
+    """Return what to do about weights that are of no known model, or objects of other code."""
+    for key, value in content.items():
+        if isinstance(value, Foreign) and _is_module(value):
+            kind = value.kind[:100]
+            return f"; {_printable([str(key)])} is a whole object of the class {kind}: {SAVE_IT}"
+    if content.get("format") == FORMAT or "model" in content:
+        return ""
+    header = "its header does not describe the model; " if "metadata" in content else ""
+    return f"; {header}state its model: liif convert --arch NAME -o FILE"
+
+
+def _is_module(value: Foreign) -> bool:
+    return "_modules" in value or "_parameters" in value
+
+
 def _read_pytorch(path: Path) -> dict[str, Any]:
     try:
-        path.open("rb").close()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
-    try:
-        with warnings.catch_warnings():  # about pickle protocols, which are refused anyway
+        with warnings.catch_warnings():  # about arrays that cannot be written to; they are not
             warnings.simplefilter("ignore")
-            _check_records(path)
-            if is_plain_pickle(path):
-                content = read_pickle(path)
-            else:
-                content = torch.load(path, map_location="cpu", weights_only=True)
+            content = read_torch_file(path)
         _check_value_count(content)
-        # PyTorch ignores the checksums of the archive: it would load damaged numbers.
-        if isinstance(content, dict) and content.get("format") == FORMAT:
-            with zipfile.ZipFile(path) as archive:
-                if archive.testzip() is not None:
-                    raise zipfile.BadZipFile
-    except pickle.UnpicklingError:
-        reason = "it holds more than tensors and plain values, which could run code"
-        message = f"{path}: refused: {reason} (nothing was executed), or it is damaged"
-        raise UserError(message) from None
-    except Exception:  # PyTorch raises many types for a damaged archive.
+    except RefusedError as error:
+        raise UserError(f"{path}: refused: {error}; {SAVE_IT}") from None
+    except pickle.UnpicklingError as error:
+        reason = f"reading it would take too much memory or time ({error}), or it is damaged"
+        raise UserError(f"{path}: refused: {reason}") from None
+    except Exception:  # of many types for a damaged file
         raise UserError(f"{path}: damaged or truncated, or not a PyTorch checkpoint") from None
+    if isinstance(content, Foreign):
+        what = "a whole model" if _is_module(content) else "an object"
+        text = f"{path}: holds {what} of the class {content.kind[:100]}, not its weights; {SAVE_IT}"
+        raise UserError(text)
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds a {type(content).__name__}, not a checkpoint")
     return content
@@ -128,6 +170,8 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
         weights = safetensors.torch.load_file(path)
+        if "model" not in header:
+            return {"state_dict": weights, "metadata": dict(header)}
         model = json.loads(header["model"])
         return {"format": header["format"], "model": model, "weights": weights}
     except (SafetensorError, OSError) as error:
@@ -136,14 +180,6 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         remedy = "write safetensors files with `liif convert CHECKPOINT FILE.safetensors`"
         message = f"{path}: its header does not describe the model; {remedy}"
         raise UserError(message) from None
-
-
-def _check_records(path: Path) -> None:
-    """Reject compressed archives: PyTorch writes none, and they could expand without bound."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if sum(record.file_size for record in archive.infolist()) > path.stat().st_size:
-                raise zipfile.BadZipFile
 
 
 def _check_value_count(content: object) -> None:

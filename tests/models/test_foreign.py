@@ -98,7 +98,8 @@ def test_files_of_the_framework_of_ciaosr(encoder, tmp_path):
 
 
 def test_the_swinir_of_ciaosr_is_refused_by_name():
-    weights = dict.fromkeys(["generator.imnet_q.layers.0.weight", "patch_embed.norm.weight"])
+    names = ["generator.imnet_q.layers.0.weight", "generator.patch_embed.norm.weight"]
+    weights = dict.fromkeys(names, torch.zeros(1))
     with pytest.raises(ValueError, match="'ciaosr' is read with the encoders EDSR and RDN only"):
         translate({"state_dict": weights})
 

@@ -32,19 +32,12 @@ RDN = {
 """Names of an encoder's tensors, theirs and ours."""
 
 
-def is_ciaosr(content: Mapping[str, Any]) -> bool:
-    """Whether a checkpoint is one of the framework, with this model."""
-    weights = content.get("state_dict")
-    return isinstance(weights, Mapping) and any("imnet_q." in str(key) for key in weights)
-
-
 def from_ciaosr(
     name: str, args: Mapping[str, Any], weights: dict[str, Tensor]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return configuration and weights of a model "ciaosr"; files of the framework have no `args`.
     Raises ValueError for other switches and for other encoders."""
     check_switches(name, args, {"encoder_spec", "hidden_list"}, ONLY)
-    weights = {key.removeprefix("generator."): value for key, value in weights.items()}
     encoder, names = _encoder(name, args, weights)
     found: dict[str, Tensor] = {}
     for key, value in weights.items():
@@ -67,11 +60,11 @@ def _encoder(
     if "sfe1.weight" in weights:
         width, growth = weights["sfe1.weight"].shape[0], weights["rdbs.0.layers.0.conv.weight"]
         config = {"name": "rdn", "width": width, "growth": growth.shape[0]}
-        config["blocks"] = _count(weights, r"rdbs\.(\d+)\.")
-        return {**config, "layers": _count(weights, r"rdbs\.0\.layers\.(\d+)\.")}, RDN
+        config["blocks"] = count(weights, r"rdbs\.(\d+)\.")
+        return {**config, "layers": count(weights, r"rdbs\.0\.layers\.(\d+)\.")}, RDN
     if "patch_embed.norm.weight" in weights:
         raise ValueError(f"the model {name!r} is read with the encoders EDSR and RDN only")
-    blocks, width = _count(weights, r"body\.(\d+)\."), weights["conv_first.weight"].shape[0]
+    blocks, width = count(weights, r"body\.(\d+)\."), weights["conv_first.weight"].shape[0]
     config = {"name": "edsr-baseline", "blocks": blocks, "width": width}
     if "encoder_spec" in args:
         config, _ = encoder_config(args["encoder_spec"])
@@ -80,12 +73,12 @@ def _encoder(
     return config, {**EDSR, r"conv_after_body\.": f"body.{config['blocks']}."}
 
 
-def _count(weights: Mapping[str, Tensor], pattern: str) -> int:
+def count(weights: Mapping[str, object], pattern: str) -> int:
     """Return how many numbers the matching names have."""
     return len({match[1] for key in weights if (match := re.match(pattern, key))})
 
 
 def _hidden(weights: Mapping[str, Tensor]) -> list[int]:
     """Return the widths of the hidden layers."""
-    layers = _count(weights, r"imnet_q\.layers\.(\d+)\.")
+    layers = count(weights, r"imnet_q\.layers\.(\d+)\.")
     return [weights[f"imnet_q.layers.{2 * i}.weight"].shape[0] for i in range(layers - 1)]

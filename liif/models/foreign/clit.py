@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from liif.models.foreign.encoders import encoder_config, split_weights
-from liif.models.foreign.switches import check_switches, hidden_of
+from liif.models.foreign.switches import check_switches, hidden_of, part
 
 KNOWN = {"encoder_spec", "imnet_spec", "imnet_num", "conv_num", "pb_spec", "base_dim", "head", "r",
          "verbose"}  # fmt: skip
@@ -24,8 +24,8 @@ def from_clit(
     stages = args.get("imnet_num", 1)
     if args.get("conv_num", 1) != stages:
         raise ValueError(f"conv_num: {args.get('conv_num', 1)} differs from imnet_num: {stages}")
-    spec = args.get("pb_spec") or {"args": {}}
-    position: dict[str, Any] = {"posenc_type": None, "posenc_scale": 6, **spec["args"]}
+    _, pb = part(name, args.get("pb_spec") or {})
+    position: dict[str, Any] = {"posenc_type": None, "posenc_scale": 6, **pb}
     check_switches(name, position, {"enc_dims", "hidden_dims", "gamma", "gauss_scale"}, POSITION)
     encoder, _ = encoder_config(args["encoder_spec"])
     decoder = {"name": "clit", "width": args.get("base_dim", 192), "heads": args.get("head", 8)}

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from liif.models.encoders.rdn import CONFIGURATIONS
-from liif.models.foreign.switches import check_switches
+from liif.models.foreign.switches import check_switches, part
 
 SWINIR = {"img_size", "embed_dim", "depths", "num_heads", "window_size", "mlp_ratio", "upscale",
           "img_range", "upsampler", "no_upsampling", "use_checkpoint",
@@ -17,10 +17,16 @@ SWINIR_ONLY = {"patch_size": 1, "in_chans": 3, "qkv_bias": True, "qk_scale": Non
 """Switches of SwinIR: those that are read or change no result, and the only supported values."""
 
 
-def encoder_config(spec: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the configurations of the encoder {"name", "args"} and of its own upsampler. Raises
-    ValueError for an encoder that is not known."""
-    name, args = spec["name"].removeprefix("adaptive-"), spec.get("args") or {}  # as OPE-SR's code
+def encoder_config(
+    spec: Mapping[str, Any], *, is_alone: bool = False
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the configurations of the encoder {"name", "args"} and of its own upsampler, which is
+    of use if it `is_alone`, without a decoder. Raises ValueError for an encoder or a switch that is
+    not known, and for an upsampler before a decoder."""
+    name, args = part("its encoder", spec)
+    name = name.removeprefix("adaptive-")  # as OPE-SR's code
+    if not is_alone and args.get("no_upsampling") is False:
+        raise ValueError("no_upsampling: False is not supported for the encoder of a decoder")
     scale = {"scale": args.get("scale", 2)}
     if name in ("edsr-baseline", "edsr"):
         known = {"n_resblocks", "n_feats", "res_scale", "scale", "no_upsampling", "rgb_range"}

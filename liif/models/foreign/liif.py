@@ -15,12 +15,14 @@ def from_liif(
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return configuration and weights of a model "liif" or "metasr". Raises ValueError for
     switches that are not known."""
-    known = {"encoder_spec", "imnet_spec", "local_ensemble", "feat_unfold", "cell_decode"}
-    check_switches(name, args, known)
-    encoder, upsampler = encoder_config(args["encoder_spec"])
+    parts = {"local_ensemble", "feat_unfold", "cell_decode"}
+    known = set[str]() if name == "metasr" else {"imnet_spec", *parts}
+    check_switches(name, args, {"encoder_spec", *known})
+    is_alone = name == "liif" and args.get("imnet_spec") is None
+    encoder, upsampler = encoder_config(args["encoder_spec"], is_alone=is_alone)
     if name == "metasr":
         decoder: dict[str, Any] = {"name": "metasr"}
-    elif args.get("imnet_spec") is not None:
+    elif not is_alone:
         hidden = hidden_of(name, args["imnet_spec"], "relu", default="relu")
         decoder = {"name": "liif", "hidden": hidden}
         decoder |= {key: args.get(key, True) for key in ("local_ensemble", "cell_decode")}

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from liif.models.foreign.encoders import encoder_config, is_unused
-from liif.models.foreign.switches import check_switches
+from liif.models.foreign.switches import check_switches, part
 
 
 def from_linf(
@@ -18,8 +18,8 @@ def from_linf(
     check_switches(
         name, args, {"encoder_spec", "imnet_spec", "flow_layers", "num_layer", "hidden_dim"}
     )
-    check_switches(name, args["imnet_spec"], {"args"}, {"name": "flow"})
-    check_switches(name, args["imnet_spec"].get("args") or {}, {"name"})
+    network, flow = part(name, args["imnet_spec"])
+    check_switches(name, {"name": network, **flow}, set(), {"name": "flow"})
     encoder, _ = encoder_config(args["encoder_spec"])
     width, steps = args.get("hidden_dim", 256), args.get("flow_layers", 10)
     decoder = {"name": "linf", "hidden": [width] * args.get("num_layer", 3)}

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from liif.models.foreign.encoders import encoder_config, is_unused
-from liif.models.foreign.switches import check_switches, hidden_of
+from liif.models.foreign.switches import check_switches, hidden_of, part
 
 PARTS = {"local_ensemble": True, "feat_unfold": True, "cell_decode": True, "mod_input": True}
 MODULATED = {"mod_scale": True, "mod_shift": True}
@@ -18,8 +18,10 @@ def from_lmf(
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return configuration and weights of a model "lmliif" or "lmlte". Raises ValueError for
     switches that are not known, and for parts of the model that are switched off."""
-    imnet = args["imnet_spec"]["args"]
     check_switches(name, args, {"encoder_spec", "imnet_spec", "hypernet_spec", "hidden_dim"}, PARTS)
+    network, imnet = part(name, args["imnet_spec"])
+    if network not in ("lmmlp", ""):
+        raise ValueError(f"its network {network!r} is not supported for the model {name!r}")
     check_switches(name, imnet, {"out_dim", "hidden_dim", "hidden_depth"}, MODULATED)
     encoder, _ = encoder_config(args["encoder_spec"])
     decoder = {"name": "lm-liif" if name == "lmliif" else "lm-lte"}

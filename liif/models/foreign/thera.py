@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from liif.models.foreign.flax import Array
+from liif.models.foreign.arrays import Array
 
 MEAN = (0.4488, 0.4371, 0.4040)
 """Of the normalisation; the divisor is 0.5."""
@@ -89,6 +89,8 @@ def flattened(tree: Mapping[Any, Any]) -> dict[str, Tensor]:
     while left:
         path, value = left.pop()
         if isinstance(value, Array):
+            if value.tensor is None:
+                raise ValueError("its parameters are not all arrays of floats, little-endian")
             found["/".join(path)] = value.tensor
         elif len(path) > 8:
             raise ValueError("its parameters are nested too deeply")
