@@ -14,6 +14,7 @@ from liif.models.build import build_model
 from liif.models.checkpoint import FORMAT, checkpoint_of, read_content
 from liif.models.foreign.arrays import Array
 from liif.models.foreign.translate import translate
+from liif.models.unpickler import Foreign
 
 NAMES = 6
 """Names of tensors or values that are shown; a file may hold any number."""
@@ -99,7 +100,7 @@ def _listed(texts: Iterator[str]) -> str:
 
 def _shapes(value: object, name: str = "") -> Iterator[str]:
     """Yield name and shape of the tensors in nested mappings, and the names of other values."""
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and not isinstance(value, Foreign):
         for key, item in value.items():
             yield from _shapes(item, f"{name}.{key}" if name else str(key))
     elif isinstance(value, Tensor | Array):
@@ -114,6 +115,8 @@ def _sizes(values: Mapping[str, Any]) -> Iterator[str]:
     for key, value in values.items():
         if isinstance(value, int | float | str):
             yield f"{_plain(key)} {_plain(value)}"
+        elif isinstance(value, Foreign):
+            yield f"{_plain(key)} (an object of the class {_plain(value.kind)})"
         else:
             size = sum(t.numel() * t.element_size() for t in _tensors(value))
             yield _plain(key) + (f" ({format_bytes(size)} of tensors)" if size else "")
@@ -122,7 +125,7 @@ def _sizes(values: Mapping[str, Any]) -> Iterator[str]:
 def _tensors(value: object) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         yield value
-    elif isinstance(value, Mapping):
+    elif isinstance(value, Mapping) and not isinstance(value, Foreign):
         for item in value.values():
             yield from _tensors(item)
     elif isinstance(value, list | tuple):

@@ -29,7 +29,7 @@ from liif.models.foreign.translate import translate
 from liif.models.model import SRModel
 from liif.models.other_files import is_safetensors, other_kind
 from liif.models.torch_file import read_torch_file
-from liif.models.unpickler import Foreign, RefusedError
+from liif.models.unpickler import Foreign, RefusedError, is_entered
 
 log = logging.getLogger("liif")
 
@@ -130,17 +130,13 @@ def _translated(
 def _advice(content: Mapping[str, Any]) -> str:
     """Return what to do about weights that are of no known model, or objects of other code."""
     for key, value in content.items():
-        if isinstance(value, Foreign) and _is_module(value):
+        if isinstance(value, Foreign) and value.is_module:
             kind = value.kind[:100]
             return f"; {_printable([str(key)])} is a whole object of the class {kind}: {SAVE_IT}"
     if content.get("format") == FORMAT or "model" in content:
         return ""
     header = "its header does not describe the model; " if "metadata" in content else ""
     return f"; {header}state its model: liif convert --arch NAME -o FILE"
-
-
-def _is_module(value: Foreign) -> bool:
-    return "_modules" in value or "_parameters" in value
 
 
 def _read_pytorch(path: Path) -> dict[str, Any]:
@@ -157,7 +153,7 @@ def _read_pytorch(path: Path) -> dict[str, Any]:
     except Exception:  # of many types for a damaged file
         raise UserError(f"{path}: damaged or truncated, or not a PyTorch checkpoint") from None
     if isinstance(content, Foreign):
-        what = "a whole model" if _is_module(content) else "an object"
+        what = "a whole model" if content.is_module else "an object"
         text = f"{path}: holds {what} of the class {content.kind[:100]}, not its weights; {SAVE_IT}"
         raise UserError(text)
     if not isinstance(content, dict):
@@ -184,10 +180,11 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
 
 def _check_value_count(content: object) -> None:
     """Bound the total number of values: shared nested lists grow exponentially."""
-    left, seen = [content], 0
+    left, seen, walked = [content], 0, set[int]()
     while left:
         value, seen = left.pop(), seen + 1
-        if isinstance(value, Mapping):
+        if is_entered(value, walked):
+            assert isinstance(value, Mapping)
             left += [*value.keys(), *value.values()]
         elif isinstance(value, list | tuple | set):
             left += value

@@ -28,6 +28,9 @@ TYPES = {
     "BoolStorage": torch.bool,
     "ComplexFloatStorage": torch.complex64,
     "ComplexDoubleStorage": torch.complex128,
+    "QUInt8Storage": torch.uint8,
+    "QInt8Storage": torch.int8,
+    "QInt32Storage": torch.int32,
     "UntypedStorage": torch.uint8,
 }
 """Names of storages, which are those of all devices."""

@@ -10,7 +10,7 @@ is imported. Stand-ins copy nothing: a short program could otherwise fill the me
 import io
 import pickletools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pickle import Unpickler, UnpicklingError
 from typing import Any, NoReturn
 
@@ -61,6 +61,21 @@ class Foreign(dict[Any, Any], metaclass=_Kind):
     def __eq__(self, other: object) -> bool:
         return self is other
 
+    @property
+    def is_module(self) -> bool:
+        """Whether it is a whole module of PyTorch, code and weights in one."""
+        return "_modules" in self or "_parameters" in self
+
+
+def is_entered(value: object, seen: set[int]) -> bool:
+    """Whether a walk through nested mappings looks into this one: into a `Foreign` once, because
+    one may hold itself. `seen` are those of the walk."""
+    if isinstance(value, Foreign):
+        is_new = id(value) not in seen
+        seen.add(id(value))
+        return is_new
+    return isinstance(value, Mapping)
+
 
 class _Dict(dict[Any, Any]):
     """Stands for an OrderedDict, whose own attributes are not kept."""
@@ -93,10 +108,23 @@ def _instance(kind: "type[Foreign]", *_: object) -> Foreign:
     return kind.__new__(kind)
 
 
+def _stand_in(name: str) -> type[Foreign]:
+    return _Kind("Foreign", (Foreign,), {"kind": name})  # pyright: ignore
+
+
+def _attribute(owner: object, name: str) -> type[Foreign]:
+    """Name an attribute of a class, a module or a function; whether it may be called follows."""
+    kind = owner.kind[:200] if isinstance(owner, _Kind) else "builtins.object"
+    return _stand_in(f"{kind}.{name[:200]}")
+
+
+OLD_NAMES = {"__builtin__": "builtins", "copy_reg": "copyreg"}
+"""Modules that Python 2 named otherwise; pickles of protocol 2 still do."""
 CONSTRUCTORS: dict[str, Callable[..., object]] = {
     **ARRAYS,
     "collections.OrderedDict": _Dict,
     "copyreg._reconstructor": _instance,
+    "builtins.getattr": _attribute,
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_parameter": _parameter,
@@ -105,8 +133,8 @@ CONSTRUCTORS: dict[str, Callable[..., object]] = {
 """What the names in a pickle stand for."""
 
 _DATA = {
-    "builtins": "set frozenset complex bytearray bytes range slice object list dict tuple str int "
-    "float bool",
+    "builtins": "set frozenset complex bytearray bytes range xrange slice object list dict tuple str "
+    "int float bool",
     "collections": "defaultdict Counter deque",
     "datetime": "datetime date time timedelta timezone",
     "pathlib": "Path PosixPath WindowsPath PurePath PurePosixPath PureWindowsPath",
@@ -122,6 +150,7 @@ _DATA = {
     "zoneinfo": "ZoneInfo._unpickle",
     "_codecs": "encode",
     "torch": "Size device Generator Tensor",
+    "torch._C": "Generator",
     "torch.torch_version": "TorchVersion",
     "torch.serialization": "_get_layout",
     "torch.storage": "_load_from_bytes",
@@ -199,14 +228,14 @@ class _Reader(Unpickler):
         self.storage = storage
 
     def find_class(self, module_name: str, global_name: str, /) -> object:
-        name = f"{module_name}.{global_name}"
-        if name in CONSTRUCTORS:
-            return _Named(CONSTRUCTORS[name])
-        return _Kind("Foreign", (Foreign,), {"kind": name})
+        name = f"{OLD_NAMES.get(module_name, module_name)}.{global_name}"
+        return _Named(CONSTRUCTORS[name]) if name in CONSTRUCTORS else _stand_in(name)
 
-    def persistent_load(self, pid: Any, /) -> Tensor:  # noqa: ANN401
+    def persistent_load(self, pid: Any, /) -> Any:  # noqa: ANN401
         if self.storage is None:
             _damaged()
+        if pid[0] == "module":  # a class and its source, in files of PyTorch before 1.6
+            return pid[1]
         tag, kind, key, _, count, *view = pid
         if tag != "storage" or not isinstance(kind, type) or not isinstance(count, int):
             _damaged()

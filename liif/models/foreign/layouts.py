@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from liif.models.foreign.arrays import Array
+from liif.models.unpickler import Foreign, is_entered
 
 Weights = dict[str, Tensor]
 
@@ -51,12 +52,12 @@ class Found(NamedTuple):
 
 
 def find_weights(content: Mapping[Any, Any]) -> Found:
-    """Return the weights of a model in nested mappings: none if there are none. Raises ValueError if
-    there are two of one name."""
+    """Return the weights of a model in nested mappings, or nothing if there are none. Raises
+    ValueError if there are two of one name."""
     groups: dict[str, Weights] = {}
     written: dict[str, set[str]] = {}
     others: list[tuple[str, Tensor]] = []
-    for path, tensor in _tensors(content, ()):
+    for path, tensor in _tensors(content, (), set()):
         parts = [part for part in ".".join(path).split(".") if part and part not in _WRAPPERS]
         root = next((i for i, part in enumerate(parts) if part in ROOTS), None)
         if root is None:
@@ -88,10 +89,10 @@ def find_weights(content: Mapping[Any, Any]) -> Found:
 
 
 def _tensors(
-    value: Mapping[Any, Any], path: tuple[str, ...]
+    value: Mapping[Any, Any], path: tuple[str, ...], seen: set[int]
 ) -> Iterator[tuple[tuple[str, ...], Tensor]]:
     """Yield the tensors of nested mappings with the keys that lead to them; not those of optimizers
-    and the like, whose keys are numbers."""
+    and the like, whose keys are numbers, and of whole modules, whose code is not there."""
     for key, item in value.items():
         if not isinstance(key, str):
             continue
@@ -99,14 +100,16 @@ def _tensors(
             yield (*path, key), item.tensor
         elif isinstance(item, Tensor):
             yield (*path, key), item
-        elif isinstance(item, Mapping) and len(path) < _DEEPEST:
-            yield from _tensors(item, (*path, key))
+        elif isinstance(item, Foreign) and item.is_module:
+            continue
+        elif len(path) < _DEEPEST and is_entered(item, seen):
+            yield from _tensors(item, (*path, key), seen)
 
 
 def find_arguments(content: Mapping[Any, Any]) -> tuple[str, Mapping[str, Any]] | None:
     """Return the name and the arguments of a model that are in a file beside its weights, e.g. as
     hyper-parameters: a mapping with an encoder; the name is empty if it is not there."""
-    left: list[tuple[Mapping[Any, Any], int]] = [(content, 0)]
+    left, seen = [(content, 0)], set[int]()
     while left:
         value, depth = left.pop(0)
         args = value.get("args")
@@ -115,7 +118,7 @@ def find_arguments(content: Mapping[Any, Any]) -> tuple[str, Mapping[str, Any]] 
         if _has_encoder(value):
             return "", value
         if depth < _DEEPEST:
-            left += [(item, depth + 1) for item in value.values() if isinstance(item, Mapping)]
+            left += [(item, depth + 1) for item in value.values() if is_entered(item, seen)]
     return None
 
 

@@ -47,7 +47,7 @@ def recognise(weights: Mapping[str, Tensor]) -> tuple[str, Spec]:
     roots = {key.partition(".")[0] for key in shapes} & ROOTS  # others are told later
     try:
         encoder = _encoder(shapes)
-        for is_it in (_linf, _lm, _lte, _srno, _hiif, _itsrn, _liif):
+        for is_it in (_linf, _lm, _lte, _srno, _hiif, _itsrn, _liif, _alone):
             if (found := is_it(shapes, roots, encoder)) is not None:
                 name, args = found
                 return name, {"encoder_spec": encoder, **args}
@@ -97,6 +97,19 @@ def _liif(shapes: Shapes, roots: set[str], encoder: Spec) -> tuple[str, Spec] | 
     unfold, cell = inputs[first]
     args = {"feat_unfold": unfold, "cell_decode": cell}
     return "liif", {"imnet_spec": _mlp(shapes, "imnet"), **args}
+
+
+def _alone(shapes: Shapes, roots: set[str], encoder: Spec) -> tuple[str, Spec] | None:
+    """An encoder with its own upsampler."""
+    if roots != {"encoder"}:
+        return None
+    is_rdn = encoder["name"] == "rdn"
+    first = "encoder.UPNet.0.weight" if is_rdn else "encoder.tail.0.0.weight"
+    inner = CONFIGURATIONS[encoder["args"]["RDNconfig"]][2] if is_rdn else _width(shapes)
+    stages = count(shapes, rf"{first.rpartition('.0.')[0]}\.(\d+)\.") - is_rdn
+    factor = math.isqrt(shapes[first][0] // inner)
+    encoder["args"]["scale"] = factor**stages
+    return "liif", {}
 
 
 def _lte(shapes: Shapes, roots: set[str], encoder: Spec) -> tuple[str, Spec] | None:

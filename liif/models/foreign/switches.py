@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from liif.models.unpickler import Foreign
+from liif.models.unpickler import Foreign, is_entered
 
 SHAPELESS = {"local_ensemble"}
 """Arguments of models that no shape of a weight tells."""
@@ -81,14 +81,14 @@ def hyper_parameters(name: str, content: Mapping[Any, Any]) -> dict[str, Any]:
     """Return the switches in READ that a file has among its hyper-parameters, beside the weights of
     the model `name`. Raises ValueError for a value that is not in PLAIN."""
     found: dict[str, Any] = {}
-    left: list[tuple[Mapping[Any, Any], int]] = [(content, 0)]
+    left, seen = [(content, 0)], set[int]()
     while left:
         values, depth = left.pop()
         for key, value in values.items():
             if isinstance(value, Tensor) or str(key)[:80].startswith(TRAINING):
                 continue
             if isinstance(value, Mapping):
-                left += [(value, depth + 1)] if depth < 4 else []
+                left += [(value, depth + 1)] if depth < 4 and is_entered(value, seen) else []
             elif key in READ:
                 found[key] = value
             elif isinstance(key, str) and key in PLAIN and value not in PLAIN[key]:
