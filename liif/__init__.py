@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from liif.core.errors import UserError
+    from liif.hub.catalog import list_models
     from liif.hub.pretrained import load
     from liif.models.model import SRModel
 
 __version__ = "0.2.0"
-__all__ = ["SRModel", "UserError", "load"]
+__all__ = ["SRModel", "UserError", "list_models", "load"]
 
 
 def __getattr__(name: str) -> object:
@@ -19,6 +20,7 @@ def __getattr__(name: str) -> object:
     modules = {
         "SRModel": "liif.models.model",
         "UserError": "liif.core.errors",
+        "list_models": "liif.hub.catalog",
         "load": "liif.hub.pretrained",
     }
     if name not in modules:

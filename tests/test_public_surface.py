@@ -14,9 +14,10 @@ from liif.evaluation.config import TestConfig
 from liif.evaluation.table_config import TableConfig
 from liif.training.config import TrainConfig
 
-NAMES = {"SRModel", "UserError", "load"}
+NAMES = {"SRModel", "UserError", "list_models", "load"}
 SIGNATURES = {
     "load": "(name_or_path=None, device='cpu')",
+    "list_models": "()",
     "SRModel.encode": "(self, lr)",
     "SRModel.query": "(self, field, coord, cell)",
     "SRModel.forward": "(self, lr, coord, cell, slopes=False, target=None)",
@@ -43,7 +44,7 @@ OPTIONS = {
     "compare": f"{INFERENCE} --box --checkpoint --fit --height --output --overwrite --reference "
     "--scale --size --width -o -s INPUT",
     "view": "--allow-host --checkpoint --device --host --no-browser --port --precision INPUT",
-    "convert": "--checkpoint --output --overwrite -o",
+    "convert": "--arch --checkpoint --output --overwrite --to -o",
     "export": "--checkpoint --format --output --overwrite -o",
     "models": "--url ACTION NAME",
     "download": "--data-root --from --keep --list NAMES",

@@ -119,6 +119,11 @@ def find_model(name: str) -> Pretrained | None:
     return next((each for each in MODELS if name in (each.name, *each.aliases)), None)
 
 
+def list_models() -> list[str]:
+    """Return the names of the trained models that `liif.load` knows, the default first."""
+    return [each.name for each in MODELS]
+
+
 def model_names() -> str:
     """Return all names, separated by commas, for messages."""
     return ", ".join(each.name for each in MODELS)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from pathlib import Path
 
 import torch
@@ -15,6 +16,12 @@ from liif.models.model import SRModel
 
 log = logging.getLogger("liif")
 
+HUB_FILE = "model.safetensors"
+"""The weights in the layout of the Hugging Face Hub; the header describes the model."""
+HUB_NAME = r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?"
+"""USER/NAME, or USER/NAME@REVISION."""
+SUFFIXES = {".pt", ".pth", ".pkl", ".ckpt", ".bin", ".tar", ".safetensors", ".onnx"}
+"""Endings of files, which no repository is expected to have."""
 PAUSES = (1.0, 4.0)
 """Seconds before each retry of a mirror: few, because a user waits for the model."""
 
@@ -62,8 +69,9 @@ def fetch_model(name: str, url: str | None = None) -> Path:
 
 
 def resolve_checkpoint(name_or_path: str | Path | None) -> Path:
-    """Return the checkpoint file of a path or a model's name, which is downloaded if necessary;
-    for None, that of the default model. Raises UserError if there is neither, or as `fetch_model`.
+    """Return the checkpoint file of a path, a model's name or USER/NAME on the Hugging Face Hub,
+    which are downloaded if necessary; for None, that of the default model. Raises UserError if
+    there is none of them, or as `fetch_model`.
     """
     if name_or_path is None:
         return fetch_model(DEFAULT)
@@ -71,11 +79,40 @@ def resolve_checkpoint(name_or_path: str | Path | None) -> Path:
     path = Path(os.path.expanduser(name))  # Path.expanduser raises for unknown users
     if path.is_file():
         return path
+    if path.is_dir():
+        return _in_folder(path)
     if find_model(name) is not None:
         return fetch_model(name)
+    if re.fullmatch(HUB_NAME, name) and path.suffix not in SUFFIXES and not path.parent.exists():
+        return _from_hub(name)
     if path.name != name or path.suffix or path.exists():  # intended as a path
         raise UserError(f"{path}: no such checkpoint file")
     raise UserError(f"{name}: no such checkpoint file or model; models are {model_names()}")
+
+
+def _from_hub(name: str) -> Path:
+    """Return the weights of a repository on the Hugging Face Hub, which are downloaded once."""
+    try:
+        from huggingface_hub import hf_hub_download
+    except ModuleNotFoundError:
+        text = 'to load it from the Hugging Face Hub: pip install "liif[hub]"'
+        raise UserError(f"{name}: no such checkpoint file; {text}") from None
+    repository, _, revision = name.partition("@")
+    try:
+        return Path(hf_hub_download(repository, HUB_FILE, revision=revision or None))
+    except (OSError, ValueError) as error:  # what the library raises for networks and names
+        reason = " ".join(str(error).split())[:200]
+        text = f"no such checkpoint file, and no {HUB_FILE} from the Hugging Face Hub"
+        raise UserError(f"{name}: {text} ({type(error).__name__}: {reason})") from None
+
+
+def _in_folder(folder: Path) -> Path:
+    """Return the model of a folder in the layout of the Hugging Face Hub."""
+    if (folder / HUB_FILE).is_file():
+        return folder / HUB_FILE
+    files = (f for pattern in ("*.pt", "*.pth", "*.safetensors") for f in folder.glob(pattern))
+    listed = ", ".join(sorted(file.name for file in files)[:5])
+    raise UserError(f"{folder}: is a folder; name a checkpoint in it{listed and f': {listed}'}")
 
 
 def load(name_or_path: str | Path | None = None, device: str | torch.device = "cpu") -> SRModel:
@@ -83,12 +120,13 @@ def load(name_or_path: str | Path | None = None, device: str | torch.device = "c
 
     Args:
         name_or_path: a name that `liif models` lists (by default "edsr-light", which is part of the
-            package; others are downloaded once), or a checkpoint file of this package or of the
-            official code, or safetensors.
+            package; others are downloaded once); a checkpoint file of this package or of other
+            code, or safetensors; or USER/NAME on the Hugging Face Hub, a repository in the layout
+            of `HubModel`, which is downloaded once (needs the extra `hub`).
         device: the model's device.
 
     Raises:
-        UserError: no such model or file; the download failed; or the file is damaged, could run
-            code, or does not fit the model that it describes.
+        UserError: no such model or file; the download failed; or the file is damaged, would call
+            functions, or does not fit the model that it describes.
     """
     return read_checkpoint(resolve_checkpoint(name_or_path)).build().to(device)

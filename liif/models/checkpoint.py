@@ -24,7 +24,7 @@ from liif.core.errors import UserError
 from liif.core.files import write_atomically
 from liif.models.build import ModelConfig, build_model
 from liif.models.foreign.layouts import Weights, find_weights
-from liif.models.foreign.official import official_model
+from liif.models.foreign.official import official_content, official_model
 from liif.models.foreign.translate import translate
 from liif.models.model import SRModel
 from liif.models.other_files import is_safetensors, other_kind
@@ -34,8 +34,11 @@ from liif.models.unpickler import Foreign, RefusedError, is_entered
 log = logging.getLogger("liif")
 
 FORMAT = "liif/1"
-SAVE_IT = "load it by the code that wrote it and save its weights alone: "
-SAVE_IT += "torch.save(model.state_dict(), FILE)"
+SAVE_IT = (
+    "load it by the code that wrote it and save its weights alone: "
+    "torch.save(model.state_dict(), FILE)"
+)
+"""What to do with a file that holds more than weights and plain values."""
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _MOST_VALUES = 100_000
 """Bound on the values in a file, a tensor counted as one; RDN's training state has about 3,000."""
@@ -250,6 +253,18 @@ def save_checkpoint(
     buffer = io.BytesIO()
     torch.save(content, buffer)
     write_atomically(path, buffer.getbuffer(), previous)
+
+
+def save_official(path: Path, model: ModelConfig, weights: Weights) -> None:
+    """Write a checkpoint in the layout of the official LIIF code or of LTE's (foreign/official.py).
+    Raises UserError if that code does not have the model, or as `save_checkpoint`."""
+    try:
+        content = official_content(model, weights)
+    except ValueError as error:
+        raise UserError(f"{path}: cannot be written in the official layout: {error}") from None
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomically(path, buffer.getbuffer())
 
 
 def save_weights(path: Path, model: ModelConfig, weights: Weights) -> None:

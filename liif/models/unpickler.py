@@ -10,6 +10,7 @@ is imported. Stand-ins copy nothing: a short program could otherwise fill the me
 import io
 import pickletools
 import sys
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Callable, Mapping
 from pickle import Unpickler, UnpicklingError
 from typing import Any, NoReturn
@@ -38,7 +39,7 @@ class _Kind(type):
     def __call__(cls, *args: object) -> "Foreign":
         if not _makes_data(cls.kind):
             raise RefusedError(_refusal(cls.kind))
-        return cls.__new__(cls)
+        return cls.__new__(cls)  # pyright: ignore
 
 
 class Foreign(dict[Any, Any], metaclass=_Kind):
@@ -118,8 +119,6 @@ def _attribute(owner: object, name: str) -> type[Foreign]:
     return _stand_in(f"{kind}.{name[:200]}")
 
 
-OLD_NAMES = {"__builtin__": "builtins", "copy_reg": "copyreg"}
-"""Modules that Python 2 named otherwise; pickles of protocol 2 still do."""
 CONSTRUCTORS: dict[str, Callable[..., object]] = {
     **ARRAYS,
     "collections.OrderedDict": _Dict,
@@ -133,8 +132,8 @@ CONSTRUCTORS: dict[str, Callable[..., object]] = {
 """What the names in a pickle stand for."""
 
 _DATA = {
-    "builtins": "set frozenset complex bytearray bytes range xrange slice object list dict tuple str "
-    "int float bool",
+    "builtins": "set frozenset complex bytearray bytes range slice object list dict tuple "
+    "str int float bool",
     "collections": "defaultdict Counter deque",
     "datetime": "datetime date time timedelta timezone",
     "pathlib": "Path PosixPath WindowsPath PurePath PurePosixPath PureWindowsPath",
@@ -228,7 +227,10 @@ class _Reader(Unpickler):
         self.storage = storage
 
     def find_class(self, module_name: str, global_name: str, /) -> object:
-        name = f"{OLD_NAMES.get(module_name, module_name)}.{global_name}"
+        # Pickles of protocol 2, as PyTorch writes them, have the names of Python 2.
+        pair = NAME_MAPPING.get((module_name, global_name))
+        module, last = pair or (IMPORT_MAPPING.get(module_name, module_name), global_name)
+        name = f"{module}.{last}"
         return _Named(CONSTRUCTORS[name]) if name in CONSTRUCTORS else _stand_in(name)
 
     def persistent_load(self, pid: Any, /) -> Any:  # noqa: ANN401

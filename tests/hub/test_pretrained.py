@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -132,12 +133,50 @@ def test_a_file_is_itself_even_if_it_is_called_like_a_model(offer, weights, tmp_
     assert server.requests == []
 
 
-@pytest.mark.parametrize("name", ["no.pt", "folder/edsr-light", "~nobody/x", "models", ""])
+@pytest.mark.parametrize("name", ["no.pt", "folder/edsr-light.pt", "~nobody/x", "models/x"])
 def test_what_looks_like_a_path_is_told_as_one(name, folder):
     folder.mkdir()
     with pytest.raises(UserError) as caught:
         resolve_checkpoint(name)
     assert str(caught.value).endswith(": no such checkpoint file")
+
+
+def test_a_folder_is_its_model_or_told_as_one(folder, weights):
+    (folder / "models").mkdir(parents=True)
+    (folder / "models" / "last.pt").write_bytes(weights)
+    with pytest.raises(UserError, match=r"is a folder; name a checkpoint in it: last\.pt$"):
+        liif.load(folder / "models")
+    (folder / "models" / "model.safetensors").write_bytes(weights)
+    assert resolve_checkpoint(folder / "models") == folder / "models" / "model.safetensors"
+
+
+def test_names_of_the_hub(folder, weights, tmp_path, monkeypatch):
+    hub = pytest.importorskip("huggingface_hub", reason='needs pip install "liif[hub]"')
+    asked = []
+
+    def download(repository, name, revision):
+        asked.append((repository, name, revision))
+        if repository != "user/name":
+            raise hub.errors.RepositoryNotFoundError("404\nno such one", response=Response())
+        (tmp_path / name).write_bytes(weights)
+        return str(tmp_path / name)
+
+    class Response:
+        headers, request = {}, None
+
+    monkeypatch.setattr(hub, "hf_hub_download", download)
+    assert liif.load("user/name").encoder.width == liif.load(tmp_path / asked[0][1]).encoder.width
+    resolve_checkpoint("user/name@v1.0")
+    assert asked == [("user/name", "model.safetensors", each) for each in (None, "v1.0")]
+    with pytest.raises(UserError, match=r"no such checkpoint file, and no model\.safetensors from"):
+        resolve_checkpoint("user/other")
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(UserError, match=r'pip install "liif\[hub\]"'):
+        resolve_checkpoint("user/name")
+
+
+def test_list_models():
+    assert liif.list_models() == ["edsr-light", "edsr-liif", "rdn-liif"]
 
 
 def test_an_unknown_name_is_told_with_those_that_there_are(folder):

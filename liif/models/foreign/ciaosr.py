@@ -57,6 +57,9 @@ def _encoder(
     name: str, args: Mapping[str, Any], weights: Mapping[str, Tensor]
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the configuration of the encoder, and the names of its tensors."""
+    stated = encoder_config(args["encoder_spec"])[0] if "encoder_spec" in args else {}
+    if stated.get("name", "rdn") not in ("edsr-baseline", "rdn"):
+        raise ValueError(f"the model {name!r} is read with the encoders EDSR and RDN only")
     if "sfe1.weight" in weights:
         width, growth = weights["sfe1.weight"].shape[0], weights["rdbs.0.layers.0.conv.weight"]
         config = {"name": "rdn", "width": width, "growth": growth.shape[0]}
@@ -65,11 +68,7 @@ def _encoder(
     if "patch_embed.norm.weight" in weights:
         raise ValueError(f"the model {name!r} is read with the encoders EDSR and RDN only")
     blocks, width = count(weights, r"body\.(\d+)\."), weights["conv_first.weight"].shape[0]
-    config = {"name": "edsr-baseline", "blocks": blocks, "width": width}
-    if "encoder_spec" in args:
-        config, _ = encoder_config(args["encoder_spec"])
-        if config["name"] != "edsr-baseline":
-            raise ValueError(f"the model {name!r} is read with the encoders EDSR and RDN only")
+    config = {"name": "edsr-baseline", "blocks": blocks, "width": width, **stated}
     return config, {**EDSR, r"conv_after_body\.": f"body.{config['blocks']}."}
 
 

@@ -103,6 +103,7 @@ def _tensors(
         elif isinstance(item, Foreign) and item.is_module:
             continue
         elif len(path) < _DEEPEST and is_entered(item, seen):
+            assert isinstance(item, Mapping)
             yield from _tensors(item, (*path, key), seen)
 
 

@@ -23,7 +23,11 @@ LARGE_EDSR = (32, 256)
 
 
 def official_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights whose encoder is named as in mmagic by the names of the official code."""
+    """Return weights that are named as in mmagic, or as in this package, by the names of the
+    official code."""
+    if any(key.startswith("decoder.mlp.") for key in weights):
+        named = {key.replace("decoder.mlp.", "imnet."): value for key, value in weights.items()}
+        return {key.removeprefix("decoder."): value for key, value in named.items()}
     if not {"conv_first.weight", "sfe1.weight"} & weights.keys():
         return dict(weights)
     names = {**EDSR, **RDN}

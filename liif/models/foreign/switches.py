@@ -72,8 +72,8 @@ def hidden_of(name: str, spec: Mapping[str, Any], activation: str, default: str)
     network, args = part(name, spec)
     if network != "mlp":
         raise ValueError(f"its network {network!r} is not supported for the model {name!r}")
-    args = {"act": default, **args}
-    check_switches(name, args, {"in_dim", "out_dim", "hidden_list"}, {"act": activation})
+    with_default: dict[str, Any] = {"act": default, **args}
+    check_switches(name, with_default, {"in_dim", "out_dim", "hidden_list"}, {"act": activation})
     return list(args["hidden_list"])
 
 
