@@ -29,7 +29,7 @@ COMMANDS = {
     "upscale": "Enlarge images to any size.",
     "compare": "Compare a model with bicubic on parts of an image.",
     "view": "Explore an image at any scale in the browser.",
-    "convert": "Convert a checkpoint, ours or an official one, to .safetensors or .pt.",
+    "convert": "Convert a checkpoint to .safetensors or .pt, or to the official layout (.pth).",
     "export": "Export encoder and decoder as graphs for other programs (ONNX, torch.export).",
     "models": "List models, decoders and encoders; get a model; show what a checkpoint is.",
     "download": "Download a data set.",

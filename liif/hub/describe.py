@@ -23,7 +23,7 @@ NAMES = 6
 def describe_checkpoint(path: Path) -> dict[str, str]:
     """Return what a checkpoint file of any kind holds, as texts by their titles.
 
-    Raises UserError if it cannot be read, could run code, or is the checkpoint of no known model:
+    Raises UserError if it cannot be read, or is the checkpoint of no known model:
     the message then says what it holds.
     """
     content = read_content(path)

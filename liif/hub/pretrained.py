@@ -59,7 +59,7 @@ def fetch_model(name: str, url: str | None = None) -> Path:
         fetch(urls, path, size=model.size, checksum=model.checksum, pauses=PAUSES)
     except UserError as error:
         raise UserError(f"{error}\n{instructions}") from None
-    try:  # raises for a file that is no checkpoint or could run code
+    try:  # raises for a file that is no checkpoint
         if read_checkpoint(path).model != model.model:
             raise UserError(f"{path.name}: the downloaded file is not the model {model.name}")
     except UserError as error:

@@ -63,7 +63,7 @@ class Checkpoint:
 
 def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> SRModel:
     """Return the model of a checkpoint file of any kind, in evaluation mode. Raises UserError if
-    the file is missing or damaged, could run code, or does not fit the model that it describes."""
+    the file is missing or damaged, would call functions, or does not fit its model."""
     return read_checkpoint(Path(path)).build().to(device)
 
 
