@@ -28,12 +28,14 @@ def read_bmp(data: bytes | mmap.mmap) -> Metadata:
 
 def embed_bmp(data: bytes, metadata: Metadata, lost: list[str]) -> bytes:
     """Return a BMP file as Pillow writes it (a header of 40 bytes), with metadata."""
+    stated = [0, 0]  # Pillow states 96 dpi
     if metadata.resolution and metadata.resolution.unit:
         sides = [round(side) for side in metadata.resolution.per("m")]
         if all(1 <= side < 2**31 for side in sides):
-            data = data[:38] + struct.pack("<ii", *sides) + data[46:]
+            stated = sides
         else:
             lost.append("resolution")
+    data = data[:38] + struct.pack("<ii", *stated) + data[46:]
     if metadata.icc:
         longer = _V5 - 40
         size, start = len(data) + longer + len(metadata.icc), struct.unpack_from("<I", data, 10)[0]

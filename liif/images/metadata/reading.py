@@ -11,6 +11,8 @@ from liif.images.metadata.exif import open_exif, orientation_in
 from liif.images.metadata.ifd import DamagedError
 from liif.images.metadata.record import Metadata
 
+_RECORD, _RECORD_CHUNK = b"liif-result: ", "liIF"
+"""How the record of what made a result begins, and its chunk in PNG."""
 _READERS: tuple[tuple[bytes, Callable[[mmap.mmap], Metadata]], ...] = (
     (png.START, png.read), (b"\xff\xd8", jpeg.read), (b"GIF8", gif.read), (b"BM", plain.read_bmp),
     *((b"P%d" % i, plain.read_pnm) for i in range(1, 8)),
@@ -31,7 +33,7 @@ def read_metadata(path: Path, directory: int = 0, *, is_page: bool = False) -> M
         found = _read(path, directory, is_page)
     except Exception:  # damaged in a way that no reader expects; the pixels may be fine
         return Metadata(dropped=("metadata (damaged)",))
-    return found._replace(orientation=_orientation(found))
+    return _without_record(found)._replace(orientation=_orientation(found))
 
 
 def _read(path: Path, directory: int, is_page: bool) -> Metadata:
@@ -48,6 +50,15 @@ def _read(path: Path, directory: int, is_page: bool) -> Metadata:
             with Image.open(path) as image:
                 return avif.read(bytes(data[: 2**16]), image.info)
     return Metadata()
+
+
+def _without_record(metadata: Metadata) -> Metadata:
+    """Return what remains without the record of what made a file, if it is a result itself."""
+    return metadata._replace(
+        comments=tuple(each for each in metadata.comments if not each.startswith(_RECORD)),
+        pieces=tuple(each for each in metadata.pieces if not each.data.startswith(_RECORD)),
+        dropped=tuple(each for each in metadata.dropped if each != _RECORD_CHUNK),
+    )
 
 
 def _orientation(metadata: Metadata) -> int:
