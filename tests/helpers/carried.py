@@ -213,7 +213,9 @@ def found_in(path):
         found["ICC profile"] = blocks is not None and SRGB[:255] in data
         found["XMP"] = b"XMP DataXMP" + XMP + b"\1\xff\xfe" in data
     if path.suffix == ".bmp":
-        found["ICC profile"] = data.endswith(SRGB) and data[70:74] == b"DEBM"
+        start, size = struct.unpack_from("<II", data, 14 + 112)
+        profile = data[14 + start : 14 + start + size]
+        found["ICC profile"] = data[70:74] == b"DEBM" and profile == SRGB
     if path.suffix == ".ppm":
-        found["comment"] = data.startswith(b"P6\n# " + COMMENT + b"\n")
+        found["comment"] = b"\n# " + COMMENT + b"\n" in data.partition(b"255\n")[0]
     return {name for name, is_there in found.items() if is_there}

@@ -431,9 +431,7 @@ def test_animations(tmp_path, suffix):
     options |= {"save_all": True, "append_images": [second], "duration": 80, "loop": 3}
     first.save(tmp_path / f"a{suffix}", **options)
     photos = list(read_photo(tmp_path / f"a{suffix}"))
-    frames = (
-        (np.full((24, 32, 4), 255 - 200 * i, np.uint8), photo) for i, photo in enumerate(photos)
-    )
+    frames = [(np.full((24, 32, 4), 255 - 200 * i, np.uint8), p) for i, p in enumerate(photos)]
     path = tmp_path / f"b{suffix}"
     write_animation(path, (24, 32), iter(frames))
     with Image.open(path) as image:
