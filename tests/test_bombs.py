@@ -16,7 +16,7 @@ from PIL import Image
 
 from liif.core.errors import UserError
 from liif.data.cache import open_images
-from liif.images.opening import MAX_PIXELS, max_pixels
+from liif.images.opening import MAX_PIXELS, RefusedError, check_pixels, max_pixels
 from liif.images.rgb8 import image_size, read_image, write_image
 
 pytestmark = pytest.mark.timeout(0)  # `within_limits` has a shorter one
@@ -80,6 +80,37 @@ def test_bombs_of_every_format(folder, form, size, read, warnings_are):
     else:
         assert f"{size[0]}×{size[1]} px are more than {MAX_PIXELS} pixels" in message
         assert "LIIF_MAX_PIXELS" in message
+
+
+def file_of(path, size):
+    with path.open("wb") as file:
+        file.truncate(size)
+    return path
+
+
+def test_large_photographs_are_no_bombs(folder, monkeypatch):
+    """One of 12,000×9000 px in a file of 20 MB, if memory suffices."""
+    photo, small = file_of(folder / "x.jpg", 20_000_000), file_of(folder / "y.jpg", 20_000)
+    monkeypatch.setattr("liif.images.opening.available_memory", lambda: 4 * 10**9)
+    check_pixels(photo, 9000, 12_000)
+    with pytest.raises(RefusedError, match="for such a file"):
+        check_pixels(small, 9000, 12_000)
+    monkeypatch.setattr("liif.images.opening.available_memory", lambda: 10**9)
+    with pytest.raises(RefusedError, match="memory allows: about 3.46 GB are needed and 1 GB are"):
+        check_pixels(photo, 9000, 12_000)
+    monkeypatch.setenv("LIIF_MAX_PIXELS", "108M")
+    check_pixels(small, 9000, 12_000)
+    monkeypatch.setenv("LIIF_MAX_PIXELS", "107M")
+    with pytest.raises(RefusedError, match="107000000"):
+        check_pixels(photo, 9000, 12_000)
+
+
+def test_what_memory_holds_is_still_bounded(folder, monkeypatch):
+    monkeypatch.setattr("liif.images.opening.available_memory", lambda: 10**15)
+    photo = file_of(folder / "x.jpg", 10**9)
+    check_pixels(photo, 32_768, 32_768)
+    with pytest.raises(RefusedError, match=r"1073741824 pixels.*LIIF_MAX_PIXELS"):
+        check_pixels(photo, 32_768, 32_769)
 
 
 def test_of_many_frames_one_is_read(folder):

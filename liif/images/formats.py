@@ -80,6 +80,11 @@ def holds_animation(path: Path) -> bool:
     return TARGETS[path.suffix.lower()][0] in ("PNG", "WEBP", "AVIF", "GIF")
 
 
+def holds_pages(path: Path) -> bool:
+    """Return whether the format of the suffix can hold the pages of a document."""
+    return TARGETS[path.suffix.lower()][0] == "TIFF"
+
+
 def write_photo(
     path: Path,
     size: tuple[int, int],
@@ -126,6 +131,35 @@ def write_photo(
             if form == "GIF" and image.mode in ("RGBA", "LA"):
                 image = _to_gif(image.convert("RGBA"))
             temporary.write_bytes(_encoded(image, form, options, metadata, lost))
+        if record is not None:
+            embed_record(temporary, record)
+    _log_lost(path, lost)
+
+
+class PageOutput(NamedTuple):
+    """One page of a document; the fields are the arguments of `write_photo`."""
+
+    size: tuple[int, int]
+    layout: Layout
+    strips: Iterable[ImageArray]
+    source: Photo
+    window: Window
+
+
+def write_pages(path: Path, pages: Iterable[PageOutput], record: Record | None = None) -> None:
+    """Write the pages of a document, one after the other, to a TIFF file, atomically. Raises
+    UserError if the file cannot be written."""
+    all_metadata, lost = list[Metadata](), list[str]()
+    with replaced_atomically(path) as temporary:
+        for i, page in enumerate(pages):
+            metadata, missing = _carried(page.source, "TIFF", page.size, page.window)
+            all_metadata.append(metadata)
+            lost += missing
+            write_tiff(
+                temporary, page.size, page.strips, page.layout.channels, page.layout.bits,
+                icc=metadata.icc, is_photo=page.layout.is_photo, page=i, pages=page.source.frames,
+            )  # fmt: skip
+        carry.add_to_tiff(temporary, all_metadata, lost)
         if record is not None:
             embed_record(temporary, record)
     _log_lost(path, lost)

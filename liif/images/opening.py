@@ -15,6 +15,7 @@ from PIL.Image import Transpose
 from PIL.ImageFile import ImageFile
 
 from liif.core.errors import UserError
+from liif.core.files import format_bytes
 from liif.core.host_memory import available_memory
 from liif.images.suffixes import HAS_AVIF, PLUGINS, RAW_SUFFIXES
 
@@ -103,10 +104,11 @@ def check_pixels(path: Path, height: int, width: int) -> None:
             memory = available_memory()
             if memory is None or pixels * _BYTES_PER_PIXEL <= memory:
                 return
-            needed = pixels * _BYTES_PER_PIXEL / 2**30
+            needed = format_bytes(pixels * _BYTES_PER_PIXEL)
             raise RefusedError(
-                f"{named} memory allows: about {needed:.1f} GB are needed and "
-                f"{memory / 2**30:.1f} GB are available; close other programs; {remedy}"
+                f"{named} memory allows: about {needed} are needed and {format_bytes(memory)} are "
+                "available; close other programs, or try it anyway with the environment variable "
+                "LIIF_MAX_PIXELS, e.g. 1G"
             )
         limit = max(limit, MAX_PIXELS)
     raise RefusedError(

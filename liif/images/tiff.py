@@ -22,17 +22,19 @@ _UNASSOCIATED = 2  # kind of alpha
 
 def write_tiff(
     path: Path, size: Size, strips: Iterable[ImageArray], channels: int = 3, bits: int = 8,
-    *, icc: bytes | None = None, is_photo: bool = True,
+    *, icc: bytes | None = None, is_photo: bool = True, page: int = 0, pages: int = 1,
 ) -> None:  # fmt: skip
     """Write strips (rows, W, channels), from top to bottom, to a tiled, deflated TIFF file of size
     (H, W); to BigTIFF from 4 GB on. The other arguments are those of `PngWriter`, and `icc`, the
     colour profile; unless `is_photo`, there may be any number of channels, of which none is alpha,
-    and 32 bits are floats."""
+    and 32 bits are floats. Of several `pages`, each but `page` 0 is appended to the file."""
     H, W = size
     side = [min(TILE, -(-n // 16) * 16) for n in size]
     extra_kinds = [_UNASSOCIATED] * (channels in (2, 4)) if is_photo else [0] * (channels - 1)
-    is_big = H * W * channels * bits // 8 > BIGTIFF_BYTES
-    with tifffile.TiffWriter(path, bigtiff=is_big, byteorder="<") as writer:
+    is_big = pages * H * W * channels * bits // 8 > BIGTIFF_BYTES
+    # The first page decides on the format, and pages may be larger than it.
+    big = {"append": True} if page else {"bigtiff": is_big, "byteorder": "<"}
+    with tifffile.TiffWriter(path, **big) as writer:
         writer.write(
             _tiles(strips, *side),
             shape=(H, W, channels) if channels > 1 else (H, W),

@@ -12,13 +12,15 @@ from tqdm import tqdm
 
 from liif.core.distributed import Team
 from liif.core.errors import UserError
+from liif.core.files import format_bytes
+from liif.core.host_memory import available_memory
 from liif.core.memory import is_out_of_memory
 from liif.core.outputs import FileSet
 from liif.core.progress import progress_bar
 from liif.core.sizes import OutputSpec
 from liif.images import formats
 from liif.images.channels import read_frames
-from liif.images.formats import Layout, layout_for
+from liif.images.formats import Layout, PageOutput, layout_for
 from liif.images.jobs import UpscaleJob, pixels_of
 from liif.images.photo import Photo
 from liif.images.png import ImageArray
@@ -90,19 +92,30 @@ def _reason(error: Exception) -> str:
 
 
 def _enlarge(work: _Work, job: UpscaleJob, bar: Bar) -> None:
-    """Enlarge one picture, or all frames of an animation. Raises UserError."""
+    """Enlarge one picture, all frames of an animation or all pages of a document. Raises
+    UserError."""
     team, channels = work.team, work.model.channels
     frames = _read_in_step(team, job.picture.path, channels.input)
     first = next(frames)
     is_moving = first.frames > 1 and not first.is_page and formats.holds_animation(job.target)
+    is_document = first.is_page and formats.holds_pages(job.target)
     count = None if channels.output == channels.input else channels.output
-    layout = layout_for(job.target, job.size, first, work.bits, count)
-    layout = Layout(4, 8) if is_moving else layout
     bar.set_description(job.picture.path.name)
-    bar.total += (first.frames - 1) * pixels_of(job) if is_moving else 0
+    bar.total += (first.frames - 1) * pixels_of(job) if is_moving or is_document else 0
     _check_is_free(work, job)
+    if is_moving:
+        _check_frames_fit(job, first.frames)
+
+    def layout_of(photo: Photo) -> Layout:
+        layout = layout_for(job.target, work.spec.target(photo.size), photo, work.bits, count)
+        return Layout(4, 8) if is_moving else layout
+
+    def page(photo: Photo) -> PageOutput:
+        size, window = work.spec.target(photo.size), work.spec.window(photo.size)
+        return PageOutput(size, layout_of(photo), strips(photo), photo, window)
 
     def strips(photo: Photo) -> Iterator[ImageArray]:
+        layout = layout_of(photo)
         watch = _meter(work, job, photo, layout, bar) if team.size == 1 else None
         end = bar.n + pixels_of(job)
         for strip in enlarge_photo(
@@ -113,7 +126,7 @@ def _enlarge(work: _Work, job: UpscaleJob, bar: Bar) -> None:
                 bar.update(strip.shape[0] * strip.shape[1])
         bar.update(end - bar.n)
 
-    photos = chain([first], frames) if is_moving else [first]
+    photos = chain([first], frames) if is_moving or is_document else [first]
     options: dict[str, Any] = {"quality": job.quality, "record": job.record}
     options["window"] = work.spec.window(first.size)
     if not team.leads:
@@ -123,9 +136,14 @@ def _enlarge(work: _Work, job: UpscaleJob, bar: Bar) -> None:
     if is_moving:
         animation = ((np.concatenate(list(strips(photo))), photo) for photo in photos)
         formats.write_animation(job.target, job.size, animation, **options)
+    elif is_document:
+        formats.write_pages(job.target, map(page, photos), job.record)
     else:
+        layout = layout_of(first)
         if first.frames > 1:
-            log.warning("%s: first of %d frames only", job.target, first.frames)
+            kind, suffix = ("pages", ".tif") if first.is_page else ("frames", ".webp")
+            text = "%s: first of %d %s only; %s holds them all"
+            log.warning(text, job.target, first.frames, kind, suffix)
         if layout.bits < first.bits and work.bits is None:
             text = "%s: reduced from %d to 8 bits; .png and .tif keep them"
             log.warning(text, job.target, first.bits)
@@ -145,6 +163,18 @@ def _check_is_free(work: _Work, job: UpscaleJob) -> None:
     if job.target.exists() and work.written.has_same_file(job.target):
         text = f"{job.target}: is the result of another picture; this disk takes the names for one"
         raise UserError(text)
+
+
+def _check_frames_fit(job: UpscaleJob, frames: int) -> None:
+    """Raise UserError if memory does not hold all frames of an animation, which are written
+    together: 4 bytes per pixel, and as many in the encoder."""
+    needed, available = 8 * frames * pixels_of(job), available_memory()
+    if available is not None and needed > available:
+        H, W = job.size
+        raise UserError(
+            f"{job.target}: {frames} frames of {W}×{H} px need about {format_bytes(needed)} of "
+            f"memory, and {format_bytes(available)} are available; enlarge less"
+        )
 
 
 def _meter(work: _Work, job: UpscaleJob, photo: Photo, layout: Layout, bar: Bar) -> WorkMeter:
