@@ -96,7 +96,7 @@ def test_large_photographs_are_no_bombs(folder, monkeypatch):
     with pytest.raises(RefusedError, match="for such a file"):
         check_pixels(small, 9000, 12_000)
     monkeypatch.setattr("liif.images.opening.available_memory", lambda: 10**9)
-    with pytest.raises(RefusedError, match="memory allows: about 3.46 GB are needed and 1 GB are"):
+    with pytest.raises(RefusedError, match=r"memory allows: about 3[.]46 GB are needed"):
         check_pixels(photo, 9000, 12_000)
     monkeypatch.setenv("LIIF_MAX_PIXELS", "108M")
     check_pixels(small, 9000, 12_000)
