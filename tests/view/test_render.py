@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -209,16 +210,28 @@ def test_a_new_view_comes_first_and_closed_views_end():
 
 
 def test_open_views_take_turns():
-    """However long the newest one is, the others go on."""
+    """However fast the newest one is taken, the others go on."""
+    made = []
+
+    def slow(name):
+        for part in endless(made, name):
+            time.sleep(0.002)
+            yield part
+
+    async def take(view, count):
+        for _ in range(count):
+            await anext(view)
+        await view.aclose()
 
     async def scenario():
-        worker, made = Worker(), []
-        views = [worker.run(endless(made, name)) for name in "abc"]
-        for _ in range(20):
-            await asyncio.gather(*(anext(view) for view in views))
-        assert max(map(made.count, "abc")) <= 20 + AHEAD + 1
-        for view in views:
-            await view.aclose()
+        worker = Worker()
+        views = [worker.run(slow(name)) for name in "abc"]
+        older = asyncio.gather(take(views[0], 20), take(views[1], 20))
+        await until(lambda: made)
+        newest = asyncio.create_task(take(views[2], 500))
+        await asyncio.wait_for(older, 30)
+        assert max(map(made.count, "abc")) <= 20 + 2 * AHEAD
+        newest.cancel()
 
     asyncio.run(scenario())
 
