@@ -53,7 +53,9 @@ def run(options: argparse.Namespace) -> int:
         log.warning("%s", OPEN.format(host=options.host))
     if not options.no_browser and _has_browser(port):  # a thread: text browsers return when closed
         address = page + viewer.tokens.single()
-        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+        opening = threading.Thread(target=webbrowser.open, args=(address,), name="browser")
+        opening.daemon = True
+        opening.start()
     app = viewer.app(frozenset(map(str.lower, options.allow_host)), any_address=is_open)
     make_server(app).run(sockets=[listener])
     return 0

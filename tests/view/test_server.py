@@ -9,7 +9,9 @@ import signal
 import socket
 import struct
 import sys
+import threading
 import time
+import webbrowser
 from urllib.parse import urlencode
 
 import numpy as np
@@ -27,6 +29,7 @@ from liif.core.sizes import Window
 from liif.images.convert import to_image, to_tensor
 from liif.images.rgb8 import write_image
 from liif.view import server
+from liif.view.guard import Guard
 
 
 @pytest.fixture(scope="module")
@@ -295,6 +298,69 @@ def test_wrong_arguments_are_reported_before_serving(refused, photos, tiny_check
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert f"{port} is taken" in refused("view", photos / "a.png", *use, "--port", port)
+
+
+@pytest.fixture
+def started(cli, photos, tiny_checkpoint, monkeypatch):
+    """Start the command without serving: what it has printed, the address that a browser was
+    started with, and the server's application and address."""
+    for name in ("SSH_CONNECTION", "DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*options):
+        opened, served = [], []
+
+        class Server:
+            def __init__(self, app):
+                served.append(app)
+
+            def run(self, sockets):
+                served.append(sockets[0].getsockname()[:2])
+                sockets[0].close()
+
+        monkeypatch.setattr(server, "make_server", Server)
+        monkeypatch.setattr(webbrowser, "open", opened.append)
+        use = "view", photos / "a.png", "--checkpoint", tiny_checkpoint, "--port", 0
+        status, out, err = cli(*use, *options)
+        assert status == 0
+        for thread in threading.enumerate():
+            if thread.name == "browser":
+                thread.join(30)
+        return out, err, opened, *served
+
+    return run
+
+
+def test_a_browser_is_started_with_a_token_that_is_not_the_printed_one(started):
+    """Command lines are visible to all users of a machine."""
+    out, _, (address,), _, at = started()
+    assert at[0] == "127.0.0.1" and f"http://127.0.0.1:{at[1]}/?token=" in out
+    assert address.partition("=")[0] in out and address not in out
+    assert started("--no-browser")[2] == []
+
+
+def test_over_ssh_the_way_to_the_port_is_printed(started, monkeypatch):
+    monkeypatch.setenv("SSH_CONNECTION", "10.0.0.1 5 10.0.0.2 22")
+    out, _, opened, _, (_, port) = started()
+    assert f"ssh -N -L {port}:127.0.0.1:{port} " in out and opened == []
+    monkeypatch.setenv("BROWSER", "an editor's, which forwards the port")
+    out, _, opened, *_ = started()
+    assert "ssh" not in out and len(opened) == 1
+
+
+def test_other_addresses_and_names_on_request(started, refused):
+    out, err, _, app, at = started("--host", "0.0.0.0", "--allow-host", "Hub.example.org")
+    assert at[0] == "0.0.0.0" and "http://127.0.0.1:" in out and "unencrypted" in err
+    guard = next(part for part in app.user_middleware if part.cls is Guard)
+    assert guard.kwargs == {"names": {"hub.example.org"}, "any_address": True}
+    for host in ("localhost", "127.0.0.2"):
+        out, err, *_, app, at = started("--host", host)
+        assert at[0].startswith("127.") and err == ""
+        guard = next(part for part in app.user_middleware if part.cls is Guard)
+        assert guard.kwargs == {"names": frozenset(), "any_address": False}
+    assert "must be an IP address" in refused("view", "--host", "lab.example.org")
+    use = "view", "--no-browser", "--port", 0
+    assert "cannot listen on 203.0.113.9" in refused(*use, "--host", "203.0.113.9")
 
 
 def test_the_command_serves_until_it_is_interrupted(photos, tiny_checkpoint, tmp_path):
