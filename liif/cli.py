@@ -31,10 +31,10 @@ COMMANDS = {
     "view": "Explore an image at any scale in the browser.",
     "convert": "Convert a checkpoint to .safetensors or .pt, or to the official layout (.pth).",
     "export": "Export encoder and decoder as graphs for other programs (ONNX, torch.export).",
-    "models": "List models, decoders and encoders; get a model; show what a checkpoint is.",
-    "download": "Download a data set.",
-    "data": "Check that the data of configurations is present and intact.",
-    "config": "Print a configuration resolved, or the JSON Schema of configurations.",
+    "models": "List, download, show and convert models; list decoders and encoders.",
+    "download": "The same as `liif data download`.",
+    "data": "List, download and check data sets; draw training samples.",
+    "config": "List configurations; print one resolved, or the JSON Schema of all.",
     "completion": "Print a completion script for your shell.",
 }
 """Each command and its summary. Its options are in the module of that name in

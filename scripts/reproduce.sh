@@ -41,7 +41,7 @@ train() {
     run $start scripts/train.py --config "configs/$1.yaml" ${TRAIN-}
 }
 
-run liif download $data
+run liif data download $data
 configs=$(liif tables --table "$table" --list | cut -f1)
 for config in $configs; do train "$config"; done
 run liif tables --table "$table" ${TEST-}

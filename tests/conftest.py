@@ -47,7 +47,7 @@ def official_weights() -> Path:
     for path in (SHARED / "weights" / "edsr-baseline-liif.pth", find_model("edsr-liif").path):
         if path.is_file():
             return path
-    pytest.skip("needs the official weights: liif models get edsr-liif (or set LIIF_SHARED)")
+    pytest.skip("needs the official weights: liif models download edsr-liif (or set LIIF_SHARED)")
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +56,7 @@ def benchmark_data() -> Path:
     for root in (SHARED / "data", Path(os.environ.get("LIIF_DATA", ROOT / "datasets"))):
         if all((root / "benchmark" / name).is_dir() for name in ("Set5", "Set14", "B100")):
             return root
-    pytest.skip("needs Set5, Set14 and B100: liif download benchmark (or set LIIF_SHARED)")
+    pytest.skip("needs Set5, Set14 and B100: liif data download benchmark (or set LIIF_SHARED)")
 
 
 @pytest.fixture

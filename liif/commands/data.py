@@ -1,5 +1,5 @@
-"""`liif data`: check that the images that configurations name are present and intact, or draw
-training samples of a configuration."""
+"""`liif data`: list and download data sets, check that the images that configurations name are
+present and intact, or draw training samples of a configuration."""
 
 import argparse
 import shlex
@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from liif.commands import download
 from liif.commands.arguments.shared import usage_error
 from liif.commands.options import config_files
 from liif.core.config_file import load_config
@@ -37,16 +38,18 @@ States = dict[Path, tuple[bool, str]]
 
 
 def run(options: argparse.Namespace) -> int:
-    return _preview(options) if options.action == "preview" else _check(options)
+    if options.action == "list":
+        return download.list_data_sets(as_json=options.json)
+    actions = {"download": download.run, "check": _check, "preview": _preview}
+    return actions[options.action](options)
 
 
 def _preview(options: argparse.Namespace) -> int:
     """Write a sheet of the first training samples of a configuration."""
-    if len(options.configs) != 1:
-        raise usage_error("data", "preview needs one configuration, of a training")
     if not 1 <= options.samples <= MAX_SAMPLES:
-        raise UserError(f"--samples: must be from 1 to {MAX_SAMPLES}, not {options.samples}")
-    file: Path = options.configs[0]
+        text = f"--samples: must be from 1 to {MAX_SAMPLES}, not {options.samples}"
+        raise usage_error("data preview", text)
+    file: Path = options.config
     config = load_config(TrainConfig, file, options.set)
     _check_is_outside(options.output, config, options.data_root)
     check_outputs([options.output], config_files(file), overwrite=options.overwrite)
@@ -56,13 +59,24 @@ def _preview(options: argparse.Namespace) -> int:
         kind = config.train_data.sampling
         raise UserError(f"{file}: train_data.sampling: {kind} has no method view, to draw samples")
     samples: list[SampleTile] = []
+    failures: dict[str, None] = {}
     for number in range(options.samples):
-        index, view = view_sample(source, config.seed, number)
+        try:
+            index, view = view_sample(source, config.seed, number)
+        except UserError as error:  # the image cannot be decoded
+            failures[str(error)] = None
+            continue
         scale = view.hr.shape[0] / view.lr.shape[0]
         caption = f"{number}: x{scale:.2f} {source.name(index)}"
         samples.append(SampleTile(view.lr, view.hr, [caption, "; ".join(view.words)]))
+    listed = "\n  ".join(failures)
+    if not samples:
+        raise UserError(f"no sample can be drawn:\n  {listed}")
     write_image(options.output, sample_sheet(samples))
     print(f"{options.output}: {len(samples)} samples, low and high resolution side by side")
+    if failures:
+        lost = options.samples - len(samples)
+        raise UserError(f"{lost} of {options.samples} samples cannot be drawn:\n  {listed}")
     return 0
 
 
@@ -135,7 +149,7 @@ def _examine(folder: Path, name: str, root: str | None, deep: bool) -> tuple[boo
     command = "set LIIF_DATA, or use `--set data_root=DIR`, if it is elsewhere"
     if known:
         option = f" --data-root {shlex.quote(root)}" if root else ""
-        command = f"`liif download {known[0].name}{option}`"
+        command = f"`liif data download {known[0].name}{option}`"
     try:
         files = list_images(folder)
     except UserError as error:

@@ -1,14 +1,16 @@
-"""`liif download`: download published data sets to where the configurations expect them."""
+"""`liif data download` and `liif data list`: published data sets, to where the configurations
+expect them. `liif download` is the earlier name."""
 
 import argparse
 import logging
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 from liif.commands.arguments.shared import usage_error
 from liif.core.download import fetch
 from liif.core.errors import UserError
-from liif.core.files import check_room, format_bytes
+from liif.core.files import check_room, format_bytes, to_json
 from liif.data import catalog
 from liif.data.catalog import DataSet, DataSetPart
 from liif.data.paths import data_path
@@ -19,12 +21,11 @@ log = logging.getLogger("liif")
 
 
 def run(options: argparse.Namespace) -> int:
-    if options.list:
-        print("\n".join(line for data_set in catalog.DATA_SETS for line in _described(data_set)))
-        return 0
+    if options.command == "download" and options.list:
+        return list_data_sets(as_json=False)
     if not options.names:
-        text = "name a data set, e.g. liif download div2k; liif download --list shows all"
-        raise usage_error("download", text)
+        text = "name a data set, e.g. liif data download div2k; liif data list shows all"
+        raise usage_error("data download", text)
     root = data_path(options.data_root, "")
     chosen = catalog.select(options.names)
     missing = [part for _, parts in chosen for part in parts if not _is_present(part, root)]
@@ -41,6 +42,15 @@ def run(options: argparse.Namespace) -> int:
                 print(f"{part.name}: cannot be downloaded.\n{data_set.instructions}")
                 status = 1
     return status
+
+
+def list_data_sets(*, as_json: bool) -> int:
+    """Print the data sets and their parts."""
+    if as_json:
+        print(to_json([asdict(data_set) for data_set in catalog.DATA_SETS], indent=1))
+    else:
+        print("\n".join(line for data_set in catalog.DATA_SETS for line in _described(data_set)))
+    return 0
 
 
 def _described(data_set: DataSet) -> list[str]:

@@ -9,9 +9,11 @@ import zipfile
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from liif.core.config_file import load_config
 from liif.core.errors import UserError
+from liif.core.files import to_json
 from liif.core.section import Section
 from liif.training.config import Count, TrainConfig
 from liif.training.lock import is_occupied
@@ -21,6 +23,8 @@ RECENT = 120.0
 """A run without a lock file counts as alive if its log changed within these seconds."""
 COLUMNS = ("run", "state", "step", "best PSNR", "loss", "images/s", "time")
 
+Record = dict[str, Any]
+"""What is known of a run, as in --json; of a damaged one there are no numbers."""
 UNKNOWN = ": unknown key;"
 """What `load_config` says after the name of such a key."""
 
@@ -34,7 +38,11 @@ class _RunLength(Section, extra="ignore"):
 
 def run(options: argparse.Namespace) -> int:
     folders = [each for given in options.folders or [Path("runs")] for each in _runs_in(given)]
-    rows = [(list(COLUMNS), ""), *map(_row, folders)]
+    records = [_record(folder) for folder in folders]
+    if options.json:
+        print(to_json(records, indent=1))
+        return 0
+    rows = [(list(COLUMNS), ""), *map(_row, records)]
     widths = [max(map(len, column)) for column in zip(*(cells for cells, _ in rows), strict=True)]
     for cells, note in rows:
         columns = zip(cells, "<<>>>>>", widths, strict=True)
@@ -63,15 +71,28 @@ def _is_run(folder: Path) -> bool:
     return False
 
 
-def _row(folder: Path) -> tuple[list[str], str]:
-    """Return the row of a run and a note: what is wrong, or the command that resumes it."""
+def _row(record: Record) -> tuple[list[str], str]:
+    """Return the row of a run and its note."""
+    if record["step"] is None:
+        return [record["run"], record["state"], *"-----"], record["note"]
+    forms = {"best_psnr": ".2f", "loss": ".4f", "images_per_s": ".1f"}
+    values = [(record[key], form) for key, form in forms.items()]
+    numbers = [format(value, form) if math.isfinite(value) else "-" for value, form in values]
+    spent = str(timedelta(seconds=round(record["seconds"]))) if record["seconds"] else "-"
+    steps = f"{record['step']}/{record['steps']}"
+    return [record["run"], record["state"], steps, *numbers, spent], record["note"]
+
+
+def _record(folder: Path) -> Record:
+    """Return what is known of a run, and a note: what is wrong, or the command that resumes it."""
+    start: Record = {"run": folder.name, "folder": str(folder), "step": None}
     file, unknown = folder / "config.yaml", ""
     try:
         config = load_config(TrainConfig, file)
     except UserError as error:
         lines = str(error).splitlines()
         if not all(UNKNOWN in line for line in lines):
-            return [folder.name, "damaged", *"-----"], lines[0]
+            return {**start, "state": "damaged", "note": lines[0]}
         config = load_config(_RunLength, file)
         keys = [line.partition(UNKNOWN)[0].rpartition(": ")[2] for line in lines]
         unknown = f"{file}: has keys that this version does not know: {', '.join(keys)}"
@@ -94,10 +115,8 @@ def _row(folder: Path) -> tuple[list[str], str]:
     state, note = _state(folder, has_all_steps=step >= config.steps or step == ended)
     if unknown and state != "damaged":  # this version cannot resume the run
         note = unknown
-    values = ((best, ".2f"), (loss, ".4f"), (speed, ".1f"))
-    numbers = [format(value, form) if math.isfinite(value) else "-" for value, form in values]
-    spent = str(timedelta(seconds=round(seconds))) if seconds else "-"
-    return [folder.name, state, f"{step}/{config.steps}", *numbers, spent], note
+    numbers = {"best_psnr": best, "loss": loss, "images_per_s": speed, "seconds": seconds}
+    return {**start, "state": state, "step": step, "steps": config.steps, **numbers, "note": note}
 
 
 def _state(folder: Path, *, has_all_steps: bool) -> tuple[str, str]:

@@ -11,7 +11,7 @@ class DataSetPart:
     """A part of a data set that is downloaded in one archive."""
 
     name: str
-    """`liif download NAME` downloads the parts named NAME or NAME-…."""
+    """`liif data download NAME` downloads the parts named NAME or NAME-…."""
     folders: dict[str, int]
     """Folders under the data root that the part consists of, with the number of images in each."""
     urls: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
 """What encoders and decoders cost, as counted, beside the PSNR that was published for them."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +147,14 @@ def as_text(rows: list[Listed]) -> str:
         for line in lines
     ]
     return "\n".join([*(line.rstrip() for line in text), "", *notes, "", LEGEND])
+
+
+def as_records(rows: list[Listed]) -> list[dict[str, Any]]:
+    """Return rows as JSON values: the cost, and what was published."""
+    return [
+        {**row.published.model_dump(mode="json"), "title": row.title, **asdict(row.cost)}
+        for row in rows
+    ]
 
 
 def short(number: float) -> str:

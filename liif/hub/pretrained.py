@@ -47,13 +47,13 @@ def fetch_model(name: str, url: str | None = None) -> Path:
         fetch(urls, path, size=model.size, checksum=model.checksum, pauses=PAUSES)
         return path
     instructions = f"{model.by_hand}\ndownload it with a browser to {path}, "
-    instructions += f"or run: liif models get {model.name} --url URL"
+    instructions += f"or run: liif models download {model.name} --url URL"
     if not urls:
         raise UserError(f"{model.name}: {instructions}")
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         if rank_of_environment():  # one process reports the error
             raise SystemExit(1)
-        raise UserError(f"{name}: not downloaded yet; run `liif models get {name}` first")
+        raise UserError(f"{name}: not downloaded yet; run `liif models download {name}` first")
     log.info("%s: downloading to %s", model.name, path)
     try:
         fetch(urls, path, size=model.size, checksum=model.checksum, pauses=PAUSES)

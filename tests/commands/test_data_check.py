@@ -63,7 +63,7 @@ def test_nothing_is_there(check):
     assert status == 1
     lines = out.splitlines()
     assert lines[0].startswith("datasets/DIV2K/DIV2K_train_HR ")
-    assert lines[0].endswith(" missing: `liif download div2k-train-hr`")
+    assert lines[0].endswith(" missing: `liif data download div2k-train-hr`")
     assert lines[1].split() == ["builtin:test", "present", "(2", "images)"]
     assert lines[2].startswith("datasets/my photos ") and "data_root" in lines[2]
     assert lines[3:] == [
@@ -73,7 +73,7 @@ def test_nothing_is_there(check):
         "  configs/b.yaml: my photos",
     ]
     assert (
-        "`liif download div2k-train-hr --data-root '/my data'`"
+        "`liif data download div2k-train-hr --data-root '/my data'`"
         in (check("configs/a.yaml", "--data-root", "/my data")[1])
     )
 
@@ -89,7 +89,7 @@ def test_incomplete(check, set5):
     (set5 / "HR" / "3.png").unlink()
     status, out, _ = check()
     assert status == 1
-    assert "incomplete (4 of 5 images): `liif download benchmark`" in out
+    assert "incomplete (4 of 5 images): `liif data download benchmark`" in out
     assert "  configs/test-set5-x2.yaml: benchmark/Set5/HR" in out
     (set5 / "HR" / "3.png").mkdir()
     assert "incomplete (4 of 5 images)" in check()[1]
@@ -98,7 +98,7 @@ def test_incomplete(check, set5):
 def test_an_empty_folder_is_missing(check, set5):
     for file in (set5 / "HR").iterdir():
         file.unlink()
-    assert "Set5/HR                   missing: `liif download benchmark`" in check()[1]
+    assert "Set5/HR                   missing: `liif data download benchmark`" in check()[1]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp"])
@@ -126,7 +126,7 @@ def test_damage_inside_a_file_is_found_by_decoding(check, set5):
     assert check()[0] == 0, "the header and the end are whole"
     status, out, _ = check("--deep")
     assert status == 1 and "HR/2.png: cannot read the image" in out
-    assert "; delete them, then `liif download benchmark`" in out
+    assert "; delete them, then `liif data download benchmark`" in out
 
 
 def test_bytes_after_the_end_are_no_damage(check, set5):
@@ -181,5 +181,5 @@ def test_all_shipped_configurations_are_known(check):
     assert status == 1
     places, usable = out.split("usable: ", 1)
     for line in places.splitlines():
-        assert "missing: `liif download " in line or line.startswith("builtin:"), line
+        assert "missing: `liif data download " in line or line.startswith("builtin:"), line
     assert "quickstart.yaml" in usable[: usable.index("not usable:")]

@@ -57,11 +57,11 @@ def test_the_sheet(cli, files, kind):
 
 
 def test_mistakes(cli, files):
-    assert cli("data", "preview") == (
-        2, "", "error: preview needs one configuration, of a training\nsee liif data --help\n",
-    )  # fmt: skip
+    status, _, err = cli("data", "preview")
+    assert status == 2 and err.endswith("required: CONFIG\nsee liif data preview --help\n")
+    status, _, err = cli("data", "preview", "t.yaml", "--samples", "0")
+    assert status == 2 and "--samples: must be from 1 to 1000, not 0" in err
     for arguments, said in [
-        (["--samples", "0"], "--samples: must be from 1 to 1000, not 0"),
         (["-o", "t.yaml"], "t.yaml: is an input"),
         (["-o", "."], ".: is a folder"),
         (["-o", "photos/0.png"], "photos/0.png: is in the folder of train_data.images"),
@@ -71,3 +71,14 @@ def test_mistakes(cli, files):
     ]:
         status, out, err = cli("data", "preview", "t.yaml", *arguments)
         assert (status, out) == (1, "") and said in err and err.count("\n") == 1, err
+
+
+def test_samples_of_damaged_images_are_named_and_the_others_drawn(cli, files):
+    for name in ("photos/1.png", "photos/2.png"):
+        data = Path(name).read_bytes()
+        Path(name).write_bytes(data[: len(data) * 2 // 3])
+    preview = ("data", "preview", "t.yaml", "--set", "train_data.cache=none", "--samples", "6")
+    status, out, err = cli(*preview)
+    assert (status, out.split(",")[0]) == (1, "preview.png: 2 samples")
+    assert "error: 4 of 6 samples cannot be drawn:" in err and err.count("photos/1.png: ") == 1
+    assert read_image(Path("preview.png")).shape[0] > 200

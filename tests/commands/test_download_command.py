@@ -102,7 +102,7 @@ def test_names_and_the_list(run):
     status, _, err = run("div3k")
     assert status == 1 and err.startswith("error: div3k: unknown data set; choose from div2k, ")
     assert "div2k-train-lr-x2" in err and "urban100" in err
-    assert "liif download --list" in run()[2]
+    assert "liif data list" in run()[2]
     status, out, _ = run("--list")
     assert status == 0 and "div2k-train-hr          3.53 GB" in out
 

@@ -49,14 +49,15 @@ MISSING = "the following arguments are required"
         ("upscale photos/a.png -o b.png --scale 2 --box 1,1,2,2", "--box and --reference require"),
         ("download", "name a data set"),
         ("models get", "give the name of a model"),
-        ("models --url x", "--url: requires"),
+        ("models list --url x", "unrecognized arguments: --url"),
         ("test --config c.yaml --bogus", "unrecognized arguments: --bogus"),
     ],
 )
 def test_wrong_usage_ends_with_the_help_of_the_command(refused, photos, arguments, reason):
     said = refused(*arguments.split()).splitlines()
     assert len(said) == 2 and said[0].startswith(f"error: {reason}")
-    command = " ".join(arguments.split()[: 2 if arguments.startswith("plot") else 1])
+    words = 2 if arguments.startswith(("plot", "models")) else 1
+    command = "data download" if arguments == "download" else " ".join(arguments.split()[:words])
     assert said[1] == f"see liif {command} --help"
 
 

@@ -29,7 +29,7 @@ def test_the_list_describes_every_model(cli, folder):
         assert f"  {model.title}" in blocks and f"  licence: {model.licence}" in blocks
         assert f"  PSNR: {model.scores}" in blocks
     assert "edsr-liif, also edsr-baseline-liif (18.9 MB)" in blocks
-    assert "  not downloaded yet: liif models get edsr-liif" in blocks
+    assert "  not downloaded yet: liif models download edsr-liif" in blocks
     assert "  not downloaded; manual download required (no verified checksum)" in out
     assert cli("models", "list")[1] == out
 
@@ -84,8 +84,7 @@ def test_another_address_must_give_the_same_file(cli, refused, offer, folder, we
         (["show"], f"give a checkpoint file, or the name of a model: {model_names()}"),
         (["show", "a.pth"], "a.pth: no such checkpoint file"),
         (["get", "edsr"], f"edsr: no such model; choose from {model_names()}"),
-        (["--url", "http://127.0.0.1/x"], "--url: requires `liif models get NAME`"),
-        (["decoders", "--url", "http://127.0.0.1/x"], "--url: requires `liif models get NAME`"),
+        (["decoders", "--url", "http://127.0.0.1/x"], "unrecognized arguments: --url"),
         (["get", "rdn-liif"], "manual download required (no verified checksum)"),
         (["get", "rdn-liif", "--url", "file:///etc/passwd"], "starts with http:// or https://"),
         (["fetch"], "invalid choice"),

@@ -47,7 +47,7 @@ def listed(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
     def table(*folders):
-        assert runs.run(argparse.Namespace(folders=list(folders))) == 0
+        assert runs.run(argparse.Namespace(folders=list(folders), json=False)) == 0
         rows, notes = {}, {}
         name = ""
         for line in capsys.readouterr().out.splitlines():

@@ -238,7 +238,7 @@ def test_nothing_is_kept_of_what_is_not_the_file(offer, folder, weights, change,
 def test_offline_it_is_said_how_to_get_it_by_hand(offer, folder):
     offer()
     message = refusal("tiny", "http://127.0.0.1:9/tiny")
-    assert "liif models get tiny --url URL" in message
+    assert "liif models download tiny --url URL" in message
     assert list(folder.iterdir()) == []
 
 
@@ -297,6 +297,6 @@ def test_several_processes_do_not_fetch_at_once(offer, monkeypatch, rank, expect
     server = offer()
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", rank)
-    with pytest.raises(expected, match="liif models get tiny" if rank == "0" else "1"):
+    with pytest.raises(expected, match="liif models download tiny" if rank == "0" else "1"):
         resolve_checkpoint("tiny")
     assert server.requests == []

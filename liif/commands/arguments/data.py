@@ -3,28 +3,44 @@
 import argparse
 from pathlib import Path
 
-from liif.commands.arguments import shared
+from liif.commands.arguments import download, shared
 
-EXAMPLE = "check configs/edsr-liif.yaml"
+EXAMPLE = "check edsr-liif"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    text = "check the images of configurations, or draw training samples of one (preview)"
-    parser.add_argument("action", choices=["check", "preview"], help=text)
-    text = "configurations of training or testing (default for check: configs/*.yaml, else all "
-    text += "that are shipped)"
-    parser.add_argument("configs", nargs="*", type=shared.config_file, metavar="CONFIG", help=text)
+    actions = parser.add_subparsers(required=True, dest="action", metavar="ACTION")
+
+    def action(name: str, text: str) -> argparse.ArgumentParser:
+        return actions.add_parser(name, help=text, description=text)
+
+    shared.json_argument(action("list", "List the data sets that can be downloaded."))
+    sub = action("download", "Download data sets to where the configurations expect them.")
+    download.name_arguments(sub)
+
+    sub = action("check", "Check that the images of configurations are present and intact.")
+    text = "configurations of training or testing (default: configs/*.yaml, else all that are "
+    text += "shipped)"
+    sub.add_argument("configs", nargs="*", type=shared.config_file, metavar="CONFIG", help=text)
+    _root_argument(sub)
+    text = "decode every image instead of reading only its header and its end"
+    sub.add_argument("--deep", action="store_true", help=text)
+
+    sub = action("preview", "Draw the first samples of a training on a sheet.")
+    text = "configuration of a training"
+    sub.add_argument("config", type=shared.config_file, metavar="CONFIG", help=text)
+    _root_argument(sub)
+    text = "number of samples (default: 24)"
+    sub.add_argument("--samples", type=int, default=24, metavar="N", help=text)
+    text = "file of the sheet (default: preview.png)"
+    output = Path("preview.png")
+    sub.add_argument("-o", "--output", type=Path, default=output, metavar="FILE", help=text)
+    shared.overwrite_argument(sub)
+    text = "override a value of the configuration, e.g. --set train_data.degrade=bsrgan"
+    sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
+
+
+def _root_argument(parser: argparse.ArgumentParser) -> None:
     text = "folder of the data sets (default: that of the configuration, else $LIIF_DATA, else "
     text += "datasets/)"
     parser.add_argument("--data-root", metavar="DIR", help=text)
-    text = "decode every image instead of reading only its header and its end"
-    parser.add_argument("--deep", action="store_true", help=text)
-    text = "preview: number of samples, the first ones of the training (default: 24)"
-    parser.add_argument("--samples", type=int, default=24, metavar="N", help=text)
-    text = "preview: file of the sheet (default: preview.png)"
-    parser.add_argument(
-        "-o", "--output", type=Path, default=Path("preview.png"), metavar="FILE", help=text
-    )
-    shared.overwrite_argument(parser)
-    text = "preview: override a value of the configuration, e.g. --set train_data.degrade=bsrgan"
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
