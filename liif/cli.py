@@ -25,6 +25,7 @@ COMMANDS = {
     "runs": "List training runs, their state and how to resume them.",
     "test": "Evaluate a model on a set of images.",
     "tables": "Measure a table of the paper and compare it with the published numbers.",
+    "metrics": "Score images by any protocol; find the protocol of a published number.",
     "plot": "Plot PSNR over scale, training curves or side-by-side crops.",
     "upscale": "Enlarge images to any size.",
     "compare": "Compare a model with bicubic on parts of an image.",

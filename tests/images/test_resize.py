@@ -1,14 +1,18 @@
 """Antialiased bicubic: equal to the published images, and to the rule written pixel by pixel."""
 
+import hashlib
+import json
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
+from helpers.paths import SHARED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from liif.images.resize import matlab_bicubic, pillow_bicubic
+from liif.images.resize import _cube, matlab_bicubic, pillow_bicubic
 from liif.images.rgb8 import read_image
 
 
@@ -34,6 +38,33 @@ def test_published_low_resolution_images_bit_for_bit(benchmark_data, name, count
         if not np.array_equal(ours, read_image(published)):
             different.append(file.name)
     assert different == []
+
+
+def test_cubes_are_rounded_once():
+    x = np.concatenate([np.random.default_rng(0).random(500) * 2, np.arange(0, 2, 1 / 37)])
+    assert [float(Fraction(each) ** 3) for each in x.tolist()] == _cube(x).tolist()
+
+
+@pytest.mark.skipif(not (SHARED / "metrics").is_dir(), reason="needs shared hashes (LIIF_SHARED)")
+@pytest.mark.parametrize("scale", ["1.5", "2.5", "3.5", "3.7", "2.5/1.5"])
+def test_low_resolution_images_of_arbsr_have_the_same_bytes_everywhere(benchmark_data, scale):
+    """For both borders of MATLAB's; sizes as ArbSR's script has them."""
+    hashes = json.loads((SHARED / "metrics" / "lr_hashes.json").read_text())["lr"]
+    sizes = json.loads((SHARED / "metrics" / "arbsr_sizes.json").read_text())["scales"]
+    factors = (scale.partition("/")[0], scale.rpartition("/")[2])
+    checked = 0
+    for file in (benchmark_data / "benchmark" / "Set5" / "HR").iterdir():
+        hr = read_image(file)
+        used = [
+            sizes[factor]["sides"][str(side)][0]
+            for factor, side in zip(factors, hr.shape[:2], strict=True)
+        ]
+        for border in ("replicate", "mirror"):
+            shape, expected = hashes[f"{file.stem} x{scale}"][f"arbsr {border} columns"]
+            lr = matlab_bicubic(hr[: used[0], : used[1]], tuple(shape[:2]), border=border)
+            assert hashlib.sha256(lr.tobytes()).hexdigest() == expected, (file.name, border)
+            checked += 1
+    assert checked == 10
 
 
 # MATLAB's rule, one pixel at a time: what `matlab_bicubic` must equal at every size.
