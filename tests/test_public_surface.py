@@ -36,6 +36,7 @@ OPTIONS = {
     "--round --save-images --scale --set -o -s",
     "tables": f"{INFERENCE} --checkpoint --data-root --list --lpips --output --overwrite --round "
     "--rows --runs --scales --sets --table -o",
+    "metrics": "--claim --claim-ssim --explain --json --protocol --scale HR SR",
     "plot psnr": "--metric --output --over --overwrite --set -o RESULTS",
     "plot curves": "--output --overwrite -o RUNS",
     "plot crops": f"{INFERENCE} --box --checkpoint --image --output --overwrite --scales -o",

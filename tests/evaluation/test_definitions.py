@@ -8,7 +8,7 @@ from typing import get_args, get_type_hints
 import numpy as np
 import pytest
 import torch
-from helpers.paths import SHARED
+from helpers.paths import ROOT, SHARED
 from helpers.pictures import texture
 from hypothesis import given
 from hypothesis import strategies as st
@@ -256,3 +256,15 @@ def test_luma_is_that_of_its_source():
     assert white["y-matlab"] == pytest.approx(235 / 255)
     assert white["y-full"] == pytest.approx(1) and white["y-709"] == pytest.approx(1)
     assert white["y-edsr"] == pytest.approx(235 / 255, abs=1e-3)
+
+
+def test_the_page_states_every_protocol():
+    """docs/protocols.md: names in order, with their definitions."""
+    page = (ROOT / "docs" / "protocols.md").read_text()
+    rows = [
+        re.findall(r"`([^`]+)`", " | ".join(line.split(" | ")[:2]))
+        for line in page.partition("## Protocols by name")[2].splitlines()
+        if line.startswith("| `")
+    ]
+    stated = {name: lines for name, *lines in rows}
+    assert stated == {name: [str(each) for each in both if each] for name, both in NAMED.items()}
