@@ -4,6 +4,7 @@ Models of RGB also take gray, and models of gray and of RGB take alpha; other mo
 exactly their number of channels. Letters: B batch, C channels, h w input, H W output.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -19,6 +20,8 @@ ImageLike = TypeVar("ImageLike", Tensor, Image.Image, Array)
 Enlarge = Callable[[Tensor], Tensor]
 """(B, C, h, w) float in [0, 1] -> (B, C', H, W)."""
 
+LEAST, MOST = -0.25, 1.5
+"""What floats in [0, 1] may be: filters overshoot, bicubic by less than this."""
 _WHITE = {torch.uint8: 255, torch.uint16: 65535}
 
 
@@ -73,9 +76,7 @@ def _array(enlarge: Enlarge, array: Array, channels: int) -> Array:
         gray = "(h, w) or " if 1 in known else ""
         raise ValueError(f"expected an array {gray}{listed}, not {array.shape}")
     values = array.astype(np.float32) / np.float32(white)
-    # Overshoot of filters is allowed; a comparison with NaN is false.
-    if values.size and not (values.min() >= -1 and values.max() <= 2):
-        raise ValueError("an array of floats must have values in [0, 1]")
+    check_range(torch.from_numpy(values), "the array")
     planes = torch.from_numpy(values.reshape(*array.shape[:2], count)).permute(2, 0, 1)
     colours = count if count == channels else 3 if count > 2 else 1
     colour, alpha = planes[:colours], planes[colours:]
@@ -101,6 +102,23 @@ def _tensor(enlarge: Enlarge, picture: Tensor) -> Tensor:
     if white is None:
         raise ValueError(f"expected a tensor of float, uint8 or uint16, not {picture.dtype}")
     return (enlarge(picture.float() / white).clamp(0, 1) * white).round().to(picture.dtype)
+
+
+def check_range(values: Tensor, name: str) -> None:
+    """Raise ValueError for floats that are no image in [0, 1]: in [0, 255] or [-1, 1], or not
+    finite. What filters overshoot by is allowed."""
+    if not values.numel():
+        return
+    least, most = (float(each) for each in (values.detach().amin(), values.detach().amax()))
+    if least >= LEAST and most <= MOST:  # NaN compares as false
+        return
+    if not (math.isfinite(least) and math.isfinite(most)):
+        raise ValueError(f"{name} must have values in [0, 1], not NaN or infinite ones")
+    remedy = "divide by its white, e.g. 255, or give integers, uint8 or uint16"
+    if least < LEAST and most <= MOST:
+        remedy = "of values in [-1, 1] give (x + 1) / 2"
+    text = f"{name} must have values in [0, 1], not from {least:.4g} to {most:.4g}: {remedy}"
+    raise ValueError(text)
 
 
 def to_unit(values: Tensor) -> Tensor:

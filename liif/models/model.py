@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from liif.core.sizes import Size, Window, target_size
-from liif.images.convert import ImageLike, apply_to_image
+from liif.images.convert import ImageLike, apply_to_image, check_range
 from liif.models.channels import Channels, Normalization
 from liif.models.decoder import Decoder
 from liif.models.encoder import Encoder
@@ -94,7 +94,10 @@ class SRModel(nn.Module):
         return h, w
 
     def encode(self, lr: Tensor) -> Field:
-        """Encode lr (B, C, h, w) in [0, 1] to what `query` needs, once per image."""
+        """Encode lr (B, C, h, w) in [0, 1] to what `query` needs, once per image. Raises ValueError
+        for other values, in evaluation mode."""
+        if not self.training and not torch.compiler.is_compiling():
+            check_range(lr, "lr")  # not in training, where a GPU would wait for it
         size = (lr.shape[-2], lr.shape[-1])
         h, w = frame = self.frame(size)
         padded = cut(lr, ((0, h), (0, w)))
@@ -175,7 +178,8 @@ class SRModel(nn.Module):
         clip_cell: float = math.inf,
     ) -> ImageLike:
         """Return the whole image at any size: (C, h, w) -> (C, H, W), or with a batch in front.
-        Raises ValueError if lr is no image, or a size, scale, window or memory budget is invalid.
+        Raises ValueError if lr is no image or not in [0, 1], or a size, scale, window or memory
+        budget is invalid.
 
         Args:
             lr: float tensor in [0, 1]; or a PIL image, a NumPy array (h, w) or (h, w, C), or an
@@ -227,8 +231,10 @@ class SRModel(nn.Module):
 
         lr is (B, C, h, w) in [0, 1], `size` (H, W) of the result, and `rows` (first, last + 1) the
         rows to compute, by default all; `shared` is the result of `statistics`, which is computed
-        if it is not given; the other options are those of `upscale`.
+        if it is not given; the other options are those of `upscale`. Raises ValueError for values
+        that are not in [0, 1].
         """
+        check_range(lr, "lr")
         return self.watched_strips(
             lr, size, None, precision=precision, memory=memory, clip_cell=clip_cell, rows=rows,
             window=window, shared=shared,
@@ -274,6 +280,7 @@ class SRModel(nn.Module):
         """
         if not self.decoder.has_statistics:
             return ()
+        check_range(lr, "lr")
         lr = lr.detach().to(self.mean)
         grid = Grid(size, (lr.shape[2], lr.shape[3]), window)
         used = used_precision(lr.device, precision)
@@ -292,8 +299,9 @@ class SRModel(nn.Module):
         however much memory that takes.
 
         With a `region` of the padded image (`tile_of`), lr holds these pixels only, of an image of
-        `size` (h, w).
+        `size` (h, w). Raises ValueError for values that are not in [0, 1].
         """
+        check_range(lr, "lr")
         size = size or (lr.shape[2], lr.shape[3])
         h, w = frame = self.frame(size)
         if region is None:

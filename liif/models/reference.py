@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from liif.images.convert import check_range
 from liif.models.decoders.liif import Liif
 from liif.models.model import SRModel
 from liif.models.precision import precision_context
@@ -73,6 +74,7 @@ def upscale(
     model: SRModel, lr: Tensor, size: tuple[int, int], clip_cell: float = math.inf
 ) -> Tensor:
     """As SRModel.upscale with clamp=False, in float32 without TF32: (C, h, w) -> (C, H, W)."""
+    check_range(lr, "lr")
     decoder, batch = model.decoder, lr[None]
     coord = make_coord(size, lr.device).view(1, -1, 2)
     cell = torch.ones_like(coord)
