@@ -234,7 +234,6 @@ class SRModel(nn.Module):
         if it is not given; the other options are those of `upscale`. Raises ValueError for values
         that are not in [0, 1].
         """
-        check_range(lr, "lr")
         return self.watched_strips(
             lr, size, None, precision=precision, memory=memory, clip_cell=clip_cell, rows=rows,
             window=window, shared=shared,
@@ -255,6 +254,7 @@ class SRModel(nn.Module):
     ) -> Iterator[tuple[int, Tensor]]:
         """As `strips`; `watch` is told of each tile that is encoded and each block that is
         decoded."""
+        check_range(lr, "lr")
         lr = lr.detach().to(self.mean)
         grid = Grid(size, (lr.shape[2], lr.shape[3]), window)
         rows = rows or (0, size[0])
