@@ -9,9 +9,9 @@ from liif.commands.device import select_device
 from liif.core.outputs import check_outputs
 from liif.core.sizes import OutputSpec
 from liif.figures.compare import comparison
+from liif.figures.sheets import check_sheet, write_sheet
 from liif.hub.pretrained import load, resolve_checkpoint
 from liif.images.photo import photo_size, read_photo
-from liif.images.rgb8 import check_format, write_image
 
 log = logging.getLogger("liif")
 
@@ -21,7 +21,7 @@ def run(options: argparse.Namespace) -> int:
     output: Path = options.output or photo_file.with_name(f"{photo_file.stem}-compared.png")
     inference, spec = shared.inference_options(options), shared.output_spec(options)
     checkpoint = resolve_checkpoint(options.checkpoint)
-    check_format(output, (1, 1))
+    check_sheet(output)
     inputs = [photo_file, options.reference, checkpoint]
     check_outputs([output], inputs, overwrite=options.overwrite)
     reference = None
@@ -36,6 +36,6 @@ def run(options: argparse.Namespace) -> int:
     sheet, scores = comparison(
         model, photo, size, photo_file.name, options.box, reference, inference
     )
-    write_image(output, sheet)
+    write_sheet(output, sheet)
     log.info("%s: %s", output, scores)
     return 0

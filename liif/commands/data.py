@@ -23,8 +23,9 @@ from liif.data.paths import data_path
 from liif.data.samplers import ViewableSource
 from liif.evaluation.config import TestConfig
 from liif.figures.preview import SampleTile, sample_sheet
+from liif.figures.sheets import check_sheet, write_sheet
 from liif.images.channels import RGB8, PixelFormat, read_header, read_pixels
-from liif.images.rgb8 import list_images, write_image
+from liif.images.rgb8 import list_images
 from liif.training.config import TrainConfig
 
 _ENDS = {".png": b"IEND", ".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9"}
@@ -53,6 +54,7 @@ def _preview(options: argparse.Namespace) -> int:
     config = load_config(TrainConfig, file, options.set)
     _check_is_outside(options.output, config, options.data_root)
     check_outputs([options.output], config_files(file), overwrite=options.overwrite)
+    check_sheet(options.output)
     channels = config.model.channels.input, config.model.channels.output
     source = config.train_data.open_source(options.data_root or config.data_root, channels)
     if not isinstance(source, ViewableSource):
@@ -72,7 +74,7 @@ def _preview(options: argparse.Namespace) -> int:
     listed = "\n  ".join(failures)
     if not samples:
         raise UserError(f"no sample can be drawn:\n  {listed}")
-    write_image(options.output, sample_sheet(samples))
+    write_sheet(options.output, sample_sheet(samples))
     print(f"{options.output}: {len(samples)} samples, low and high resolution side by side")
     if failures:
         lost = options.samples - len(samples)

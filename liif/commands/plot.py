@@ -10,7 +10,7 @@ from liif.commands import options as shared
 from liif.commands.arguments.shared import NamedCheckpoint
 from liif.commands.device import select_device
 from liif.core.errors import UserError
-from liif.core.files import write_atomically
+from liif.core.files import write_all
 from liif.core.outputs import check_outputs
 from liif.core.progress import progress_bar
 from liif.core.sizes import Box
@@ -35,11 +35,13 @@ def run(options: argparse.Namespace) -> int:
             raise UserError(f"{file}: cannot draw this format; use one of {' '.join(SUFFIXES)}")
     check_outputs(options.output, _inputs(options), overwrite=options.overwrite)
     with plot_style():  # raises before the work if matplotlib is missing
-        figure = DRAW[options.kind](options)
-    contents = {file: encode_figure(figure, file.suffix) for file in options.output}
-    for file, content in contents.items():
-        write_atomically(file, content)
-        log.info("wrote %s", file)
+        failures: list[str] = []
+        figure = DRAW[options.kind](options, failures)
+    write_all({file: encode_figure(figure, file.suffix) for file in options.output})
+    log.info("wrote %s", ", ".join(map(str, options.output)))
+    if failures:
+        listed = "".join(f"\n  {failure}" for failure in failures)
+        raise UserError(f"{len(failures)} of {len(options.image)} images are not drawn:{listed}")
     return 0
 
 
@@ -51,7 +53,7 @@ def _inputs(options: argparse.Namespace) -> list[Path]:
     return [*given.get("results", ()), *logs, *given.get("image", ()), *checkpoints]
 
 
-def _psnr(options: argparse.Namespace) -> "Figure":
+def _psnr(options: argparse.Namespace, failures: list[str]) -> "Figure":
     points = results.read_points(options.results, options.metric)
     sets, lines = ({getattr(p, key): None for p in points} for key in ("set", "method"))
     for option, given, known in (("set", options.set, sets), ("over", [options.over], lines)):
@@ -68,12 +70,14 @@ def _psnr(options: argparse.Namespace) -> "Figure":
     return scores_figure(points, quantity)
 
 
-def _curves(options: argparse.Namespace) -> "Figure":
+def _curves(options: argparse.Namespace, failures: list[str]) -> "Figure":
     names = results.short_names(options.runs, lambda folder: folder.resolve().name)
     return curves_figure([results.read_run(folder, name) for folder, name in names.items()])
 
 
-def _crops(options: argparse.Namespace) -> "Figure":
+def _crops(options: argparse.Namespace, failures: list[str]) -> "Figure":
+    """Draw crops. Images that cannot be read are added to `failures`.
+    Raises UserError if none can be read."""
     inference, boxes = shared.inference_options(options), _boxes(options)
     files = _labelled(options.checkpoint)
     device = select_device(options.device)
@@ -83,11 +87,17 @@ def _crops(options: argparse.Namespace) -> "Figure":
     scenes: list[CropScene] = []
     with progress_bar(total=len(boxes) * len(options.scales), unit="row") as bar:
         for path, box in zip(options.image, boxes, strict=True):
-            scene = CropScene(path.stem, read_image(path), box, [])
+            try:
+                scene = CropScene(path.stem, read_image(path), box, [])
+            except UserError as error:
+                failures.append(str(error))
+                continue
             for scale in options.scales:
                 scene.rows.append(enlarged_crops(scene.image, scale, box, models, path, inference))
                 bar.update()
             scenes.append(scene)
+    if not scenes:
+        raise UserError("\n  ".join(failures))
     return crops_figure(scenes)
 
 

@@ -1,19 +1,27 @@
-"""Draw labelled images side by side on one sheet."""
+"""Draw labelled images side by side on one sheet, and write sheets."""
 
+import base64
+import io
 from collections.abc import Sequence
 from itertools import cycle
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from liif.core.errors import UserError
+from liif.core.files import write_atomically
 from liif.core.sizes import Box
+from liif.images.rgb8 import WRITERS, write_image
 
 LABEL_PX = 26
 FONT_PX = 17
 MARGIN_PX = 12
 OVERVIEW_PX = 840
 """Largest height of the overview."""
+DPI = 150
+"""Of a sheet in a PDF file."""
 CENTRE_PX = 256
 """Side of the tiles of `centre_crops`."""
 
@@ -106,3 +114,30 @@ def _overview(image: np.ndarray, boxes: Sequence[Box], width: int) -> Image.Imag
         draw.rectangle((left, top, right, bottom), outline="black", width=5)
         draw.rectangle((left + 1, top + 1, right - 1, bottom - 1), outline=colour, width=3)
     return picture
+
+
+def check_sheet(path: Path) -> None:
+    """Raise UserError if the suffix of a file selects no format that a sheet is written in."""
+    if path.suffix.lower() not in (*WRITERS, ".svg", ".pdf"):
+        known = " ".join((*WRITERS, ".svg", ".pdf"))
+        raise UserError(f"{path}: cannot write this format; use one of {known}")
+
+
+def write_sheet(path: Path, image: np.ndarray) -> None:
+    """Write a sheet, uint8 (H, W, 3), atomically. The suffix selects the format; .svg holds it as
+    PNG, .pdf as JPEG of quality 95, 4:4:4. Raises UserError if it cannot be written."""
+    check_sheet(path)
+    content = io.BytesIO()
+    if path.suffix.lower() == ".svg":
+        Image.fromarray(image).save(content, "PNG")
+        H, W = image.shape[:2]
+        data = base64.b64encode(content.getvalue()).decode()
+        text = f'<svg xmlns="http://www.w3.org/2000/svg" width="{W}" height="{H}">'
+        text += f'<image width="{W}" height="{H}" href="data:image/png;base64,{data}"/></svg>\n'
+        write_atomically(path, text.encode())
+    elif path.suffix.lower() == ".pdf":
+        options = {"resolution": DPI, "quality": 95, "subsampling": 0}
+        Image.fromarray(image).save(content, "PDF", creationDate=None, modDate=None, **options)
+        write_atomically(path, content.getvalue())
+    else:
+        write_image(path, image)

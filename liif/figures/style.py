@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SUFFIXES = (".png", ".pdf")
+SUFFIXES = (".png", ".pdf", ".svg")
 METRIC_LABELS = {
     "psnr": "PSNR (dB)",
     "psnr_rgb": "PSNR, RGB (dB)",
@@ -47,6 +47,7 @@ STYLE: Style = {
     "lines.markersize": 4.5,
     "legend.frameon": False,
     "pdf.fonttype": 42,  # TrueType fonts, which publishers require
+    "svg.hashsalt": "liif",  # names in the file, which would be random
     "text.parse_math": False,  # file names may contain dollar signs
 }
 
@@ -66,7 +67,7 @@ def plot_style() -> Generator[None, None, None]:
 def encode_figure(figure: "Figure", suffix: str) -> bytes:
     """Return the content of a file with one of SUFFIXES, which does not depend on the time."""
     buffer, kind = io.BytesIO(), suffix.lower().removeprefix(".")
-    metadata = {"CreationDate": None} if kind == "pdf" else None
+    metadata = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind)
     figure.savefig(buffer, format=kind, metadata=metadata)
     return buffer.getvalue()
 

@@ -15,9 +15,9 @@ pytestmark = pytest.mark.usefixtures("folder")
 
 def test_outputs_that_cannot_be_written_are_refused():
     draw = ("psnr", result_file("a.json", 2, 38.0))
-    for name in ("o.svg", "o", "o.png.txt"):
+    for name in ("o.eps", "o", "o.png.txt"):
         said = refused(*draw, "--out", "fine.png", "--out", name)
-        assert said == f"{name}: cannot draw this format; use one of .png .pdf"
+        assert said == f"{name}: cannot draw this format; use one of .png .pdf .svg"
     Path("file").write_text("mine")
     assert "file/o.png: cannot be written" in refused(*draw, "--out", "file/o.png")
     Path("folder.png").mkdir()
