@@ -215,9 +215,10 @@ def _carried(
 
 
 def _profile(source: Photo) -> bytes | None:
-    """Return the colour profile; of BMP and GIF, where Pillow does not read it, if it fits."""
+    """Return the colour profile; of BMP and GIF, where Pillow does not read it, and of PNG, where
+    it does not read large ones, if it fits."""
     icc = source.metadata.icc
-    if source.icc or not icc or source.metadata.form not in ("BMP", "GIF"):
+    if source.icc or not icc or source.metadata.form not in ("BMP", "GIF", "PNG"):
         return source.icc
     return icc if icc[16:20] == (b"GRAY" if source.colour.shape[2] == 1 else b"RGB ") else None
 

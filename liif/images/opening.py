@@ -17,6 +17,7 @@ from PIL.ImageFile import ImageFile
 from liif.core.errors import UserError
 from liif.core.files import format_bytes
 from liif.core.host_memory import available_memory
+from liif.images.metadata.sound import without_damaged_metadata
 from liif.images.suffixes import HAS_AVIF, PLUGINS, RAW_SUFFIXES
 
 # The format is found by content, not by suffix. The list keeps files from starting a decoder that
@@ -131,6 +132,7 @@ def max_pixels() -> int:
 def _identified(file: IO[bytes], path: Path) -> ImageFile:
     """Open as `PIL.Image.open` does, but without its limit, which is global to the process."""
     Image.init()
+    file = without_damaged_metadata(file)
     start, suffix = file.read(16), path.suffix.lower()
     if not start:
         raise UnidentifiedImageError("the file is empty")

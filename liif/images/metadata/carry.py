@@ -135,7 +135,7 @@ def embedded(
         "JPEG": lambda: jpeg.embed(data, metadata, lost),
         "PNG": lambda: png.embed(data, metadata, lost),
         "WEBP": lambda: webp.embed(data, metadata, size),
-        "GIF": lambda: gif.embed(data, metadata),
+        "GIF": lambda: gif.embed(data, metadata, lost),
         "BMP": lambda: plain.embed_bmp(data, metadata, lost),
         "PPM": lambda: plain.embed_pnm(data, metadata),
         "AVIF": lambda: avif.embed(data, metadata),

@@ -71,12 +71,14 @@ def read(data: bytes | mmap.mmap) -> Metadata:
     )  # fmt: skip
 
 
-def embed(data: bytes, metadata: Metadata) -> bytes:
-    """Return a GIF file as Pillow writes it, with metadata."""
+def embed(data: bytes, metadata: Metadata, lost: list[str]) -> bytes:
+    """Return a GIF file as Pillow writes it, with metadata; what does not fit goes to `lost`."""
     found: list[bytes] = []
     if metadata.icc:
         found.append(_application(_ICC) + _cut(metadata.icc))
-    if metadata.xmp:
+    if metadata.xmp and b"\0" in metadata.xmp:  # would end the block
+        lost.append("XMP (not UTF-8)")
+    elif metadata.xmp:
         found.append(_application(_XMP) + metadata.xmp + _TRAILER)
     found += [_application(piece.kind) + piece.data for piece in metadata.pieces]
     found += [bytes([0x21, _COMMENT]) + _cut(comment) for comment in metadata.comments]

@@ -17,7 +17,8 @@ from liif.images.metadata.record import Metadata, Piece, Resolution
 
 _MOST = 65533
 """Bytes of a segment."""
-_JFIF, _JFXX, _EXIF, _ICC = b"JFIF\0", b"JFXX\0", b"Exif\0\0", b"ICC_PROFILE\0"
+ICC = b"ICC_PROFILE\0"
+_JFIF, _JFXX, _EXIF = b"JFIF\0", b"JFXX\0", b"Exif\0\0"
 _PHOTOSHOP, _ADOBE = b"Photoshop 3.0\0", b"Adobe"
 _DROPPED = {
     b"MPF\0": "index of further pictures",
@@ -27,8 +28,8 @@ _DROPPED = {
 _APP0, _APP1, _APP2, _APP13, _COMMENT = 0xE0, 0xE1, 0xE2, 0xED, 0xFE
 
 
-def _segments(data: bytes | mmap.mmap) -> Iterator[tuple[int, bytes]]:
-    """Yield the marker and content of each segment before the pixels."""
+def segments(data: bytes | mmap.mmap) -> Iterator[tuple[int, int, bytes]]:
+    """Yield the marker, position and content of each segment before the pixels."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]
@@ -42,7 +43,7 @@ def _segments(data: bytes | mmap.mmap) -> Iterator[tuple[int, bytes]]:
             end = at + 2 + struct.unpack_from(">H", data, at + 2)[0]
             if end > len(data) or end < at + 4:
                 return
-            yield marker, bytes(data[at + 4 : end])
+            yield marker, at, bytes(data[at + 4 : end])
             at = end
 
 
@@ -55,7 +56,7 @@ def read(data: bytes | mmap.mmap) -> Metadata:
     comments: list[bytes] = []
     pieces: list[Piece] = []
     dropped: list[str] = []
-    for marker, content in _segments(data):
+    for marker, _, content in segments(data):
         is_app = _APP0 <= marker <= 0xEF
         reason = next((name for key, name in _DROPPED.items() if content.startswith(key)), None)
         if marker == _COMMENT:
@@ -74,7 +75,7 @@ def read(data: bytes | mmap.mmap) -> Metadata:
             if len(content) >= 40:
                 guid, at = content[:32], struct.unpack_from(">I", content, 36)[0]
                 parts.setdefault(guid, {})[at] = content[40:]
-        elif marker == _APP2 and content.startswith(_ICC):
+        elif marker == _APP2 and content.startswith(ICC):
             icc[content[12] if len(content) > 13 else 0] = content[14:]
         elif marker == _APP13 and content.startswith(_PHOTOSHOP):
             resources += content[len(_PHOTOSHOP) :]
@@ -121,41 +122,40 @@ def _with_extended(packet: bytes, parts: dict[bytes, dict[int, bytes]]) -> tuple
 
 def embed(data: bytes, metadata: Metadata, lost: list[str]) -> bytes:
     """Return a JPEG file as Pillow writes it, with metadata; what does not fit goes to `lost`."""
-    segments: list[tuple[int, bytes]] = []
+    new: list[tuple[int, bytes]] = []
     jfif = _jfif(metadata.resolution, lost)
     if jfif:
-        segments.append((_APP0, jfif))
+        new.append((_APP0, jfif))
     if exif := metadata.exif:
         try:
             if len(exif) > _MOST - len(_EXIF):
                 exif = exif_data.shortened(exif, _MOST - len(_EXIF), lost)
-            segments.append((_APP1, _EXIF + exif))
+            new.append((_APP1, _EXIF + exif))
         except DamagedError:
             lost.append("EXIF (too large)")
     if metadata.xmp:
-        segments += _xmp_segments(metadata.xmp)
+        new += _xmp_segments(metadata.xmp)
     if metadata.photoshop:
         for part in _cut(metadata.photoshop, _MOST - len(_PHOTOSHOP)):
-            segments.append((_APP13, _PHOTOSHOP + part))
+            new.append((_APP13, _PHOTOSHOP + part))
     if metadata.icc:
-        parts = _cut(metadata.icc, _MOST - len(_ICC) - 2)
+        parts = _cut(metadata.icc, _MOST - len(ICC) - 2)
         if len(parts) > 255:
             lost.append("ICC profile (too large)")
             parts = []
         for i, part in enumerate(parts):
-            segments.append((_APP2, _ICC + bytes([i + 1, len(parts)]) + part))
-    segments += [(piece.kind[0], piece.data) for piece in metadata.pieces]
+            new.append((_APP2, ICC + bytes([i + 1, len(parts)]) + part))
+    new += [(piece.kind[0], piece.data) for piece in metadata.pieces]
     for comment in metadata.comments:
         if len(comment) > _MOST:
             lost.append("comment (too large)")
         else:
-            segments.append((_COMMENT, comment))
+            new.append((_COMMENT, comment))
     is_jfif = data[2:4] == b"\xff\xe0"
     rest = 4 + struct.unpack_from(">H", data, 4)[0] if is_jfif else 2
     start = data[:2] if jfif else data[:rest]
     packed = [
-        struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
-        for marker, content in segments
+        struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content for marker, content in new
     ]
     return start + b"".join(packed) + data[rest:]
 

@@ -12,14 +12,17 @@ from liif.images.metadata.record import Change, Metadata, Piece, Resolution
 START = b"\x89PNG\r\n\x1a\n"
 _COLOUR = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4, b"mDCV": 24, b"cLLI": 8}
 """Chunks about colour, with their sizes."""
-_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT")
 _KEPT = {b"tIME": 7, b"oFFs": 9, b"sPLT": None, b"sCAL": None, b"pCAL": None}
 """Further chunks, with their sizes, if all are as large."""
 _RAW_PROFILE = b"Raw profile type "
 _XMP = b"XML:com.adobe.xmp"
 _MOST = 2**26
-"""Bytes of a decompressed text or profile."""
+"""Bytes of a decompressed text or profile that are read."""
+_MOST_COMPRESSED, _MOST_TEXT = 2**20, 2**24
+"""Bytes of a compressed and of another text or profile that are written: with more, some programs
+refuse the picture (Pillow 1 MiB compressed, 64 MiB in all)."""
 
 
 def chunks(data: bytes | mmap.mmap) -> Iterator[tuple[bytes, int, int, bool]]:
@@ -56,14 +59,14 @@ def read(data: bytes | mmap.mmap) -> Metadata:
         content = bytes(data[start:end])
         if kind in _COLOUR:
             colour.append(Piece(kind, content))
-        elif kind in _TEXTS:
+        elif kind in TEXTS:
             texts.append(Piece(kind, content))
         elif kind == b"eXIf":
             found = found._replace(exif=content.removeprefix(b"Exif\0\0"))
         elif kind == b"pHYs":
             found = found._replace(resolution=_resolution(content))
         elif kind == b"iCCP":
-            profile = _inflated(content.partition(b"\0")[2][1:])
+            profile = inflated(content.partition(b"\0")[2][1:], _MOST)
             found = found._replace(icc=profile or None)
             dropped += [] if profile else ["ICC profile (damaged)"]
         elif kind in _KEPT or kind[3:].islower():  # safe to copy, whatever it means
@@ -71,7 +74,7 @@ def read(data: bytes | mmap.mmap) -> Metadata:
         else:
             dropped.append(name)
     found = _with_texts(found._replace(colour=tuple(colour), pieces=tuple(pieces)), texts)
-    return found._replace(dropped=tuple(dict.fromkeys(dropped)))
+    return found._replace(dropped=tuple(dict.fromkeys((*dropped, *found.dropped))))
 
 
 def _resolution(content: bytes) -> Resolution | None:
@@ -83,11 +86,11 @@ def _resolution(content: bytes) -> Resolution | None:
     return Resolution(Fraction(x, 100), Fraction(y, 100), "cm")
 
 
-def _inflated(data: bytes) -> bytes:
-    """Decompress; nothing if the data are damaged or a decompression bomb."""
+def inflated(data: bytes, most: int = _MOST_COMPRESSED) -> bytes:
+    """Decompress; nothing if the data are damaged or become more than `most` bytes."""
     stream = zlib.decompressobj()
     try:
-        content = stream.decompress(data, _MOST)
+        content = stream.decompress(data, most)
     except zlib.error:
         return b""
     return content if stream.eof else b""
@@ -99,13 +102,26 @@ def text_of(chunk: Piece) -> tuple[bytes, str | None]:
     if chunk.kind == b"tEXt":
         return keyword, rest.decode("latin-1")
     if chunk.kind == b"zTXt":
-        text = _inflated(rest[1:])
+        text = inflated(rest[1:], _MOST)
         return keyword, text.decode("latin-1") if text or not rest[1:] else None
     fields = rest[2:].split(b"\0", 2)
     if len(rest) < 2 or len(fields) < 3:
         return keyword, None
-    text = _inflated(fields[2]) if rest[0] else fields[2]
+    text = inflated(fields[2], _MOST) if rest[0] else fields[2]
     return keyword, text.decode("utf-8", "surrogateescape") if text or not fields[2] else None
+
+
+def is_readable(kind: bytes, content: bytes) -> bool:
+    """Return whether other programs read a text, and the picture with it."""
+    rest = content.partition(b"\0")[2]
+    if kind == b"zTXt":
+        return rest[:1] == b"\0" and bool(inflated(rest[1:]))
+    if kind == b"iTXt":
+        fields = rest[2:].split(b"\0", 2)
+        if len(fields) < 3 or rest[:2] not in (b"\0\0", b"\1\0"):
+            return False
+        return not rest[0] or bool(inflated(fields[2]))
+    return True
 
 
 def _with_texts(found: Metadata, texts: list[Piece]) -> Metadata:
@@ -121,6 +137,10 @@ def _with_texts(found: Metadata, texts: list[Piece]) -> Metadata:
                 found = found._replace(xmp=text.encode("utf-8", "surrogateescape"))
             continue
         profile = _raw_profile(keyword, text or "")
+        if not is_readable(chunk.kind, chunk.data):
+            name = f"text {keyword.decode('latin-1')[:79]} (damaged or too large)"
+            found = found._replace(dropped=(*found.dropped, name))
+            continue
         if keyword.endswith((b" exif", b" APP1")) and profile:
             if found.exif is None:
                 found = found._replace(exif=profile.removeprefix(b"Exif\0\0"))
@@ -146,14 +166,18 @@ def _raw_profile(keyword: bytes, text: str) -> bytes:
 def chunks_of(metadata: Metadata, lost: list[str]) -> list[Piece]:
     """Return the chunks to write before the pixels; what does not fit goes to `lost`."""
     found = list(metadata.colour)
-    if metadata.icc:
+    if metadata.icc and len(metadata.icc) > _MOST_COMPRESSED:
+        lost.append("ICC profile (too large)")
+    elif metadata.icc:
         found.append(Piece(b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc)))
     if metadata.resolution is not None:
         found += _phys(metadata.resolution, lost)
     if metadata.exif:
         found.append(Piece(b"eXIf", metadata.exif))
     found += metadata.pieces
-    if metadata.xmp:
+    if metadata.xmp and len(metadata.xmp) > _MOST_TEXT:
+        lost.append("XMP (too large)")
+    elif metadata.xmp:
         found.append(Piece(b"iTXt", _XMP + b"\0\0\0\0\0" + metadata.xmp))
     found += metadata.texts
     keywords = {chunk.data.partition(b"\0")[0] for chunk in metadata.texts}
@@ -162,11 +186,14 @@ def chunks_of(metadata: Metadata, lost: list[str]) -> list[Piece]:
         digits = resources.hex()
         lines = "\n".join(digits[i : i + 72] for i in range(0, len(digits), 72))
         text = f"\niptc\n{len(resources):8}\n{lines}\n".encode()
-        found.append(Piece(b"zTXt", b"Raw profile type iptc\0\0" + zlib.compress(text)))
+        if len(text) > _MOST_COMPRESSED:
+            lost.append("IPTC (too large)")
+        else:
+            found.append(Piece(b"zTXt", b"Raw profile type iptc\0\0" + zlib.compress(text)))
     for comment in metadata.comments if b"Comment" not in keywords else ():
         comment = comment.rstrip(b"\0")
-        if b"\0" in comment:
-            lost.append("comment (binary)")
+        if b"\0" in comment or len(comment) > _MOST_TEXT:
+            lost.append("comment (binary or too large)")
         elif not comment.isascii() and _is_utf8(comment):
             found.append(Piece(b"iTXt", b"Comment\0\0\0\0\0" + comment))
         else:

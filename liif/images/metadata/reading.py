@@ -31,9 +31,9 @@ def read_metadata(path: Path, directory: int = 0, *, is_page: bool = False) -> M
     """
     try:
         found = _read(path, directory, is_page)
+        return _without_record(found)._replace(orientation=_orientation(found))
     except Exception:  # damaged in a way that no reader expects; the pixels may be fine
         return Metadata(dropped=("metadata (damaged)",))
-    return _without_record(found)._replace(orientation=_orientation(found))
 
 
 def _read(path: Path, directory: int, is_page: bool) -> Metadata:

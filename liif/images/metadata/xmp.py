@@ -114,7 +114,12 @@ class _Packet:
             self.encoding = f"{marks[found]}-{order}"
         elif xmp[:2] in (b"<\0", b"\0<"):
             self.encoding = "utf-16-le" if xmp[:1] == b"<" else "utf-16-be"
-        self.text = xmp[len(found) :].decode(self.encoding, "surrogateescape")
+        body = xmp[len(found) :]
+        unit = {"utf-8": 1, "utf-16": 2, "utf-32": 4}[self.encoding[:6].rstrip("-")]
+        end = len(body) // unit * unit
+        self.rest = body[end:]
+        self.errors = "surrogateescape" if unit == 1 else "surrogatepass"
+        self.text = body[:end].decode(self.encoding, self.errors)
         self.old = self.text
         self.prefixes = {space: [space] for space in _NAMESPACES}
         by_uri = {uri: space for space, uri in _NAMESPACES.items()}
@@ -125,7 +130,7 @@ class _Packet:
     def encoded(self) -> bytes:
         if self.text == self.old:
             return self.xmp
-        return self.mark + self.text.encode(self.encoding, "surrogateescape")
+        return self.mark + self.text.encode(self.encoding, self.errors) + self.rest
 
     def _name(self, space: str, name: str) -> str:
         prefixes = "|".join(map(re.escape, self.prefixes[space]))
@@ -143,6 +148,8 @@ class _Packet:
 
     def replace(self, space: str, name: str, new: Callable[[str], str]) -> None:
         """Replace the values of a property that are not empty."""
+        if name not in self.text:  # as most are, of long packets
+            return
         self.text = self.pattern(space, name).sub(
             lambda found: found[1] + (new(found[2]) if found[2] else ""), self.text
         )
@@ -174,6 +181,8 @@ class _Packet:
 
     def remove(self, space: str, name: str) -> bool:
         """Remove a property; returns whether it was there."""
+        if name not in self.text:
+            return False
         old = self.text
         self.rewrite(space, name, lambda _: "")
         attribute = rf"""\s{self._name(space, name)}{_IS}("[^"<>]*"|'[^'<>]*')"""
