@@ -4,8 +4,9 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
+from liif.core.errors import UserError
 from liif.core.sizes import Size
-from liif.images.rgb8 import Pixels, read_image
+from liif.images.rgb8 import Pixels, image_size, read_image
 from liif.view.cache import Cache
 
 CAPACITY = 2**29
@@ -44,6 +45,16 @@ def read_picture(path: Path, name: str) -> Picture:
     pixels = read_image(path)
     content = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes())
     return Picture(content.hexdigest()[:16], name, pixels)
+
+
+def read_upload(path: Path, name: str) -> Picture:
+    """As `read_picture`; also raises UserError for an image that `Pictures` would not keep."""
+    h, w = image_size(path)
+    if 3 * h * w > CAPACITY:
+        megapixels = CAPACITY // 3_000_000
+        reason = f"{w}×{h} px: images of up to {megapixels} megapixels can be added to the page; "
+        raise UserError(f"{path}: {reason}start liif view with this file instead")
+    return read_picture(path, name)
 
 
 class Pictures:

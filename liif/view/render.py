@@ -35,6 +35,8 @@ REGION = 2**18
 """Pixels of a region that are encoded at a time. Encoding cannot be cancelled."""
 FEATURES, WINDOWS, SHARED = 2**30, 2**28, 2**26
 """Bytes of encoded images, of finished windows, and of statistics that are kept."""
+LARGEST_WINDOW = 2**25
+"""Bytes of the largest finished window that is kept: that of a 4K screen."""
 STATISTICS = 2**18
 """Pixels of an image that statistics are taken from, if it has more."""
 STRIP_S = 0.2
@@ -71,11 +73,14 @@ class Renderer:
             yield from kept
             return
         finished: list[Strip] = []
+        size = 3 * math.prod(view.size)
         render = self._bicubic_strips if view.method == BICUBIC else self._model_strips
         for strip in render(picture, view):
-            finished.append(strip)
+            if size <= LARGEST_WINDOW:
+                finished.append(strip)
             yield strip
-        self._windows.put(view, finished, sum(pixels.nbytes for _, pixels in finished))
+        if size <= LARGEST_WINDOW:
+            self._windows.put(view, finished, size)
 
     def prepare(self, picture: Picture, names: Iterable[str] | None = None) -> Iterator[None]:
         """Encode a small image in advance, model by model: these models, or all."""

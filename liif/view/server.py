@@ -30,7 +30,7 @@ from liif.images.rgb8 import Pixels
 from liif.view.access import Access, Tokens
 from liif.view.connection import MAX_CONNECTIONS, Connection
 from liif.view.guard import Guard
-from liif.view.pictures import Picture, Pictures, read_picture
+from liif.view.pictures import Picture, Pictures, read_upload
 from liif.view.render import BICUBIC, Renderer, View
 from liif.view.worker import Worker
 
@@ -56,7 +56,7 @@ class Viewer:
         for model in renderer.models.values():
             for layer in model.modules():  # so that encoding for a closed page can end
                 layer.register_forward_pre_hook(lambda *_: self.model_worker.check())
-        self.reading = asyncio.Lock()  # uploads are decoded one at a time
+        self.reading = asyncio.Semaphore(2)  # uploads that are decoded at a time
 
     def app(self, names: frozenset[str] = frozenset(), any_address: bool = False) -> Starlette:
         """Return the application; the options are those of `Guard`."""
@@ -114,7 +114,7 @@ class Viewer:
                 if await request.is_disconnected():  # nobody waits for it any more
                     return Response(status_code=204)
                 try:
-                    picture = await asyncio.to_thread(read_picture, path, name)
+                    picture = await asyncio.to_thread(read_upload, path, name)
                 except UserError as error:
                     return _refusal(400, str(error).replace(str(path), name))
         self.pictures.add(picture)

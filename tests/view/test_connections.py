@@ -18,7 +18,7 @@ pytest.importorskip("uvicorn", reason="needs the extra [view]")
 from helpers.viewing import viewing
 
 from liif.images.rgb8 import write_image
-from liif.view import connection, server
+from liif.view import connection, pictures, server
 
 
 @pytest.fixture(scope="module")
@@ -210,22 +210,40 @@ def test_many_connections_do_not_lock_others_out(served, connect, monkeypatch):
     assert answer(busy)[0] == 200
 
 
-def test_a_picture_is_not_decoded_for_a_client_that_has_gone(served, connect, monkeypatch):
-    read, entered, gate = [], threading.Event(), threading.Event()
-    act = server.read_picture
+def test_a_slow_picture_does_not_block_others_and_none_is_decoded_for_nobody(
+    served, connect, monkeypatch
+):
+    read, gate = [], threading.Event()
+    act = server.read_upload
 
     def gated(path, name):
         read.append(name)
-        entered.set()
-        gate.wait(30)
+        if name.startswith("slow"):
+            gate.wait(30)
         return act(path, name)
 
-    monkeypatch.setattr(server, "read_picture", gated)
-    first = connect(request(served, "/pictures?name=first", png(3)))
-    assert entered.wait(30)
-    connect(request(served, "/pictures?name=gone", png(4))).close()
+    def upload(name, seed):
+        return connect(request(served, f"/pictures?name={name}", png(seed)))
+
+    monkeypatch.setattr(server, "read_upload", gated)
+    slow = [upload("slow-1", 3)]
+    assert answer(upload("quick", 4))[0] == 200
+    slow.append(upload("slow-2", 5))
+    while len(read) < 3:
+        time.sleep(0.01)
+    upload("gone", 6).close()
     time.sleep(0.2)
     gate.set()
-    assert answer(first)[0] == 200
-    assert answer(connect(request(served, "/pictures?name=last", png(5))))[0] == 200
-    assert read == ["first", "last"]
+    assert [answer(client)[0] for client in slow] == [200, 200]
+    assert answer(upload("last", 7))[0] == 200
+    assert sorted(read) == ["last", "quick", "slow-1", "slow-2"]
+
+
+def test_a_picture_that_would_not_be_kept_is_refused_before_it_is_decoded(
+    served, connect, monkeypatch
+):
+    monkeypatch.setattr(pictures, "CAPACITY", 3 * 30 * 40 - 1)
+    monkeypatch.setattr(pictures, "read_image", None)
+    status, body = answer(connect(request(served, "/pictures?name=a.png", png(8))))
+    assert status == 400
+    assert "a.png: 40×30 px" in json.loads(body)["error"] and b"/tmp" not in body
