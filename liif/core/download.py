@@ -1,7 +1,8 @@
 """Download files over HTTP; interrupted downloads are resumed.
 
 A file is downloaded to NAME.part and renamed when it is complete and its checksum is correct.
-NAME.part.tag names the version on the server, so that two versions are never mixed.
+NAME.part.tag names the version on the server, so that two versions are never mixed, and
+NAME.part.lock keeps a second process from it.
 """
 
 import hashlib
@@ -19,7 +20,8 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from liif.core.errors import UserError
-from liif.core.files import check_room, lock_file
+from liif.core.files import check_room
+from liif.core.lock import file_lock
 from liif.core.progress import progress_bar
 
 log = logging.getLogger("liif")
@@ -93,8 +95,9 @@ def fetch(
                     raise UserError(f"{target}: exists already, but {problem}; move it away")
             return
         target.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("a+b") as file:
-            if lock_file(file) is False:
+        lock = target.with_name(f"{target.name}.part.lock")
+        with file_lock(lock) as is_held, part.open("a+b") as file:
+            if is_held is False:
                 raise UserError(f"{part}: another process is downloading it")
             for url in urls:
                 try:
@@ -110,6 +113,7 @@ def fetch(
             part.unlink()
         if not part.exists():
             tag.unlink(missing_ok=True)
+            lock.unlink(missing_ok=True)
     except OSError as error:  # of files; those of the network are _MirrorErrors
         raise UserError(
             f"{target}: cannot be written: {error.strerror or error}; the downloaded part is kept, "

@@ -13,9 +13,6 @@ from typing import IO, Any
 
 from liif.core.errors import UserError
 
-if sys.platform != "win32":
-    import fcntl
-
 
 def write_atomically(path: Path, data: bytes | memoryview, keep: Path | None = None) -> None:
     """Write a file completely or not at all: to a temporary file in the same folder, which is
@@ -102,20 +99,6 @@ def _is_alive(process: int) -> bool:
         return False
     except OSError:  # such as another user's process
         return True
-    return True
-
-
-def lock_file(file: IO[bytes], *, wait: bool = False) -> bool | None:
-    """Lock a file until it is closed. Return True; False if another process holds it and `wait` is
-    false; None where the system or the disk has no locks."""
-    try:
-        if sys.platform == "win32":
-            return None
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    except OSError:  # some network disks have no locks
-        return None
     return True
 
 

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from liif.core.errors import UserError
-from liif.core.files import check_room, lock_file
+from liif.core.files import check_room
+from liif.core.lock import file_lock
 from liif.core.progress import progress_bar
 from liif.core.sizes import Size
 from liif.core.threads import available_cores
@@ -249,11 +250,12 @@ def _read_in_order(read: Callable[[Path], T], paths: list[Path]) -> Iterator[T |
 @contextmanager
 def _lock(path: Path) -> Generator[bool, None, None]:
     """Hold a lock between processes; yield False where the file system has no locks."""
-    with path.open("ab") as file:
-        is_locked = lock_file(file)
-        if is_locked is False:
-            log.info("%s: waiting for the process that builds this image cache", path)
-            is_locked = lock_file(file, wait=True)
+    with file_lock(path) as is_locked:
+        if is_locked is not False:
+            yield bool(is_locked)
+            return
+    log.info("%s: waiting for the process that builds this image cache", path)
+    with file_lock(path, wait=True) as is_locked:
         yield bool(is_locked)
 
 

@@ -50,7 +50,7 @@ def unpack(archive: Path, folder: Path) -> None:
 
 def _extract(archive: Path, folder: Path) -> None:
     largest, total = GROWTH * archive.stat().st_size + ALLOWANCE, 0
-    for name, size, content in _entries(archive):
+    for name, size, content in _entries(archive, folder):
         path = PureWindowsPath(name)  # splits at / and \\, and knows drives
         if path.anchor or ".." in path.parts:
             raise UserError(f"{archive}: refused: {name} would lie outside the folder")
@@ -67,13 +67,19 @@ def _extract(archive: Path, folder: Path) -> None:
                     raise EOFError(f"{name} is cut off")
 
 
-def _entries(archive: Path) -> Iterator[tuple[str, int, IO[bytes] | None]]:
-    """Yield name, size in bytes and content (None: a folder) of each entry of an archive."""
+def _entries(archive: Path, folder: Path) -> Iterator[tuple[str, int, IO[bytes] | None]]:
+    """Yield name, size in bytes and content (None: a folder) of each entry of an archive that is
+    unpacked to a folder."""
     if tarfile.is_tarfile(archive):
         with tarfile.open(archive) as tar:
             for member in tar:
                 if not (member.isreg() or member.isdir()):
                     raise UserError(f"{archive}: refused: {member.name} is a link or a device")
+                try:
+                    tarfile.data_filter(member, str(folder))
+                except tarfile.FilterError:
+                    text = f"{member.name} would lie outside the folder"
+                    raise UserError(f"{archive}: refused: {text}") from None
                 yield member.name, member.size, tar.extractfile(member) if member.isreg() else None
             while tar.fileobj and tar.fileobj.read(2**20):
                 pass  # read to the end, where a compressed archive has its checksum

@@ -1,30 +1,27 @@
 """A lock on a run folder, so that two processes never train in it."""
 
-import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from liif.core.errors import UserError
-
-if sys.platform != "win32":
-    import fcntl
+from liif.core.lock import file_lock
 
 
 @contextmanager
 def occupied(folder: Path) -> Generator[None, None, None]:
-    """Hold a run folder for this process; the system frees it however the process ends.
+    """Hold a run folder for this process.
 
     Raises:
         UserError: another process trains there; the folder cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("ab")
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from None
-    with file:
-        if not _lock(file.fileno()):
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            is_held = stack.enter_context(file_lock(folder / ".lock"))
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from None
+        if is_held is False:
             raise UserError(
                 f"{folder}: another process trains there; wait for it, or choose another --name"
             )
@@ -32,23 +29,12 @@ def occupied(folder: Path) -> Generator[None, None, None]:
 
 
 def is_occupied(folder: Path) -> bool:
-    """Return whether another process trains in a folder. Do not call this while holding the lock:
-    closing the descriptor drops a POSIX lock."""
+    """Return whether a process trains in a folder."""
+    file = folder / ".lock"
     try:
-        with (folder / ".lock").open("rb+") as file:
-            return not _lock(file.fileno())
+        if file.exists():  # a lock would create it
+            with file_lock(file) as is_held:
+                return is_held is False
     except OSError:
-        return False
-
-
-def _lock(descriptor: int) -> bool:
-    """Return whether the file is locked for this process now. POSIX locks are not inherited by
-    loader workers, which outlive a killed process by seconds."""
-    if sys.platform != "win32":
-        try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            return False
-        except OSError:  # some network disks have no locks
-            pass
-    return True
+        pass
+    return False

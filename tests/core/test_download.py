@@ -1,6 +1,5 @@
 """Downloads from servers with many kinds of failures."""
 
-import fcntl
 import hashlib
 import os
 import resource
@@ -11,6 +10,7 @@ from helpers.faulty_server import CONTENT, SUM
 from liif.core import download
 from liif.core.download import fetch
 from liif.core.errors import UserError
+from liif.core.lock import file_lock
 
 
 @pytest.fixture
@@ -223,6 +223,5 @@ def test_places_that_cannot_be_written(fails, tmp_path):
 
 def test_one_process_at_a_time(fails, tmp_path):
     (tmp_path / "data").mkdir()
-    with (tmp_path / "data" / "file.part").open("wb") as other:
-        fcntl.flock(other, fcntl.LOCK_EX)
+    with file_lock(tmp_path / "data" / "file.part.lock"):
         assert "file.part: another process is downloading it" in fails()
