@@ -1,6 +1,7 @@
 """Atomic writes of files, which survive kill signals, full disks and power cuts; JSON text."""
 
 import glob
+import hashlib
 import json
 import math
 import os
@@ -18,7 +19,7 @@ def write_atomically(path: Path, data: bytes | memoryview, keep: Path | None = N
     """Write a file completely or not at all: to a temporary file in the same folder, which is
     flushed, read back, compared and renamed. The old content stays under the name `keep`, if given.
     Raises UserError if the file cannot be written; its old content is then unchanged."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{_short_name(path)}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_stale(path)
@@ -60,6 +61,13 @@ def write_all(contents: Mapping[Path, bytes]) -> None:
         raise UserError("\n  ".join(failures))
 
 
+def _short_name(path: Path) -> str:
+    """Return the name of a file, or a hash of it where the name of a temporary file, which is
+    longer, may be too long: most disks allow 255 bytes."""
+    name = os.fsencode(path.name)
+    return path.name if len(name) <= 200 else hashlib.sha256(name).hexdigest()[:32]
+
+
 def _holds(file: IO[bytes], data: bytes | memoryview) -> bool:
     """Return whether a file consists of these bytes."""
     if sys.platform == "linux":  # read from the disk instead of the page cache
@@ -72,7 +80,7 @@ def _holds(file: IO[bytes], data: bytes | memoryview) -> bool:
 
 def _link(path: Path, other: Path) -> None:
     """Hard-link `path` to `other`, replacing it; do nothing on file systems without hard links."""
-    name = other.with_name(f".{other.name}.{os.getpid()}.tmp")
+    name = other.with_name(f".{_short_name(other)}.{os.getpid()}.tmp")
     with suppress(OSError):
         _remove_stale(other)
         name.unlink(missing_ok=True)
@@ -83,7 +91,7 @@ def _link(path: Path, other: Path) -> None:
 
 def _remove_stale(path: Path) -> None:
     """Remove the temporary files of processes that were killed while they wrote this file."""
-    for stale in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+    for stale in path.parent.glob(f".{glob.escape(_short_name(path))}.*.tmp"):
         number = stale.suffixes[-2][1:]
         with suppress(OSError):
             if number.isdecimal() and not _is_alive(int(number)):

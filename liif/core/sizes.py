@@ -105,3 +105,14 @@ class OutputSpec(NamedTuple):
             return max(1, round(h * factor)), max(1, round(w * factor))
         H = self.height or max(1, round(h * (self.width or 0) / w))
         return H, self.width or max(1, round(w * H / h))
+
+    def factors(self, size: Size) -> Scale:
+        """Return the (vertical, horizontal) factors of an input of (h, w) pixels, as they are asked
+        for: those of the output may differ, as its sides are rounded."""
+        _, _, h, w = self.window(size)
+        if self.scale is not None:
+            return self.scale
+        factors = [n / side for n, side in ((self.height, h), (self.width, w)) if n is not None]
+        if self.fit == "stretch" and len(factors) == 2:
+            return factors[0], factors[1]
+        return min(factors), min(factors)

@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from liif.core.errors import UserError
 from liif.core.outputs import FileSet, check_is_no_input, check_output
@@ -214,25 +214,26 @@ def staleness(job: UpscaleJob) -> str | None:
         return f"was made from another {job.picture.path.name}"
     if record.get("model") != job.record["model"]:
         return "was made with another model"
-    if record.get("options") != job.record["options"]:
-        return f"was made with {_listed(record.get('options'))}"
+    if difference := _difference(record.get("options"), job.record["options"]):
+        return f"was made with {difference}"
     if os.stat(job.target).st_mtime_ns < os.stat(job.picture.path).st_mtime_ns:
         return f"is older than {job.picture.path.name}"
     return None
 
 
-def _listed(options: object) -> str:
-    if not isinstance(options, dict) or not options:
-        return "the default options"
-    return "other options: " + ", ".join(f"{key} {value}" for key, value in options.items())
+def _difference(old: object, new: Mapping[str, Any]) -> str:
+    before = cast(Mapping[str, Any], old) if isinstance(old, Mapping) else {}
+    return ", ".join(
+        f"{key} {before.get(key, 'by default')} instead of {new.get(key, 'the default')}"
+        for key in sorted({*before, *new})
+        if before.get(key) != new.get(key)
+    )
 
 
 def _job(picture: InputPicture, place: OutputPlace, making: Making) -> UpscaleJob:
     source_size, spec = photo_size(picture.path), making.spec
-    _, _, height, width = spec.window(source_size, str(picture.path))
-    size = spec.target(source_size)
-    # Names have the scale as typed, not the one that results from rounded sides.
-    scale = spec.scale or (size[0] / height, size[1] / width)
+    spec.window(source_size, str(picture.path))  # raises for a part that is not there
+    size, scale = spec.target(source_size), spec.factors(source_size)
     target = place.path_for(picture, scale, size)
     form, _ = writer_of(target, size, making.quality if place.file is not None else None)
     quality = making.quality if form in LOSSY else None

@@ -12,8 +12,9 @@ from liif.models.tiling import STRIP_BYTES, memory_budget
 
 PROGRAM_BYTES = 3 * 10**8
 """What Python and PyTorch take by themselves."""
-FIRST_SECONDS = 1.0
-"""Decoding is measured for so long before the rest is estimated."""
+FIRST_SHARE, FIRST_SECONDS = 0.02, 20.0
+"""The rest is estimated when this share of the pixels is decoded, or for this time: the very first
+blocks are slower."""
 
 
 class WorkMeter:
@@ -50,10 +51,14 @@ class WorkMeter:
                 self.on_progress(gain)
 
     @property
+    def _is_measured(self) -> bool:
+        return self.share >= FIRST_SHARE or self.seconds[1] >= FIRST_SECONDS
+
+    @property
     def estimate(self) -> float | None:
         """Seconds that all of the work takes; None before enough of it is measured."""
         with self.lock:
-            if not all(self.done) or (self.seconds[1] < FIRST_SECONDS and self.share < 1):
+            if not all(self.done) or not self._is_measured:
                 return None
             rates = zip(self.seconds, self.done, self.total, strict=True)
             return sum(seconds / done * max(total, done) for seconds, done, total in rates)
