@@ -118,6 +118,8 @@ class UpscaleJob(NamedTuple):
     """What makes the output, which is stored in it."""
     quality: int | None
     """Of the output, if its format has losses."""
+    replaces: bool
+    """Whether a file that exists is replaced."""
 
 
 def pixels_of(job: UpscaleJob) -> int:
@@ -153,7 +155,7 @@ def plan_jobs(
     done = 0
     for picture in due:
         try:
-            job = _job(picture, place, making)
+            job = _job(picture, place, making, replaces=overwrite)
             check_is_no_input(job.target, inputs)
             real_target = os.path.join(os.path.realpath(job.target.parent), job.target.name)
             if (other := targets.setdefault(real_target, job)) is not job:
@@ -230,7 +232,9 @@ def _difference(old: object, new: Mapping[str, Any]) -> str:
     )
 
 
-def _job(picture: InputPicture, place: OutputPlace, making: Making) -> UpscaleJob:
+def _job(
+    picture: InputPicture, place: OutputPlace, making: Making, *, replaces: bool
+) -> UpscaleJob:
     source_size, spec = photo_size(picture.path), making.spec
     spec.window(source_size, str(picture.path))  # raises for a part that is not there
     size, scale = spec.target(source_size), spec.factors(source_size)
@@ -238,4 +242,4 @@ def _job(picture: InputPicture, place: OutputPlace, making: Making) -> UpscaleJo
     form, _ = writer_of(target, size, making.quality if place.file is not None else None)
     quality = making.quality if form in LOSSY else None
     record = making.record(picture.path, source_size, scale, quality)
-    return UpscaleJob(picture, target, source_size, size, record, quality)
+    return UpscaleJob(picture, target, source_size, size, record, quality, replaces)

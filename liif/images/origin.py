@@ -14,12 +14,13 @@ an application, and never in a text that the picture had:
 import hashlib
 import json
 import re
+import stat
 import struct
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 Record = dict[str, Any]
 """What made a result: JSON values."""
@@ -70,7 +71,7 @@ def _insert(file: Path, position: int, data: bytes) -> None:
 
 def read_record(file: Path) -> Record | None:
     """Return the record of a result; None if the file has none, or cannot be read."""
-    with suppress(OSError, ValueError, RecursionError), file.open("rb") as image:
+    with suppress(OSError, ValueError, RecursionError), _opened(file) as image:
         head = image.read(_HEAD)
         image.seek(max(image.seek(0, 2) - _TAIL, 0))
         # A copy of the input's own record may come before it in a PNG, after it in a JPEG.
@@ -84,11 +85,18 @@ def fingerprint(file: Path) -> str:
     """Return what tells the content of an image file from others: a hash of its size and of both
     ends, which is fast for large files. Raises OSError."""
     part = 2**16
-    with file.open("rb") as image:
+    with _opened(file) as image:
         start = image.read(part)
         size = image.seek(0, 2)
         image.seek(max(size - part, 0))
         return _short(b"%d " % size + start + image.read())
+
+
+def _opened(file: Path) -> IO[bytes]:
+    """Open a file to read it. Raises OSError, also for pipes and devices, which may block."""
+    if not stat.S_ISREG(file.stat().st_mode):
+        raise OSError(f"{file}: is no file")
+    return file.open("rb")
 
 
 def name_print(file: Path) -> str:

@@ -1,6 +1,7 @@
 """Enlarge picture files one after another, with a progress bar and an estimate of the time."""
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -159,10 +160,12 @@ def _enlarge(work: _Work, job: UpscaleJob, bar: Bar) -> None:
 
 def _check_is_free(work: _Work, job: UpscaleJob) -> None:
     """Raise UserError if the name of the output leads to that of another picture, as it may on a
-    disk that ignores case."""
-    if job.target.exists() and work.written.has_same_file(job.target):
+    disk that ignores case, or to a file that was not there before."""
+    if work.written.has_same_file(job.target):
         text = f"{job.target}: is the result of another picture; this disk takes the names for one"
         raise UserError(text)
+    if not job.replaces and os.path.lexists(job.target):
+        raise UserError(f"{job.target}: exists since the work began; --overwrite replaces it")
 
 
 def _check_frames_fit(job: UpscaleJob, frames: int) -> None:
@@ -189,7 +192,8 @@ def _meter(work: _Work, job: UpscaleJob, photo: Photo, layout: Layout, bar: Bar)
                 log.info("about %s in all", in_words(seconds))
 
     passes = 2 if photo.alpha is not None and layout.has_alpha else 1
-    meter = WorkMeter(job.source_size, job.size, work.inference, passes, progress)
+    _, _, h, w = work.spec.window(job.source_size)
+    meter = WorkMeter((round(h), round(w)), job.size, work.inference, passes, progress)
     return meter
 
 
