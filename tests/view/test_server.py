@@ -283,6 +283,23 @@ def test_rendering_stops_when_the_page_has_gone(served, monkeypatch):
     assert count < last
 
 
+def test_layers_ask_whether_anyone_waits_for_them(served, monkeypatch):
+    """So that encoding for a page that has gone does not keep others waiting."""
+    asked = []
+    monkeypatch.setattr(served.viewer.model_worker, "check", lambda: asked.append(0))
+    body = served("/pictures?name=p", "POST", encoded(texture(40, 60, 11)))[2]
+    assert served(wanted(served, picture=json.loads(body)["id"]))[0] == 200
+    layers = list(served.viewer.renderer.models["tiny"].encoder.modules())
+    assert len(asked) >= len(layers) - 3
+
+
+def test_addresses_in_the_page_are_relative(served):
+    """A proxy may serve it under a path, as Jupyter's does."""
+    for file in server.PAGE.iterdir():
+        text = file.read_text(encoding="utf-8")
+        assert not re.search(r"""(src=|href=|url\(|fetch\(|from |import )\s*["'`]?/""", text), file
+
+
 def test_a_missing_extra_is_named(refused, tiny_checkpoint, monkeypatch):
     for name in [name for name in sys.modules if name.startswith(("liif.view", "starlette"))]:
         monkeypatch.delitem(sys.modules, name)
