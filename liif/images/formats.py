@@ -189,8 +189,9 @@ def write_animation(
             images.append(_image(samples))
             photos.append(photo._replace(colour=photo.colour[:0], alpha=None))  # frees the pixels
         animation: dict[str, Any] = {"duration": [round(photo.duration) for photo in photos]}
-        if photos[0].loop is not None:
-            animation["loop"] = photos[0].loop
+        loop = _loop(photos[0], form)
+        if loop is not None:
+            animation["loop"] = loop
         if all(image.getchannel("A").getextrema()[0] == 255 for image in images):
             images = [image.convert("RGB") for image in images]
         elif form == "GIF":
@@ -201,6 +202,17 @@ def write_animation(
         if record is not None:
             embed_record(temporary, record)
     _log_lost(path, lost)
+
+
+def _loop(source: Photo, form: str) -> int | None:
+    """Return Pillow's option `loop`, 0 for endless. GIF counts repetitions after the first time and
+    plays once if it has no number; other formats count how often they play."""
+    loop = source.loop
+    if source.metadata.form == "GIF":
+        loop = 1 if loop is None else loop + (loop > 0)
+    if loop is None or form != "GIF":
+        return loop
+    return {0: 0, 1: None}.get(loop, loop - 1)
 
 
 def _carried(

@@ -25,7 +25,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
 from liif.core.sizes import Window
-from liif.images.formats import Layout, write_animation, write_photo
+from liif.images.formats import Layout, PageOutput, write_animation, write_pages, write_photo
 from liif.images.photo import read_photo
 
 XMP_START, EXT_START = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
@@ -440,6 +440,46 @@ def test_animations(tmp_path, suffix):
             assert image.info["comment"] == COMMENT
     if suffix != ".gif":
         assert inner(path)[40962] == 32
+
+
+@pytest.mark.parametrize(("loop", "plays"), [(None, 1), (0, 0), (3, 4)])
+def test_repetitions_of_gif_and_others(tmp_path, loop, plays):
+    """GIF counts repetitions after the first time, others how often they play."""
+    options = {"append_images": [picture().rotate(180)], "save_all": True}
+    picture().save(tmp_path / "a.gif", **options, **({} if loop is None else {"loop": loop}))
+    there = [("a.gif", "b.webp", plays), ("a.gif", "b.png", plays)]
+    for source, target, expected in [*there, ("b.png", "c.gif", loop), ("b.webp", "d.gif", loop)]:
+        photos = list(read_photo(tmp_path / source))
+        frames = [(np.full((9, 9, 4), 255 - 200 * i, np.uint8), p) for i, p in enumerate(photos)]
+        write_animation(tmp_path / target, (9, 9), iter(frames))
+        with Image.open(tmp_path / target) as image:
+            assert image.info.get("loop") == expected
+
+
+def test_pages_keep_their_own_tags(enlarged, tmp_path):
+    """Names, numbers and resolutions, each of its page."""
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for i in range(3):
+            tags = [(285, 2, 2, f"{i}\0".encode(), True), (297, 3, 2, (i, 3), True)]
+            file.write(
+                texture(4, 6), extratags=tags, resolution=(100 + i, 100 + i), resolutionunit="inch",
+                metadata=None,
+            )  # fmt: skip
+    photos = list(read_photo(tmp_path / "a.tif"))
+    pages = [
+        PageOutput(
+            (8, 12), Layout(3, 8), [np.full((8, 12, 3), i, np.uint8)], photo, Window(0, 0, 4, 6)
+        )
+        for i, photo in enumerate(photos)
+    ]
+    write_pages(tmp_path / "b.tif", pages)
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        assert [page.tags[285].value for page in file.pages] == ["0", "1", "2"]
+        assert [page.tags[297].value for page in file.pages] == [(0, 3), (1, 3), (2, 3)]
+        assert [page.tags[282].value for page in file.pages] == [(100, 1), (101, 1), (102, 1)]
+        assert [page.asarray().max() for page in file.pages] == [0, 1, 2]
+    _, lost = enlarged("a.tif", None, ".png")
+    assert lost == "TIFF tag 285"
 
 
 def test_a_result_has_the_record_of_none_before_it(enlarged):

@@ -1,11 +1,15 @@
-"""Metadata of AVIF files, which Pillow reads and writes; the colours of nclx are those of cICP."""
+"""Metadata of AVIF files, which Pillow reads and writes; the colours of nclx are those of cICP.
+
+HEIC, JPEG XL and JPEG 2000 are read in the same way.
+"""
 
 import struct
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any
 
 from liif.images.metadata.exif import without_orientation
-from liif.images.metadata.record import Metadata, Piece
+from liif.images.metadata.record import Metadata, Piece, Resolution
 
 _COLOUR = b"colrnclx"
 """A box of ISO 14496-12, sec. 12.1.5, and its kind; primaries and transfer follow, 16 bits each."""
@@ -13,8 +17,9 @@ _USUAL = ((1, 13), (2, 2), (1, 1))
 """sRGB, not stated, BT.709."""
 
 
-def read(data: bytes, info: Mapping[str, Any]) -> Metadata:
-    """Return the metadata of a file that begins with `data`, of which Pillow says `info`."""
+def read(data: bytes, form: str, info: Mapping[str, Any]) -> Metadata:
+    """Return the metadata of a file of a format that begins with `data`, and of which Pillow says
+    `info`."""
     exif, xmp, icc = (info.get(key) or None for key in ("exif", "xmp", "icc_profile"))
     at = data.find(_COLOUR)
     stated = struct.unpack_from(">HH", data, at + 8) if 0 <= at <= len(data) - 12 else (2, 2)
@@ -22,7 +27,9 @@ def read(data: bytes, info: Mapping[str, Any]) -> Metadata:
     if stated not in _USUAL and max(stated) < 256:
         colour = (Piece(b"cICP", bytes([*stated, 0, 1])),)
     exif = exif.removeprefix(b"Exif\0\0") if exif else None
-    return Metadata(form="AVIF", icc=icc, exif=exif, xmp=xmp, colour=colour)
+    dpi = [Fraction(side).limit_denominator(10**4) for side in info.get("dpi", ()) if side > 0]
+    resolution = Resolution(dpi[0], dpi[1]) if len(dpi) == 2 else None
+    return Metadata(form, resolution=resolution, icc=icc, exif=exif, xmp=xmp, colour=colour)
 
 
 def options(metadata: Metadata) -> dict[str, bytes]:

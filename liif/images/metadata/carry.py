@@ -25,6 +25,10 @@ HOLDS: dict[str, frozenset[str]] = {
 """What each format can hold, by the fields of `Metadata`, beside pieces of its own."""
 
 
+_PROFILES = {f"Raw profile type {name}" for name in ("iptc", "8bim")}
+"""Texts of PNG that are carried as IPTC."""
+
+
 def carried(
     source: Metadata, form: str, change: Change, icc: bytes | None
 ) -> tuple[Metadata, list[str]]:
@@ -95,7 +99,8 @@ def _held(metadata: Metadata, form: str, lost: list[str]) -> Metadata:
         lost += [p.kind.decode() for p in metadata.colour if p not in colour]
         kept = kept._replace(colour=colour)
     if metadata.tags and "tags" not in holds:
-        lost.append(tiff.names_of(metadata.tags))
+        tags = [tag for tag in metadata.tags if tag.code != tiff.PAGE_NUMBER]
+        lost += [tiff.names_of(tags)] if tags else []
         kept = kept._replace(tags=())
     if metadata.pieces and form != metadata.form:
         lost += [_name(piece, metadata.form) for piece in metadata.pieces]
@@ -108,7 +113,7 @@ def _with_held_texts(metadata: Metadata, holds: frozenset[str], lost: list[str])
         for chunk in metadata.texts:
             keyword = chunk.data.partition(b"\0")[0].decode("latin-1")
             is_held = keyword == "Comment" and "comments" in holds
-            if not is_held and not keyword.startswith("Raw profile type "):
+            if not is_held and keyword not in _PROFILES:
                 lost.append(f"text {keyword}")
         metadata = metadata._replace(texts=())
     elif metadata.comments and "comments" not in holds:
@@ -140,6 +145,8 @@ def embedded(
         "PPM": lambda: plain.embed_pnm(data, metadata),
         "AVIF": lambda: avif.embed(data, metadata),
     }
+    if form not in embed:
+        return data
     return _safely("metadata", embed[form], lost) or data
 
 

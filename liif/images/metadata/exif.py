@@ -13,9 +13,8 @@ from liif.images.metadata.ifd import (
     Directory,
     Tag,
     open_structure,
-    structure,
-    with_tags,
 )
+from liif.images.metadata.ifd_writing import structure, with_tags
 from liif.images.metadata.record import Change, Resolution
 
 WIDTH, HEIGHT, ORIENTATION = 256, 257, 274

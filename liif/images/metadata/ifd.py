@@ -1,4 +1,4 @@
-"""Directories of tags, of which TIFF files and EXIF data consist: read, changed in place, written.
+"""Directories of tags, of which TIFF files and EXIF data consist: read, and changed in place.
 
 TIFF 6.0 (1992), sec. 2; BigTIFF has the same structure with 8-byte numbers. Values are bytes in the
 byte order of their structure, and tags of unknown meaning are kept as they are.
@@ -6,12 +6,12 @@ byte order of their structure, and tags of unknown meaning are kept as they are.
 
 import mmap
 import struct
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal, NamedTuple
 
 EXIF, GPS, INTEROP = 34665, 34853, 40965
 """Tags that point to a further directory."""
-_INNER = (EXIF, GPS, INTEROP)
+INNER = (EXIF, GPS, INTEROP)
 
 SIZES = {
     1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8,
@@ -180,7 +180,7 @@ class Directory:
             left -= entry.size
             if entry.code in without or left < 0:
                 continue
-            if entry.code in _INNER:
+            if entry.code in INNER:
                 inner = self.inner(entry.code) if depth else None
                 if inner is not None:
                     further = tuple(inner.tags(depth=depth - 1))
@@ -213,76 +213,3 @@ def open_structure(data: bytearray | mmap.mmap) -> Directory:
     if version != 42:
         raise DamagedError("no TIFF structure")
     return Directory(data, Encoding(order), struct.unpack_from(order + "I", start, 4)[0])
-
-
-def packed(tags: Iterable[Tag], encoding: Encoding, at: int, next_at: int = 0) -> bytes:
-    """Return a directory for the position `at`, with its values and inner directories behind it,
-    and a link to the directory at `next_at`."""
-    rows = sorted({tag.code: tag for tag in tags}.values())
-    head = struct.pack(encoding.head, len(rows))
-    values_at = at + len(head) + len(rows) * encoding.entry + struct.calcsize(encoding.offset)
-    entries, values = b"", b""
-    for tag in rows:
-        position = values_at + len(values)
-        position += position % 2
-        if tag.code in _INNER:
-            value = struct.pack(encoding.offset, position)
-            stored, kind, count = (
-                packed(tag.inner, encoding, position),
-                16 if encoding.is_big else 4,
-                1,
-            )
-        else:
-            value, kind, count = swapped(tag.value, tag.kind, encoding.order), tag.kind, tag.length
-            stored = value if len(value) > encoding.inline else b""
-            value = struct.pack(encoding.offset, position) if stored else value
-        entries += struct.pack(
-            encoding.order + ("HHQ" if encoding.is_big else "HHI"), tag.code, kind, count
-        )
-        entries += value.ljust(encoding.inline, b"\0")
-        if stored:
-            values = values.ljust(position - values_at, b"\0") + stored
-    return head + entries + struct.pack(encoding.offset, next_at) + values
-
-
-def structure(tags: Iterable[Tag], order: Order = "<") -> bytes:
-    """Return a TIFF structure of one directory, such as EXIF data."""
-    start = b"II*\0" if order == "<" else b"MM\0*"
-    return start + struct.pack(order + "I", 8) + packed(tags, Encoding(order), 8)
-
-
-def with_tags(data: bytes, tags: Iterable[Tag]) -> bytes:
-    """Return a TIFF structure with further tags in its first directory, which is written anew at
-    the end; all else stays where it is, so that offsets in unknown values remain right."""
-    first = open_structure(bytearray(data))
-    encoding, end = first.encoding, len(data) + len(data) % 2
-    directory = merged(first, tags, end, first.next)
-    start = struct.pack(encoding.offset, end)
-    place = 8 if encoding.is_big else 4
-    return data[:place] + start + data.ljust(end, b"\0")[place + len(start) :] + directory
-
-
-def merged(directory: Directory, tags: Iterable[Tag], at: int, next_at: int) -> bytes:
-    """Return a directory for the position `at` that has the entries of another, whose values stay
-    where they are, and further tags, which win."""
-    encoding = directory.encoding
-    raw = {
-        entry.code: bytes(directory.data[entry.at : entry.at + encoding.entry])
-        for entry in directory.entries.values()
-    }
-    new = {tag.code: tag for tag in tags}
-    count = len(raw.keys() | new.keys())
-    head = struct.calcsize(encoding.head)
-    values_at = at + head + count * encoding.entry + struct.calcsize(encoding.offset)
-    # A directory of the new tags alone at such a place that its values begin at `values_at`.
-    own = head + len(new) * encoding.entry + struct.calcsize(encoding.offset)
-    alone = packed(new.values(), encoding, values_at - own)
-    entries = {
-        struct.unpack_from(encoding.order + "H", alone, head + i * encoding.entry)[0]: alone[
-            head + i * encoding.entry : head + (i + 1) * encoding.entry
-        ]
-        for i in range(len(new))
-    }
-    rows = b"".join(entry for _, entry in sorted((raw | entries).items()))
-    link = struct.pack(encoding.offset, next_at)
-    return struct.pack(encoding.head, count) + rows + link + alone[own:]

@@ -141,6 +141,9 @@ def _with_texts(found: Metadata, texts: list[Piece]) -> Metadata:
             name = f"text {keyword.decode('latin-1')[:79]} (damaged or too large)"
             found = found._replace(dropped=(*found.dropped, name))
             continue
+        if keyword.endswith(b" xmp") and profile:
+            found = found._replace(xmp=found.xmp or profile)
+            continue
         if keyword.endswith((b" exif", b" APP1")) and profile:
             if found.exif is None:
                 found = found._replace(exif=profile.removeprefix(b"Exif\0\0"))

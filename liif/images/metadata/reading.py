@@ -11,6 +11,9 @@ from liif.images.metadata.exif import open_exif, orientation_in
 from liif.images.metadata.ifd import DamagedError
 from liif.images.metadata.record import Metadata
 
+_BOXES = (b"ftyp", b"jP  ", b"JXL ")
+_STREAMS = (b"\xff\x0a", b"\xff\x4f\xff\x51")
+"""How files of JPEG XL and JPEG 2000 without boxes begin."""
 _RECORD, _RECORD_CHUNK = b"liif-result: ", "liIF"
 """How the record of what made a result begins, and its chunk in PNG."""
 _READERS: tuple[tuple[bytes, Callable[[mmap.mmap], Metadata]], ...] = (
@@ -46,9 +49,9 @@ def _read(path: Path, directory: int, is_page: bool) -> Metadata:
         for beginning, read in _READERS:
             if start.startswith(beginning):
                 return read(data)
-        if start[4:8] == b"ftyp":
+        if start[4:8] in _BOXES or start.startswith(_STREAMS):
             with Image.open(path) as image:
-                return avif.read(bytes(data[: 2**16]), image.info)
+                return avif.read(bytes(data[: 2**16]), str(image.format), image.info)
     return Metadata()
 
 

@@ -14,10 +14,11 @@ from liif.images.metadata.exif import (
     resolution_in,
     resolution_tags,
 )
-from liif.images.metadata.ifd import EXIF, GPS, Directory, Tag, merged, open_structure, structure
+from liif.images.metadata.ifd import EXIF, GPS, Directory, Tag, open_structure
+from liif.images.metadata.ifd_writing import merged, structure
 from liif.images.metadata.record import Change, Metadata
 
-_DESCRIPTION = 270
+_DESCRIPTION, PAGE_NUMBER = 270, 297
 _OF_EXIF = (
     _DESCRIPTION, 271, 272, ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, 305, 306, 315,
     316, 318, 319, 18246, 18249, 33432, EXIF, GPS, *range(40091, 40096), 50341,
@@ -50,7 +51,10 @@ def read(data: mmap.mmap | bytearray, at: int = 0, *, is_page: bool = False) -> 
     first = open_structure(data)
     own = Directory(data, first.encoding, at) if at else first
     found = _of_directory(own)
-    if own.at == first.at or is_page:
+    if is_page:
+        numbers = [tag for tag in own.tags() if tag.code == PAGE_NUMBER]
+        return found._replace(tags=(*found.tags, *numbers))
+    if own.at == first.at:
         return found
     rest = _of_directory(first)
     known = {tag.code for tag in found.tags}
