@@ -125,7 +125,7 @@ def read_kind(path: Path) -> tuple[Literal[8, 16, 32], int, bool]:
                 header = read_netpbm_header(file, path)
             return header.bits, 1 if header.channels < 3 else 3, header.channels in (2, 4)
     with open_image(path) as image:
-        layout = str(image.tile[0].args if image.tile else "")
+        layout = _layout(image)
         is_deep = image.mode.startswith("I") or re.match("(RGBA?|LA);16", layout) is not None
         is_gray = image.mode in ("1", "L", "LA", "La") or image.mode[0] == "I" or layout == "LA;16B"
         is_transparent = image.mode in ("LA", "La", "RGBA", "RGBa")
@@ -156,21 +156,33 @@ def _pillow_frames(image: ImageFile, path: Path) -> Iterator[Frame]:
         log.warning("%s: besides the image, %d further pictures are not read", path, count - 1)
     if image.format == "ICO" and len(image.info.get("sizes", ())) > 1:
         log.warning("%s: the largest of %d icons is read", path, len(image.info["sizes"]))
+    layout = _layout(image)
+    if is_animated and ";16" in layout:
+        log.warning("%s: only 8 of the 16 bits of an animation are read", path)
     first = 1 if is_animated and image.info.get("default_image") else 0
     for i in range(first, count) if is_animated else [None]:
         if i:
             image.seek(i)
         image.load()
-        frame = _pillow_frame(image, path, is_frame=is_animated)
+        frame = _pillow_frame(image, path, layout, is_frame=is_animated)
         yield frame._replace(frames=count - first) if is_animated else frame
 
 
-def _pillow_frame(image: ImageFile, path: Path, *, is_frame: bool) -> Frame:
+def _layout(image: ImageFile) -> str:
+    """Return how a file that is not loaded yet stores its pixels, in Pillow's words."""
+    arguments: Any = image.tile[0].args if image.tile else ""
+    return str(arguments[0] if isinstance(arguments, tuple) else arguments)
+
+
+def _pillow_frame(image: ImageFile, path: Path, layout: str, *, is_frame: bool) -> Frame:
+    """Return the frame of a loaded image, the pixels of which are stored in a `_layout`."""
     info, key = dict(image.info), image.info.get("transparency")
     if image.format == "PNG" and image.mode == "L" and type(key) is int:
         with path.open("rb") as file:  # Pillow scales pixels of 2 and 4 bits to 8, but not the key
             image.info["transparency"] = key * 255 // (2 ** file.read(25)[24] - 1)
-    samples = None if is_frame else _deep_samples(image, path)
+    samples = None
+    if image.format == "PNG" and not is_frame and re.fullmatch("(RGBA?|LA);16B", layout):
+        samples = _deep_samples(image, path)
     if samples is None:
         bits = 8 if is_frame else stored_bits(image, path)
         if image.mode.startswith("I") and bits < 16:  # of JPEG 2000: shifted, not scaled
@@ -249,21 +261,16 @@ def stored_bits(image: ImageFile, path: Path) -> int:
     return 16 if image.mode.startswith("I") else 8
 
 
-def _deep_samples(image: ImageFile, path: Path) -> npt.NDArray[np.uint16] | None:
-    """Return uint16 (H, W, channels) of PNG files that have 16 bits per channel but of which Pillow
-    decodes only the high bytes; None for all others.
+def _deep_samples(image: ImageFile, path: Path) -> npt.NDArray[np.uint16]:
+    """Return uint16 (H, W, channels) of a PNG file that has 16 bits per channel but of which Pillow
+    decodes only the high bytes.
 
     `image` has the high bytes; decoding again with the reversed byte order gives the low bytes.
     (torchvision's decoder reads 16 bits, but is deprecated.)
     """
-    if image.format != "PNG":
-        return None
     with open_image(path) as again:
-        raw = str(again.tile[0].args if again.tile else "")  # the layout of the pixels
-        # Pillow decodes gray and alpha of two bytes each as RGBA.
-        is_gray = raw == "LA;16B" and again.mode == "RGBA"
-        if not is_gray and not re.fullmatch("RGBA?;16B", raw):
-            return None
+        raw = _layout(again)
+        is_gray = raw == "LA;16B"  # Pillow decodes gray and alpha of two bytes each as RGBA
         new = "RGBA" if is_gray else raw[:-1] + "L"
         again.tile = [tile._replace(args=new) for tile in again.tile]
         again.load()
@@ -313,7 +320,7 @@ def _frame_of_picture(page: Page, path: Path) -> Frame:
     try:
         with TiffImageFile(io.BytesIO(data), str(path)) as image:
             image.load()  # turns it upright, too
-            return _pillow_frame(image, path, is_frame=False)
+            return _pillow_frame(image, path, "", is_frame=False)
     except (SyntaxError, KeyError, OSError) as error:
         return _frame_of_codecs(page, path, error)
 

@@ -4,9 +4,10 @@ formats, and one error for whatever a decoder raises."""
 import os
 import re
 import struct
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -138,7 +139,7 @@ def _identified(file: IO[bytes], path: Path) -> ImageFile:
         raise UnidentifiedImageError("the file is empty")
     by_suffix = [_BY_SUFFIX[suffix]] if suffix in _BY_SUFFIX else []
     reason = ""
-    for form in [*FORMATS, *_plugins(), *by_suffix]:
+    for form in chain(FORMATS, _plugins(), by_suffix):
         make, accepts = Image.OPEN[form]
         try:
             if accepts is None or accepts(start) is True:
@@ -154,16 +155,14 @@ def _identified(file: IO[bytes], path: Path) -> ImageFile:
     raise UnidentifiedImageError(reason)
 
 
-def _plugins() -> list[str]:
-    """Return the formats of the packages of liif[formats] that are installed."""
-    found: list[str] = []
+def _plugins() -> Iterator[str]:
+    """Yield the formats of the packages of liif[formats] that are installed."""
     for package, (form, _) in PLUGINS.items():
         with suppress(ImportError):
             plugin: Any = import_module(package)  # pillow_jxl registers itself
             if package == "pillow_heif" and form not in Image.OPEN:
                 plugin.register_heif_opener()
-            found.append(form)
-    return found
+            yield form
 
 
 def orientation_of(image: ImageFile) -> int:

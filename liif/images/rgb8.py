@@ -101,7 +101,7 @@ def to_rgb8(colour: ImageArray, alpha: ImageArray | None) -> Pixels:
     """Return gray or RGB (H, W, 1 or 3) of 8 or 16 bits, composited over white, as uint8
     (H, W, 3), writable."""
     shift = 8 * colour.itemsize - 8
-    rgb = (colour >> shift).astype(np.uint8)
+    rgb = (colour >> shift).astype(np.uint8) if shift else np.array(colour, np.uint8)
     rgb = np.repeat(rgb, 3, axis=2) if rgb.shape[2] == 1 else rgb
     if alpha is None:
         return rgb

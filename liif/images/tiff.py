@@ -33,8 +33,8 @@ def write_tiff(
     extra_kinds = [_UNASSOCIATED] * (channels in (2, 4)) if is_photo else [0] * (channels - 1)
     is_big = pages * H * W * channels * bits // 8 > BIGTIFF_BYTES
     # The first page decides on the format, and pages may be larger than it.
-    big = {"append": True} if page else {"bigtiff": is_big, "byteorder": "<"}
-    with tifffile.TiffWriter(path, **big) as writer:
+    big, order = (False, None) if page else (is_big, "<")
+    with tifffile.TiffWriter(path, bigtiff=big, byteorder=order, append=page > 0) as writer:
         writer.write(
             _tiles(strips, *side),
             shape=(H, W, channels) if channels > 1 else (H, W),
