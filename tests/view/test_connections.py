@@ -91,7 +91,7 @@ def test_stalled_clients_block_nobody(served, connect, kind):
     status, body = answer(connect(request(served, "/pictures?name=b.png", png(2))))
     assert status == 200 and json.loads(body)["name"] == "b.png"
     assert answer(connect(request(served, "/state?a")))[0] == 200
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 20
 
 
 def test_a_stalled_upload_ends(served, connect, monkeypatch):
@@ -110,7 +110,7 @@ def test_an_upload_that_drips_ends(served, connect, monkeypatch):
         with contextlib.suppress(TimeoutError):
             assert client.recv(12).endswith(b" 408")
             break
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 20
 
 
 def test_a_large_upload_is_refused_before_it_is_sent(served, connect):
@@ -129,7 +129,7 @@ def test_connections_that_send_no_request_are_closed(served, connect, monkeypatc
     monkeypatch.setattr(connection, "CHECK_S", 0.1)
     start = time.monotonic()
     assert answer(connect(STALLED[kind](served))) == (0, b"")
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 20
 
 
 def test_a_refused_client_that_sends_on_is_closed(served, connect, monkeypatch):
@@ -219,7 +219,7 @@ def test_a_slow_picture_does_not_block_others_and_none_is_decoded_for_nobody(
     def gated(path, name):
         read.append(name)
         if name.startswith("slow"):
-            gate.wait(30)
+            gate.wait(90)  # longer than the clients wait
         return act(path, name)
 
     def upload(name, seed):
