@@ -17,6 +17,7 @@ from PIL import Image
 
 Array = npt.NDArray[Any]
 Border = Literal["replicate", "mirror"]
+Halves = Literal["up", "even"]
 Floats = npt.NDArray[np.float64]
 Floats32 = npt.NDArray[np.float32]
 Number = TypeVar("Number", np.uint8, np.uint16, np.float64)
@@ -89,6 +90,7 @@ def matlab_bicubic(
     *,
     scale: tuple[float, float] | None = None,
     border: Border = "replicate",
+    halves: Halves = "up",
 ) -> npt.NDArray[Number]:
     """Resize (H, W, C) to (h, w, C) bit for bit as MATLAB's `imresize(…, 'bicubic')`.
 
@@ -102,6 +104,8 @@ def matlab_bicubic(
             `imresize(A, 0.3)` samples at exactly 0.3, whatever size that rounds up to.
         border: "replicate" repeats the outermost pixel, as in the published low-resolution images;
             "mirror" reflects the image about its edge, as in newer versions of MATLAB.
+        halves: "up" rounds integers as MATLAB does, "even" to the nearest even one, as some
+            translations of it do.
 
     Raises ValueError for another shape or dtype, a size below 1, or a scale that is not positive.
     """
@@ -112,7 +116,8 @@ def matlab_bicubic(
         raise ValueError(f"scale must be positive and finite, not {scale}")
     for axis in (0, 1) if scale[0] <= scale[1] else (1, 0):
         turned = np.ascontiguousarray(image.swapaxes(0, axis))
-        image = _resize_rows(turned, size[axis], scale[axis], border).swapaxes(0, axis)
+        image = _resize_rows(turned, size[axis], scale[axis], border, halves)
+        image = image.swapaxes(0, axis)
     return np.ascontiguousarray(image)
 
 
@@ -179,7 +184,7 @@ def _taps(
 
 
 def _resize_rows(
-    image: npt.NDArray[Number], out_rows: int, scale: float, border: Border
+    image: npt.NDArray[Number], out_rows: int, scale: float, border: Border, halves: Halves
 ) -> npt.NDArray[Number]:
     """Resize (R, …) to (out_rows, …) along its first axis, in blocks of rows."""
     index, weight = _taps(len(image), out_rows, scale, border)
@@ -193,5 +198,7 @@ def _resize_rows(
         # Tap by tap, in order: another order of summation would round exact halves differently.
         for taps, weights in zip(index[block].T, weight[block].T, strict=True):
             total += rows[taps] * weights[:, None]
-        result[block] = total if largest is None else np.floor(total + 0.5).clip(0, largest)
+        if largest is not None:
+            total = (total.round() if halves == "even" else np.floor(total + 0.5)).clip(0, largest)
+        result[block] = total
     return result.reshape(out_rows, *image.shape[1:])
