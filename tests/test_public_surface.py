@@ -32,8 +32,8 @@ OPTIONS = {
     "": "--quiet --verbose --version -V -q -v",
     "train": "--config --device --dry-run --name --resume --set",
     "runs": "--json FOLDERS",
-    "test": f"{INFERENCE} --checkpoint --config --data --lr --output --overwrite --protocol "
-    "--round --save-images --scale --set -o -s",
+    "test": f"{INFERENCE} --checkpoint --config --data --lr --lr-recipe --output --overwrite "
+    "--protocol --round --save-images --scale --set -o -s",
     "tables": f"{INFERENCE} --checkpoint --data-root --list --lpips --output --overwrite --round "
     "--rows --runs --scales --sets --table -o",
     "metrics": "--claim --claim-ssim --explain --json --protocol --scale HR SR",
@@ -59,6 +59,7 @@ OPTIONS = {
     "data list": "--json",
     "data download": "--data-root --from --keep NAMES",
     "data check": "--data-root --deep CONFIGS",
+    "data lr": "--data-root --output --overwrite --recipe --scale -o -s SET",
     "data preview": "--data-root --output --overwrite --samples --set -o CONFIG",
     "config show": "--set FILE",
     "config schema": "",
@@ -101,7 +102,9 @@ KEYS = {
         "range scales",
         "test": "bits degrade images lr lr_scales protocol range scales",
     },
-    TestConfig: {"": "bits checkpoint data_root degrade hr lr lr_scales protocol range scale set"},
+    TestConfig: {
+        "": "bits checkpoint data_root degrade hr lr lr_recipe lr_scales protocol range scale set"
+    },
     TableConfig: {
         "": "columns rows scales seeds sets source title",
         "rows.*": "checkpoint clip_cell config lanczos_from name note published "

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from liif.commands import download
+from liif.commands import download, lr_sets
 from liif.commands.arguments.shared import usage_error
 from liif.commands.options import config_files
 from liif.core.config_file import load_config
@@ -41,7 +41,7 @@ States = dict[Path, tuple[bool, str]]
 def run(options: argparse.Namespace) -> int:
     if options.action == "list":
         return download.list_data_sets(as_json=options.json)
-    actions = {"download": download.run, "check": _check, "preview": _preview}
+    actions = {"download": download.run, "check": _check, "preview": _preview, "lr": lr_sets.run}
     return actions[options.action](options)
 
 

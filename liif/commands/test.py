@@ -20,6 +20,7 @@ from liif.core.parallel import background_map
 from liif.core.progress import progress_bar
 from liif.core.shipped import find_config
 from liif.data.pairs import PairSet, check_pairs
+from liif.data.recipes import pixels_hash, set_hash
 from liif.evaluation.config import TestConfig
 from liif.evaluation.evaluate import Failure, Score, evaluate, listed
 from liif.evaluation.protocols import get_protocol
@@ -67,6 +68,7 @@ def run(options: argparse.Namespace) -> int:
                         precision=used_precision(device, inference.precision),
                         options=inference.non_default,
                         seconds=round(time.perf_counter() - started, 3),
+                        **test.lr_hash(),
                     )
                 )
         if team.leads:
@@ -89,6 +91,10 @@ def _configs(options: argparse.Namespace) -> list[TestConfig]:
         changes |= {"set": folder.resolve().name or "data", "lr": None}
     if options.protocol:
         changes["protocol"] = options.protocol
+    if options.lr and options.lr_recipe:
+        raise usage_error("test", "--lr-recipe: makes the images that --lr names; give one of them")
+    if options.lr_recipe:
+        changes["lr_recipe"] = options.lr_recipe
     if options.lr:
         changes["lr"] = str(options.lr.expanduser().absolute())
     chosen = {*changes, *["scale"][: len(options.scale)]}
@@ -167,6 +173,13 @@ class _Test:
                     bar.write(score_line(name, [score]), sys.stdout)
         self.failures += result.failures
         return result
+
+    def lr_hash(self) -> dict[str, str]:
+        """Return the hash of the low-resolution images of a recipe, as in their manifest."""
+        if self.config.lr_recipe is None:
+            return {}
+        pairs = zip(self.pairs.hr, self.pairs, strict=True)
+        return {"lr_sha256": set_hash((path.stem, pixels_hash(pair.lr)) for path, pair in pairs)}
 
     def _save(self, score: Score) -> Score:
         if isinstance(score.sr, torch.Tensor):

@@ -21,6 +21,7 @@ from liif.core.sizes import Scale, Size
 from liif.data.cache import warn_of_dropped_bits
 from liif.data.degradations.build import PILLOW_BICUBIC
 from liif.data.degradations.degradation import Degradation
+from liif.data.recipes import RECIPES, RecipeName, made_by, recipe_sizes
 from liif.images.channels import RGB8, PixelFormat, read_header, read_pixels, read_size
 from liif.images.rgb8 import list_images, tell_passed_over
 
@@ -35,6 +36,9 @@ class Pair(NamedTuple):
     name: str  # its path in the folder of high-resolution images, without suffix
     lr: Array  # (h, w, C): uint8, uint16, or float32 in [0, 1]
     hr: Array  # (H, W, C), the part that `lr` covers
+    scale: Scale | None = None
+    """The scale, where `lr` covers a fraction of a pixel more than `hr`; None for the ratio of
+    their sizes."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,8 @@ class PairSet:
     degradation: Degradation = PILLOW_BICUBIC
     """Makes low-resolution images from `hr`, unless they are published."""
     forms: PairFormats = (RGB8, RGB8)
+    recipe: RecipeName | None = None
+    """Makes low-resolution images from `hr` with sizes of its own, in place of `degradation`."""
 
     def __len__(self) -> int:
         return len(self.hr)
@@ -64,6 +70,10 @@ class PairSet:
         hr = read_pixels(path, self.forms[1])
         if self.crop is not None:
             _check_crop((hr.shape[0], hr.shape[1]), self.crop, path)
+        if self.recipe is not None:
+            (h, w), (H, W) = self.sizes((hr.shape[0], hr.shape[1]))
+            lr, hr = made_by(self.recipe, hr, self.scale)[:h, :w], hr[:H, :W]
+            return Pair(name, lr, hr, self.scale if RECIPES[self.recipe].is_exact else None)
         if self.lr is None:
             if self.crop is not None:
                 hr = _centre(hr, (self.crop, self.crop))[0]
@@ -77,6 +87,13 @@ class PairSet:
                 hr = hr[top:, left:]
             hr = hr[: round(lr.shape[0] * self.scale[0]), : round(lr.shape[1] * self.scale[1])]
         return Pair(name, lr, hr)
+
+    def sizes(self, hr: Size) -> tuple[Size, Size]:
+        """Return the sizes of the low-resolution image that is made of one of a size, and of the
+        part of that one that it covers."""
+        if self.recipe is None:
+            return reduced_size(hr, self.scale)
+        return recipe_sizes(self.recipe, hr, self.scale)
 
     def warn_of_dropped_bits(self, *, published_only: bool = False) -> None:
         """Warn once for each folder that has files with more bits than are kept."""
@@ -111,6 +128,7 @@ def open_pairs(
     limit: int = 0,
     degradation: Degradation = PILLOW_BICUBIC,
     forms: PairFormats = (RGB8, RGB8),
+    recipe: RecipeName | None = None,
 ) -> PairSet:
     """Open the evaluation set of a folder (or one file) of high-resolution images.
 
@@ -123,6 +141,7 @@ def open_pairs(
         limit: use only the first `limit` images; 0 for all.
         degradation: makes the low-resolution images (without `lr`).
         forms: what is kept of low- and of high-resolution images.
+        recipe: makes the low-resolution images in place of `degradation`.
 
     Raises UserError if there are no images, or names or sizes do not match.
     """
@@ -142,7 +161,8 @@ def open_pairs(
         uses = Counter(keys)  # a.png beside a.jpg keep their suffixes
         names = [k if uses[k] == 1 else n for k, n in zip(keys, hr_names, strict=True)]
         used = slice(limit or None)
-        return PairSet(names[used], hr_paths[used], None, scale, crop, degradation, forms)
+        files = names[used], hr_paths[used]
+        return PairSet(*files, None, scale, crop, degradation, forms, recipe)
     lr_paths = list_images(lr)
     if hr.is_file():
         lr_paths = [path for path in lr_paths if pair_key(path.name, {hr.stem}) == hr.stem]
@@ -263,8 +283,14 @@ def check_pairs(
         if pairs.crop is not None:
             _check_crop(size, pairs.crop, path)
             size = (pairs.crop, pairs.crop)
-        _check_scale(size, pairs.scale, f"{path}: " + ("a crop of " if pairs.crop else ""))
-        _, (H, W) = reduced_size(size, pairs.scale)
+        if pairs.recipe is None:
+            _check_scale(size, pairs.scale, f"{path}: " + ("a crop of " if pairs.crop else ""))
+        lr, (H, W) = pairs.sizes(size)
+        if min(lr) < 1:
+            raise UserError(
+                f"{path}: {full[1]}×{full[0]} px is too small for {pairs.recipe} at scale "
+                f"{_format_scale(pairs.scale)}; lower the scale or use larger images"
+            )
         if 2 * border[0] >= H or 2 * border[1] >= W:
             remedy = "remove the image" if pairs.crop is None else "raise valid.crop"
             used = "" if full == (H, W) else f", of which {W}×{H} px are used,"

@@ -42,6 +42,9 @@ class Recipe(NamedTuple):
     reduce: Callable[[Pixels, Size, Scale], Pixels]
     """Of the cut true picture, to a size, at a scale."""
     about: str
+    is_exact: bool = False
+    """Whether the low-resolution picture covers a fraction of a pixel more than what is compared of
+    the true one, so that the scale is not the ratio of their sizes."""
 
 
 def _liif(n: int, s: float) -> Sides:
@@ -89,8 +92,9 @@ def _gsasr(n: int, s: float) -> Sides:
 
 
 def _lerf(n: int, s: float) -> Sides:
+    # LeRF's own test takes ceil(made · s) pixels, where products such as 230 · 1.1 are rounded up.
     reduced, made, *_ = _arbsr(n, s)
-    return Sides(reduced, made, made, min(math.ceil(made * s), n))
+    return Sides(reduced, made, made, reduced)
 
 
 def _thera(n: int, s: float) -> Sides:
@@ -106,7 +110,7 @@ def _of_size(border: Literal["replicate", "mirror"]) -> Callable[[Pixels, Size, 
 
 
 def _of_scale(hr: Pixels, size: Size, scale: Scale) -> Pixels:
-    """MATLAB's `imresize(A, 1/s)`, in the release that repeats the border."""
+    """MATLAB's `imresize(A, 1/s)`, with a repeated border as in Meta-SR's published pictures."""
     return matlab_bicubic(hr, size, scale=(1 / scale[0], 1 / scale[1]))
 
 
@@ -125,9 +129,11 @@ RECIPES: dict[RecipeName, Recipe] = {
     "liif": Recipe(_liif, lambda hr, size, _: pillow_bicubic(hr, size), "LIIF, LTE, SRNO: Pillow"),
     "arbsr": Recipe(_arbsr, _of_size("mirror"), "ArbSR with MATLAB R2015b or later"),
     "arbsr-2014": Recipe(_arbsr, _of_size("replicate"), "ArbSR with an earlier MATLAB"),
-    "meta-sr": Recipe(_meta_sr, _of_scale, "Meta-SR, whose published pictures repeat the border"),
-    "gsasr": Recipe(_gsasr, _of_basicsr, "GSASR: BasicSR's imresize of the whole picture"),
-    "lerf": Recipe(_lerf, _of_size("mirror"), "LeRF on ArbSR's pictures"),
+    "meta-sr": Recipe(
+        _meta_sr, _of_scale, "Meta-SR, whose published pictures repeat the border", True
+    ),
+    "gsasr": Recipe(_gsasr, _of_basicsr, "GSASR: BasicSR's imresize of the whole picture", True),
+    "lerf": Recipe(_lerf, _of_size("mirror"), "LeRF: the whole of ArbSR's pictures"),
     "thera": Recipe(_thera, _of_thera, "Thera, whole scales"),
 }
 """How papers make low-resolution pictures for any scale; see docs/protocols.md."""

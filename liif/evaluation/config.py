@@ -11,6 +11,7 @@ from liif.data.degradations.build import PILLOW_BICUBIC, AnyDegradation
 from liif.data.degradations.degradation import Degradation
 from liif.data.pairs import PairSet, open_pairs
 from liif.data.paths import FoldersByScale, data_path, published_folder
+from liif.data.recipes import RecipeName
 from liif.evaluation.protocols import ProtocolName
 
 
@@ -57,6 +58,9 @@ class TestConfig(PixelConfig):
     """How low-resolution images are made from `hr`, instead of published ones; null for published
     ones where there are, and Pillow's bicubic elsewhere. What is random depends on an image's name
     only."""
+    lr_recipe: RecipeName | None = None
+    """The recipe of a paper that low-resolution images are made by, with sizes of its own, for any
+    scale; see docs/protocols.md. It excludes `degrade`, and published images are not used."""
     scale: ScalePair
     protocol: ProtocolName
     """Pixels and channels that are scored; see liif/evaluation/protocols.py."""
@@ -66,7 +70,7 @@ class TestConfig(PixelConfig):
     @property
     def published_lr(self) -> str | None:
         """The folder of the published low-resolution images that are used; None without one."""
-        if self.degrade is not None:
+        if self.degrade is not None or self.lr_recipe is not None:
             return None
         return published_folder(self.lr, self.lr_scales, self.scale)
 
@@ -81,4 +85,17 @@ class TestConfig(PixelConfig):
         lr = None if self.published_lr is None else data_path(self.data_root, self.published_lr)
         hr = data_path(self.data_root, self.hr)
         forms = self.pixel_format(channels[0]), self.pixel_format(channels[1])
-        return open_pairs(hr, scale=self.scale, lr=lr, degradation=self.degradation, forms=forms)
+        return open_pairs(
+            hr, scale=self.scale, lr=lr, degradation=self.degradation, forms=forms,
+            recipe=self.lr_recipe,
+        )  # fmt: skip
+
+    @pydantic.model_validator(mode="after")
+    def _check_recipe(self) -> "TestConfig":
+        if self.lr_recipe is None:
+            return self
+        if self.degrade is not None:
+            raise ValueError("lr_recipe: excludes degrade; remove one of them")
+        if self.bits != 8:
+            raise ValueError("lr_recipe: makes images of 8 bits; set bits: 8")
+        return self

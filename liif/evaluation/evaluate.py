@@ -14,7 +14,7 @@ from liif.core.distributed import ALONE, Team
 from liif.core.errors import UserError
 from liif.core.memory import is_out_of_memory
 from liif.core.parallel import background_map, read_ahead
-from liif.core.sizes import Scale
+from liif.core.sizes import Scale, Window
 from liif.data.pairs import Pair, PairSet
 from liif.evaluation.metrics import LUMA, psnr, ssim
 from liif.evaluation.protocols import ScoreProtocol
@@ -91,7 +91,7 @@ def evaluate(
                 yield pair
                 continue
             lr, (H, W, _) = to_tensor(pair.lr).to(model.mean.device), pair.hr.shape
-            sr = predict(model, lr, (H, W), options).clamp(0, 1)
+            sr = predict(model, lr, (H, W), options, window=_window(pair)).clamp(0, 1)
             if options.round and pair.hr.dtype != np.float32:
                 levels = np.iinfo(pair.hr.dtype).max
                 sr = (sr * levels).round() / levels
@@ -164,11 +164,20 @@ def _bicubic_psnr(pair: Pair, protocol: ScoreProtocol) -> float:
     if lr.shape[2] != channels:
         return math.nan
     if lr.dtype == np.float32:
-        sr = matlab_bicubic(lr.astype(np.float64), (H, W)).clip(0, 1)
+        sr = matlab_bicubic(lr.astype(np.float64), (H, W), scale=pair.scale).clip(0, 1)
     else:
-        sr = matlab_bicubic(lr, (H, W))
+        sr = matlab_bicubic(lr, (H, W), scale=pair.scale)
     with _too_small(pair):
         return psnr(to_tensor(sr), to_tensor(pair.hr), protocol)
+
+
+def _window(pair: Pair) -> Window | None:
+    """Return the part of the low-resolution image that the high-resolution one covers; None for the
+    whole."""
+    if pair.scale is None:
+        return None
+    (H, W, _), (y, x) = pair.hr.shape, pair.scale
+    return Window(0, 0, H / y, W / x)
 
 
 def mean(values: Sequence[float]) -> float:

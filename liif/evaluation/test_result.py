@@ -7,6 +7,7 @@ from typing import Any
 from liif.data.degradations.build import label
 from liif.evaluation.config import TestConfig
 from liif.evaluation.evaluate import Failure, Score, mean
+from liif.evaluation.named import definitions
 
 KEYS = ("psnr", "psnr_rgb", "psnr_y", "ssim", "bicubic")
 """Fields of a Score that are written to result files."""
@@ -38,15 +39,16 @@ class TestResult:
     def record(self, **run: Any) -> dict[str, Any]:  # noqa: ANN401
         """Return the content of the result file; `run` is what the run itself adds."""
         config, (y, x) = self.config, self.config.scale
-        is_published = config.published_lr is not None
+        is_degraded = config.published_lr is None and config.lr_recipe is None
         found = {
             "set": config.set,
             "scale": y if y == x else [y, x],
             "protocol": config.protocol,
             **averages(self.scores),
             "images": [{"name": score.name, **averages([score])} for score in self.scores],
-            "lr": config.published_lr or label(config.degradation),
-            "degrade": None if is_published else config.degradation.model_dump(mode="json"),
+            "lr": config.published_lr or config.lr_recipe or label(config.degradation),
+            "degrade": config.degradation.model_dump(mode="json") if is_degraded else None,
+            "definitions": [str(each) for each in definitions(f"liif-{config.protocol}")],
             **run,
         }
         if self.failures:

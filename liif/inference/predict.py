@@ -115,10 +115,15 @@ def predict_strips(
 
 
 def predict(
-    model: SRModel, lr: Tensor, size: Size, options: InferenceOptions, watch: Watch | None = None
+    model: SRModel,
+    lr: Tensor,
+    size: Size,
+    options: InferenceOptions,
+    watch: Watch | None = None,
+    window: Window | None = None,
 ) -> Tensor:
-    """Return the enlarged image (C, H, W) of lr (C, h, w), not clamped."""
-    return torch.cat(list(predict_strips(model, lr, size, options, watch=watch)), dim=1)
+    """Return the enlarged image (C, H, W) of lr (C, h, w), not clamped; all as `predict_strips`."""
+    return torch.cat(list(predict_strips(model, lr, size, options, window, watch=watch)), dim=1)
 
 
 def _predict_whole(

@@ -29,7 +29,7 @@ def test_scores_and_the_result_file(cli, scoring, tiny_checkpoint, photos):
     result = json.loads(Path("new/result.json").read_text())
     assert set(result) == {
         "set", "scale", "protocol", "psnr", "psnr_rgb", "psnr_y", "ssim", "bicubic", "images", "lr",
-        "degrade", "checkpoint", "seconds", "precision", "options",
+        "degrade", "definitions", "checkpoint", "seconds", "precision", "options",
     }  # fmt: skip
     assert (result["set"], result["scale"], result["protocol"]) == ("mine", 2, "benchmark")
     assert result["checkpoint"] == str(tiny_checkpoint) and result["lr"] == "pillow-bicubic"

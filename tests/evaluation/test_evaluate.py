@@ -60,7 +60,7 @@ def test_scores_before_an_interruption_are_not_lost(model, pairs, threads, monke
     """Also where they were computed while the image was enlarged that was interrupted."""
     enlarged = []
 
-    def interrupted(*arguments):
+    def interrupted(*arguments, **settings):
         enlarged.append(1)
         if len(enlarged) == 4:
             raise KeyboardInterrupt
@@ -76,7 +76,7 @@ def test_scores_before_an_interruption_are_not_lost(model, pairs, threads, monke
 def test_bicubic_is_computed_once_for_several_evaluations(model, pairs, threads, monkeypatch):
     sizes = []
 
-    def counted(lr, size):
+    def counted(lr, size, **settings):
         sizes.append(size)
         return matlab_bicubic(lr, size)
 

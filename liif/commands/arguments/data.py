@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from liif.commands.arguments import download, shared
+from liif.commands.arguments.test import RECIPES, enlarging_scale
 
 EXAMPLE = "check edsr-liif"
 
@@ -38,6 +39,22 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     shared.overwrite_argument(sub)
     text = "override a value of the configuration, e.g. --set train_data.degrade=bsrgan"
     sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
+
+    text = "Make low-resolution sets for any scale by the recipe of a paper."
+    sub = action("lr", text)
+    text = "folder of high-resolution images, or a set of benchmark/, such as Set5"
+    sub.add_argument("set", metavar="SET", help=text)
+    text = ", ".join(RECIPES) + "; see docs/protocols.md"
+    sub.add_argument("--recipe", required=True, choices=RECIPES, metavar="NAME", help=text)
+    text = "scale factor, e.g. 1.5 or 2.5x1.5 (vertical × horizontal); repeatable"
+    sub.add_argument(
+        "-s", "--scale", type=enlarging_scale, nargs="+", action="extend", required=True,
+        default=[], metavar="S", help=text,
+    )  # fmt: skip
+    _root_argument(sub)
+    text = "folder of the sets, in which each scale has a folder with a manifest"
+    sub.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help=text)
+    shared.overwrite_argument(sub)
 
 
 def _root_argument(parser: argparse.ArgumentParser) -> None:

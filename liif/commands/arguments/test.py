@@ -8,6 +8,8 @@ from liif.hub.catalog import DEFAULT
 
 EXAMPLE = "--data photos --scale 2 --scale 4"
 PROTOCOLS = ("div2k", "benchmark", "none")
+RECIPES = ("liif", "arbsr", "arbsr-2014", "meta-sr", "gsasr", "lerf", "thera")
+"""As `recipes.RECIPE_NAMES`, without importing them."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,9 +20,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     text = "folder of their low-resolution images, in which {scale} is replaced by the scale "
     text += "(default: they are made by bicubic)"
     parser.add_argument("--lr", type=Path, metavar="FOLDER", help=text)
+    text = "make the low-resolution images by the recipe of a paper, for any scale: "
+    text += ", ".join(RECIPES) + "; see docs/protocols.md"
+    parser.add_argument("--lr-recipe", choices=RECIPES, metavar="NAME", help=text)
     text = "scale factor; repeatable (default: that of the configuration, else 4)"
     parser.add_argument(
-        "-s", "--scale", type=_scale, nargs="+", action="extend", default=[], metavar="S",
+        "-s", "--scale", type=enlarging_scale, nargs="+", action="extend", default=[], metavar="S",
         help=text,
     )  # fmt: skip
     text = "what is scored: benchmark: luma, without a border of the scale; div2k: RGB, without a "
@@ -37,7 +42,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     shared.overwrite_argument(parser)
 
 
-def _scale(text: str) -> tuple[float, float]:
+def enlarging_scale(text: str) -> tuple[float, float]:
+    """Parse a scale (vertical, horizontal) of at least 1."""
     scale = typed.scale(text)
     if min(scale) < 1:
         raise argparse.ArgumentTypeError(f"{text}: must be from 1 to 1000")
