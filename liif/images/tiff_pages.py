@@ -8,6 +8,7 @@ import lzma
 import struct
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,8 +75,7 @@ def find_pages(file: tifffile.TiffFile, path: Path) -> tuple[list[Page], str]:
         raise _raw_error(path, "lossless JPEG of sensor data")
     file.pages.useframes = False
     chain = [page for page in file.pages if isinstance(page, tifffile.TiffPage)]
-    below = [[sub for sub in page.pages or () if isinstance(sub, tifffile.TiffPage)]
-             for page in chain]  # fmt: skip
+    below = [_sub_pages(page) for page in chain]
     everything = [*chain, *(page for pages in below for page in pages)]
     for page in everything:
         kind = _RAW.get(int(page.tags.valueof(262, -1)))
@@ -96,6 +96,13 @@ def find_pages(file: tifffile.TiffFile, path: Path) -> tuple[list[Page], str]:
         if _area(page) < 1:
             raise ValueError(f"{page.imagewidth}×{page.imagelength} px")
     return [_page(page, chain[0]) for page in images], " and ".join(listed)
+
+
+def _sub_pages(page: tifffile.TiffPage) -> list[tifffile.TiffPage]:
+    """Return the pages below a page; none if its links are damaged, which does not harm it."""
+    with suppress(Exception):  # tifffile raises many types
+        return [sub for sub in page.pages or () if isinstance(sub, tifffile.TiffPage)]
+    return []
 
 
 def _raw_error(path: Path, kind: str) -> RefusedError:

@@ -21,6 +21,7 @@ from helpers.carried import (
     jpeg_file,
     picture,
     png_file,
+    write_everything,
 )
 from helpers.pictures import encoded, texture
 from PIL import Image
@@ -119,6 +120,26 @@ def test_any_tags(tmp_path, seed):
         metadata=None, byteorder=rng.choice("<>"),
     )  # fmt: skip
     check(tmp_path / "x.tif", TARGETS)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_any_entries(tmp_path, seed):
+    """Offsets, numbers, types and codes of the entries that are not about pixels."""
+    rng, path = random.Random(seed), write_everything(tmp_path / "x.tif")
+    data = bytearray(path.read_bytes())
+    entries = range(10, 10 + 12 * struct.unpack_from("<H", data, 8)[0], 12)
+    known = (700, 33723, 34377, 42113, 271, 270, 33550, 282, 283, 296, 34675)
+    ours = [at for at in entries if struct.unpack_from("<H", data, at)[0] in known]
+    for at in rng.sample(ours, 3):
+        field, form, values = rng.choice([
+            (8, "<I", [0, 8, 2**31, 2**32 - 1, len(data) - 2, rng.randrange(2**32)]),
+            (4, "<I", [0, 1, 2**31, 2**32 - 1, rng.randrange(9999)]),
+            (2, "<H", [0, 1, 2, 3, 4, 5, 7, 12, 13, 16, 99]),
+            (0, "<H", [34665, 34853, 330, 40000, 65000]),
+        ])  # fmt: skip
+        struct.pack_into(form, data, at + field, rng.choice(values))
+    path.write_bytes(data)
+    check(path, rng.sample(TARGETS, 1))
 
 
 def huge_text(kind):

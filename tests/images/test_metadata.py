@@ -12,6 +12,7 @@ from helpers.carried import (
     IPTC,
     RESOURCES,
     SRGB,
+    XMP,
     exif_block,
     icc_segment,
     jpeg_file,
@@ -42,10 +43,11 @@ def enlarged(tmp_path, caplog):
             source.write_bytes(content)
         photo = next(read_photo(source))
         H, W = (round(scale * side) for side in (window[2:] if window else photo.size))
-        pixels = np.zeros((H, W, photo.colour.shape[2]), photo.colour.dtype)
+        bits = photo.bits if target in (".png", ".tif") else 8
+        pixels = np.zeros((H, W, photo.colour.shape[2]), f"u{bits // 8}")
         path = tmp_path / f"result{target}"
         caplog.clear()
-        write_photo(path, (H, W), Layout(pixels.shape[2], photo.bits), [pixels], photo, window)
+        write_photo(path, (H, W), Layout(pixels.shape[2], bits), [pixels], photo, window)
         with Image.open(path) as image:
             image.load()
             assert image.size == (W, H)
@@ -480,6 +482,49 @@ def test_pages_keep_their_own_tags(enlarged, tmp_path):
         assert [page.asarray().max() for page in file.pages] == [0, 1, 2]
     _, lost = enlarged("a.tif", None, ".png")
     assert lost == "TIFF tag 285"
+
+
+@pytest.mark.parametrize("options", [{"byteorder": ">"}, {"bigtiff": True}, {"dtype": np.uint16}])
+@pytest.mark.parametrize("target", [".tif", ".jpg"])
+def test_tiff_of_other_kinds(enlarged, tmp_path, options, target):
+    """Big-endian, of 16 bits, and BigTIFF, whose numbers of 64 bits become smaller."""
+    tags = [(271, 2, 4, b"Cam\0", True), (700, 1, len(XMP), XMP, True)]
+    if "bigtiff" in options:
+        tags.append((40001, 16, 1, 7, True))
+    options = {"dtype": np.uint8, **options}
+    image = texture(12, 16).astype(options.pop("dtype"))
+    tifffile.imwrite(
+        tmp_path / "a.tif", image, extratags=tags, resolution=(118, 118), metadata=None,
+        resolutionunit="CENTIMETER", photometric="rgb", **options,
+    )  # fmt: skip
+    path, lost = enlarged("a.tif", None, target)
+    is_lost = "bigtiff" in options and target == ".jpg"
+    assert xmp_of(path) == XMP and lost == "TIFF tag 40001" * is_lost
+    with Image.open(path) as image:
+        assert image.getexif()[271] == "Cam"
+        assert [round(side) for side in image.info["dpi"]] == [300, 300]
+        if target == ".tif" and "bigtiff" in options:
+            assert image.tag_v2[40001] == 7
+
+
+def test_directories_of_gps_and_interoperability(enlarged):
+    """Through all formats with EXIF, and back."""
+    exif = Image.Exif()
+    exif[271] = "Cam"
+    exif[34853] = {1: "N", 2: (IFDRational(50), IFDRational(1, 3), IFDRational(5))}
+    exif[34665] = {36864: b"0230", 40965: {1: "R98"}}
+    content = png_file((b"eXIf", exif.tobytes()[6:]))
+    name = "a.png"
+    for i, target in enumerate((".tif", ".jpg", ".tif", ".webp", ".png")):
+        path, lost = enlarged(name, content, target, scale=1)
+        name, content = f"{i}{target}", path.read_bytes()
+        with Image.open(path) as image:
+            found = image.getexif()
+            gps, inner_tags = found.get_ifd(34853), found.get_ifd(34665)
+        assert (gps[1], gps[2], lost) == ("N", (50, IFDRational(1, 3), 5), "")
+        assert inner_tags[36864] == b"0230" and found[271] == "Cam"
+    block = exif_of(path)
+    assert block.count(b"R98\0") == 1
 
 
 def test_a_result_has_the_record_of_none_before_it(enlarged):

@@ -24,6 +24,7 @@ def packed(tags: Iterable[Tag], encoding: Encoding, at: int, next_at: int = 0) -
                 1,
             )
         else:
+            tag = tag if encoding.is_big else _small(tag)
             value, kind, count = swapped(tag.value, tag.kind, encoding.order), tag.kind, tag.length
             stored = value if len(value) > encoding.inline else b""
             value = struct.pack(encoding.offset, position) if stored else value
@@ -34,6 +35,19 @@ def packed(tags: Iterable[Tag], encoding: Encoding, at: int, next_at: int = 0) -
         if stored:
             values = values.ljust(position - values_at, b"\0") + stored
     return head + entries + struct.pack(encoding.offset, next_at) + values
+
+
+def _small(tag: Tag) -> Tag:
+    """Return a tag of 64-bit numbers, of BigTIFF, as one of 32 bits, if they fit, or of bytes."""
+    letters = {16: ("Q", "I", 4), 17: ("q", "i", 9), 18: ("Q", "I", 4)}
+    if tag.kind not in letters:
+        return tag
+    long, short, kind = letters[tag.kind]
+    numbers = struct.unpack(f"<{tag.length}{long}", tag.value)
+    try:
+        return tag._replace(kind=kind, value=struct.pack(f"<{tag.length}{short}", *numbers))
+    except struct.error:
+        return tag._replace(kind=7, length=len(tag.value))
 
 
 def structure(tags: Iterable[Tag], order: Order = "<") -> bytes:
