@@ -15,6 +15,7 @@ from liif.commands.device import select_device
 from liif.core.distributed import joined
 from liif.core.errors import UserError
 from liif.core.files import format_bytes
+from liif.core.host_memory import available_memory
 from liif.core.sizes import OutputSpec, Size
 from liif.hub.pretrained import load, resolve_checkpoint
 from liif.images import formats
@@ -120,6 +121,10 @@ def _tell_sizes(
         source = sum(job.source_size[0] * job.source_size[1] for job in jobs)
         text = "%s: %.1f megapixels become %.1f; about %s of memory"
         log.info(text, what, source / 1e6, total / 1e6, format_bytes(memory))
+        free = available_memory()
+        if model.mean.device.type == "cpu" and free is not None and memory > free:
+            text = "only %s of memory are free; try --memory 500M, and results in .png or .tif"
+            log.warning(text, format_bytes(free))
 
 
 def _report(failures: Sequence[str], plan: UpscalePlan, count: int) -> int:

@@ -141,3 +141,17 @@ def test_quality(up):
     assert "must be a whole number from 1 to 100" in up("a.png", "--quality", "0")[2]
     with Image.open("10.webp") as image:
         assert image.size == (36, 36)
+
+
+def test_a_file_that_vanishes_while_the_work_is_planned(up, monkeypatch):
+    picture("in/a.png"), picture("in/b.png")
+
+    def fingerprint(path):
+        if path.name == "a.png":
+            raise FileNotFoundError(2, "No such file or directory", str(path))
+        return path.name
+
+    monkeypatch.setattr("liif.images.jobs.fingerprint", fingerprint)
+    status, _, err = up("in", "-s", "2")
+    assert status == 1 and failed(err) == ["  in/a.png: No such file or directory"]
+    assert Path("in/b-x2.png").exists()

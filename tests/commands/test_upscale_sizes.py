@@ -142,6 +142,9 @@ def test_long_work_is_announced_and_its_time_is_told_once(up, monkeypatch):
     status, _, err = up("a.png", "b.png", "-s", "4")
     assert status == 0 and "2 pictures: 0.0 megapixels become 0.0; about 3" in err
     assert err.count(" s in all\n") == 1 and err.index("megapixels") < err.index("in all")
+    monkeypatch.setattr("liif.commands.upscale.available_memory", lambda: 10**6)
+    _, _, err = up("b.png", "-s", "5")
+    assert "only 1 MB of memory are free; try --memory 500M, and results in .png or .tif" in err
     assert "in all" not in up("a.png", "-s", "5", "-q")[2]
 
 
