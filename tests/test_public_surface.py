@@ -92,18 +92,22 @@ KEYS = {
         "model": "decoder encoder",
         "model.encoder": "blocks configuration name residual_scale width",
         "model.decoder": "cell_decode feature_unfold hidden local_ensemble name scale width",
-        "train_data": "augment bits cache cache_dir degrade hr images layout lr patch queries "
-        "range reduce_hr resize sampling scale size skip_broken",
+        "train_data": "augment bits cache cache_dir degrade hr images layout lr lr_name patch "
+        "queries range reduce_hr resize sampling scale size skip_broken",
         "train_data.images.*": "path weight",
         "train_data.reduce_hr": "factor probability",
         "train_data.degrade": "flavour name stages",
         "train_data.degrade.stages.*": "probability shuffle steps",
-        "valid": "best bits crop degrade every images limit lpips lr lr_scales patience protocol "
-        "range scales",
-        "test": "bits degrade images lr lr_scales protocol range scales",
+        "valid": "best bits crop degrade every images limit lpips lr lr_name lr_scales patience "
+        "protocol range scales",
+        "test": "bits degrade images lr lr_name lr_scales protocol range scales",
     },
     TestConfig: {
-        "": "bits checkpoint data_root degrade hr lr lr_recipe lr_scales protocol range scale set"
+        "": "bits checkpoint data_root degrade hr lr lr_name lr_scales protocol range scale set"
+    },
+    TestConfig: {
+        "": "bits checkpoint data_root degrade hr lr lr_name lr_recipe lr_scales protocol range "
+        "scale set"
     },
     TableConfig: {
         "": "columns rows scales seeds sets source title",

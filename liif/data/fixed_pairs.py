@@ -10,7 +10,7 @@ from liif.core.errors import UserError
 from liif.data.cache import ImageStore, join_stores
 from liif.data.paired_source import PairedSource, open_paired
 from liif.data.pairs import pair_scale
-from liif.data.paths import FoldersByScale, data_path
+from liif.data.paths import FoldersByScale, LowResolutionName, data_path
 from liif.data.samples import (
     CropSpec,
     Sample,
@@ -32,6 +32,9 @@ class FixedPairs(SampleConfig):
     which every image is used once in a pass."""
     hr: str
     """Folder of high-resolution images, with the same names."""
+    lr_name: LowResolutionName = None
+    """Name of a low-resolution image without suffix, in which {} stands for that of its partner in
+    `hr`, e.g. "{}x2m". Usual names are found without it."""
     patch: Side = 48
     """Side of the low-resolution crop."""
     augment: bool = True
@@ -41,7 +44,10 @@ class FixedPairs(SampleConfig):
         self, root: str | None, channels: tuple[int, int] = (3, 3)
     ) -> "FixedPairsSource":
         by_scale = {None: self.lr} if isinstance(self.lr, str) else self.lr
-        opened = [open_paired(self, name, self.hr, root, channels) for name in by_scale.values()]
+        opened = [
+            open_paired(self, name, self.hr, root, channels, self.lr_name)
+            for name in by_scale.values()
+        ]
         parts: list[tuple[Path, ImageStore, int]] = []
         order: list[tuple[int, int]] = []
         scales: list[int] = []

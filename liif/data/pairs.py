@@ -21,6 +21,7 @@ from liif.core.sizes import Scale, Size
 from liif.data.cache import warn_of_dropped_bits
 from liif.data.degradations.build import PILLOW_BICUBIC
 from liif.data.degradations.degradation import Degradation
+from liif.data.names import match_by_endings, mixture, read_name
 from liif.data.recipes import RECIPES, RecipeName, made_by, recipe_sizes
 from liif.images.channels import RGB8, PixelFormat, read_header, read_pixels, read_size
 from liif.images.rgb8 import list_images, tell_passed_over
@@ -80,6 +81,8 @@ class PairSet:
             lr, hr = reduce(hr, self.scale, path, self.degradation, name)
         else:
             lr = read_pixels(self.lr[i], self.forms[0])
+            (h, w), _ = reduced_size((hr.shape[0], hr.shape[1]), self.scale)
+            lr = lr[:h, :w]  # a size that was rounded up reaches beyond `hr`
             if self.crop is not None:
                 side, _ = reduced_size((self.crop, self.crop), self.scale)
                 lr, corner = _centre(lr, side)
@@ -129,6 +132,7 @@ def open_pairs(
     degradation: Degradation = PILLOW_BICUBIC,
     forms: PairFormats = (RGB8, RGB8),
     recipe: RecipeName | None = None,
+    lr_name: str | None = None,
 ) -> PairSet:
     """Open the evaluation set of a folder (or one file) of high-resolution images.
 
@@ -136,14 +140,17 @@ def open_pairs(
         hr: folder of images, or one image.
         scale: vertical and horizontal factor; any positive real numbers.
         lr: folder of low-resolution images, matched by name: `babyx2.png` or `baby.png` belongs to
-            `baby.png`. Without it they are made by `degradation`.
+            `baby.png`, and see liif/data/names.py. Without it they are made by `degradation`.
         crop: use only this centre square of each image.
         limit: use only the first `limit` images; 0 for all.
         degradation: makes the low-resolution images (without `lr`).
         forms: what is kept of low- and of high-resolution images.
         recipe: makes the low-resolution images in place of `degradation`.
+        lr_name: name of a low-resolution image without suffix, in which {} stands for that of its
+            partner and {scale} for the scale, e.g. {}x{scale}m.
 
-    Raises UserError if there are no images, or names or sizes do not match.
+    Sizes of low-resolution images may have been rounded down or up. Raises UserError if there are
+    no images, or names or sizes do not match.
     """
     hr_paths = list_images(hr)
     for folder in dict.fromkeys(filter(None, (hr, lr))):
@@ -158,42 +165,90 @@ def open_pairs(
                 f"{hr}: low-resolution images of {forms[0].channels} channels cannot be made from "
                 f"images of {forms[1].channels} (model.channels); name published ones with `lr`"
             )
+        if both := mixture(hr_names):
+            raise UserError(
+                f"{hr}: holds low- and high-resolution images, such as {both[0]} and {both[1]}; "
+                "name the folder of either kind, or the same folder twice: hr and lr in a "
+                "configuration, --data and --lr of `liif test`"
+            )
         uses = Counter(keys)  # a.png beside a.jpg keep their suffixes
         names = [k if uses[k] == 1 else n for k, n in zip(keys, hr_names, strict=True)]
         used = slice(limit or None)
         files = names[used], hr_paths[used]
         return PairSet(*files, None, scale, crop, degradation, forms, recipe)
     lr_paths = list_images(lr)
-    if hr.is_file():
-        lr_paths = [path for path in lr_paths if pair_key(path.name, {hr.stem}) == hr.stem]
+    if hr.is_file() and lr_name is None:
+        wanted = read_name(hr.name).key
+        lr_paths = [
+            path
+            for path in lr_paths
+            if pair_key(path.name, {hr.stem}) == hr.stem or read_name(path.name).key == wanted
+        ]
     lr_names = [path.relative_to(lr if lr.is_dir() else lr.parent).as_posix() for path in lr_paths]
-    matched = [lr_paths[i] for i, _ in match_pairs(lr_names, hr_names, lr, base)]
+    pattern = lr_name and lr_name.replace("{scale}", f"{scale[0]:g}")
+    matches = match_pairs(lr_names, hr_names, lr, base, lr_name=pattern, scale=scale[0])
+    matched = [lr_paths[i] for i, _ in matches]
+    hr_paths, keys = [hr_paths[j] for _, j in matches], [keys[j] for _, j in matches]
     for lr_path, hr_path in zip(matched, hr_paths, strict=True):
-        (h, w), (H, W) = read_size(lr_path, forms[0]), read_size(hr_path, forms[1])
-        expected, _ = reduced_size((H, W), scale)
-        if (h, w) != expected:
-            raise UserError(
-                f"{lr_path} is {w}×{h} px, but {hr_path} ({W}×{H} px) at scale "
-                f"{_format_scale(scale)} needs {expected[1]}×{expected[0]} px"
-            )
+        sizes = read_size(lr_path, forms[0]), read_size(hr_path, forms[1])
+        _check_size(lr_path, hr_path, *sizes, scale)
     pairs = PairSet(keys, hr_paths, matched, scale, crop, forms=forms)
     return pairs[: limit or None]
 
 
+def _check_size(lr_path: Path, hr_path: Path, lr: Size, hr: Size, scale: Scale) -> None:
+    """Raise UserError if a low-resolution image has not the size of its partner at this scale,
+    rounded down or up."""
+    least, _ = reduced_size(hr, scale)
+    most = tuple(math.ceil(n / s - 1e-9) for n, s in zip(hr, scale, strict=True))
+    if all(low <= n <= high for low, n, high in zip(least, lr, most, strict=True)):
+        return
+    (h, w), (H, W) = lr, hr
+    ratio = round(H / h, 2)
+    hint = ""
+    if lr == hr:
+        hint = "; both have the same size, so they are a set for scale 1"
+    elif abs(W / w - H / h) < 0.05 * ratio:
+        hint = f"; it is {ratio:g} times as small"
+    raise UserError(
+        f"{lr_path} is {w}×{h} px, but {hr_path} ({W}×{H} px) at scale "
+        f"{_format_scale(scale)} needs {least[1]}×{least[0]} px{hint}"
+    )
+
+
 def match_pairs(
-    lr_names: list[str], hr_names: list[str], lr: Path, hr: Path, *, complete: bool = True
+    lr_names: list[str],
+    hr_names: list[str],
+    lr: Path,
+    hr: Path,
+    *,
+    complete: bool = True,
+    lr_name: str | None = None,
+    scale: float | None = None,
 ) -> list[tuple[int, int]]:
     """Match low- and high-resolution images by name, without suffix and without a trailing x2, x3,
-    … of the low-resolution name.
+    … of the low-resolution name; or, if that leaves images without a partner, by the endings of
+    names that other tools wrote; or by a pattern `lr_name`, as in `open_pairs`.
 
-    Names are relative to the folders `lr` and `hr`, which messages name. Returns (index in
-    lr_names, index in hr_names) of each pair, in the order of hr_names. Raises UserError if images
-    have several partners, or, unless `complete` is false, none.
+    Names are relative to the folders `lr` and `hr`, which messages name; `scale` selects among
+    low-resolution images of several. Returns (index in lr_names, index in hr_names) of each pair,
+    in the order of hr_names. Raises UserError if images have several partners, or, unless
+    `complete` is false, none.
     """
     lr, hr = (path.parent if path.is_file() else path for path in (lr, hr))
     hr_keys = [_key(name) for name in hr_names]
     known = set(hr_keys)
     lr_keys = [pair_key(name, known) for name in lr_names]
+    if lr_name is not None:
+        named = {_by_pattern(lr_name, key).casefold(): key for key in hr_keys}
+        lr_keys = [named.get(_key(name).casefold(), f"{name}/") for name in lr_names]
+    elif sorted(lr_keys) != sorted(hr_keys) or len(known) < len(hr_keys) or lr == hr:
+        found = match_by_endings(lr_names, hr_names, scale, is_one_folder=lr == hr)
+        if found is not None:
+            return found
+        if lr == hr and mixture(hr_names):
+            at = "" if scale is None else f" at scale {scale:g}"
+            raise UserError(f"{lr}: not every image has one partner{at} by its name")
     for folder, names, keys in ((lr, lr_names, lr_keys), (hr, hr_names, hr_keys)):
         uses = Counter(keys)
         several = [n for n, key in zip(names, keys, strict=True) if key in known and uses[key] > 1]
@@ -210,8 +265,15 @@ def match_pairs(
         raise UserError(
             f"low-resolution images in {lr} and high-resolution images in {hr} do not match: "
             + "; ".join(unmatched)
+            + ("" if lr_name else "; a pattern such as lr_name: '{}x2' says how they are named")
         )
     return [(by_key[key], j) for j, key in enumerate(hr_keys) if key in by_key]
+
+
+def _by_pattern(pattern: str, key: str) -> str:
+    """Return the path of a low-resolution image without suffix, of that of its partner."""
+    path = PurePosixPath(key)
+    return (path.parent / pattern.replace("{}", path.name)).as_posix()
 
 
 def pair_key(lr_name: str, hr_keys: set[str]) -> str:
@@ -235,9 +297,18 @@ def pair_scale(lr: Size, hr: Size, lr_path: Path, hr_path: Path) -> int:
     if scale < 1 or (hr[0] // scale, hr[1] // scale) != lr:
         raise UserError(
             f"{lr_path} ({lr[1]}×{lr[0]} px) and {hr_path} ({hr[1]}×{hr[0]} px) are not related by "
-            "an integer scale"
+            f"an integer scale{_rounding_hint(lr, hr)}"
         )
     return scale
+
+
+def _rounding_hint(lr: Size, hr: Size) -> str:
+    """Say how a pair whose size was rounded up can be used in training."""
+    scale = max(1, round(hr[0] / lr[0]))
+    least, _ = reduced_size(hr, (scale, scale))
+    if any(n not in (low, low + 1) for low, n in zip(least, lr, strict=True)):
+        return ""
+    return f"; its size was rounded up: cut the small image to {least[1]}×{least[0]} px"
 
 
 def reduced_size(hr: Size, scale: Scale) -> tuple[Size, Size]:

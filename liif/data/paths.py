@@ -76,6 +76,16 @@ FoldersByScale = Annotated[str | dict[int, str], pydantic.BeforeValidator(_check
 """A folder of low-resolution images, or one for each whole scale."""
 
 
+def _check_lr_name(value: object) -> object:
+    if value is None or (isinstance(value, str) and value.count("{}") == 1 and "/" not in value):
+        return value
+    raise ValueError('must be a name with {} for that of the high-resolution image, e.g. "{}x2"')
+
+
+LowResolutionName = Annotated[str | None, pydantic.BeforeValidator(_check_lr_name)]
+"""How low-resolution images are named."""
+
+
 def published_folder(
     lr: str | Mapping[int, str] | None, lr_scales: Sequence[int], scale: Scale
 ) -> str | None:

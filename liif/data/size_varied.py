@@ -8,7 +8,7 @@ import pydantic
 
 from liif.core.errors import UserError
 from liif.data.paired_source import PairedSource, open_paired
-from liif.data.paths import data_path
+from liif.data.paths import LowResolutionName, data_path
 from liif.data.samples import Sample, SampleConfig, SampleView, Side, check_range, draw_queries
 from liif.images.resize import pillow_bicubic
 
@@ -20,6 +20,9 @@ class SizeVaried(SampleConfig):
     sampling: Literal["size-varied"]
     lr: str
     hr: str
+    lr_name: LowResolutionName = None
+    """Name of a low-resolution image without suffix, in which {} stands for that of its partner in
+    `hr`, e.g. "{}x2m". Usual names are found without it."""
     size: tuple[Side, Side]
     """Side of the first and of the last image's target, in pixels."""
     resize: Side | None = None
@@ -37,7 +40,7 @@ class SizeVaried(SampleConfig):
     def open_source(
         self, root: str | None, channels: tuple[int, int] = (3, 3)
     ) -> "SizeVariedSource":
-        lr, hr, order = open_paired(self, self.lr, self.hr, root, channels)
+        lr, hr, order = open_paired(self, self.lr, self.hr, root, channels, self.lr_name)
         if len(sizes := set(lr.sizes)) > 1:
             folder = data_path(root, self.lr)
             raise UserError(f"{folder}: its images are of several sizes: {sorted(sizes)}")

@@ -10,7 +10,7 @@ from liif.data.cache import PixelConfig
 from liif.data.degradations.build import PILLOW_BICUBIC, AnyDegradation
 from liif.data.degradations.degradation import Degradation
 from liif.data.pairs import PairSet, open_pairs
-from liif.data.paths import FoldersByScale, data_path, published_folder
+from liif.data.paths import FoldersByScale, LowResolutionName, data_path, published_folder
 from liif.data.recipes import RecipeName
 from liif.evaluation.protocols import ProtocolName
 
@@ -54,6 +54,9 @@ class TestConfig(PixelConfig):
     lr_scales: tuple[PositiveInt, ...] = (2, 3, 4)
     """Scales for which a folder `lr` with {scale} has images; for others they are made from `hr`.
     """
+    lr_name: LowResolutionName = None
+    """Name of a low-resolution image without suffix, in which {} stands for that of its partner in
+    `hr` and {scale} for the scale, e.g. "{}x{scale}m". Usual names are found without it."""
     degrade: AnyDegradation | None = None  # pyright: ignore[reportInvalidTypeForm]
     """How low-resolution images are made from `hr`, instead of published ones; null for published
     ones where there are, and Pillow's bicubic elsewhere. What is random depends on an image's name
@@ -87,7 +90,7 @@ class TestConfig(PixelConfig):
         forms = self.pixel_format(channels[0]), self.pixel_format(channels[1])
         return open_pairs(
             hr, scale=self.scale, lr=lr, degradation=self.degradation, forms=forms,
-            recipe=self.lr_recipe,
+            recipe=self.lr_recipe, lr_name=self.lr_name,
         )  # fmt: skip
 
     @pydantic.model_validator(mode="after")

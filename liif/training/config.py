@@ -11,7 +11,13 @@ from liif.core.section import ScaleFactor, Section
 from liif.data.cache import check_pixel_range
 from liif.data.degradations.build import PILLOW_BICUBIC, AnyDegradation
 from liif.data.pairs import PairFormats
-from liif.data.paths import FoldersByScale, data_path, named_folders, published_folder
+from liif.data.paths import (
+    FoldersByScale,
+    LowResolutionName,
+    data_path,
+    named_folders,
+    published_folder,
+)
 from liif.data.samplers import TrainData
 from liif.evaluation.protocols import ProtocolName
 from liif.images.channels import Bits, PixelFormat
@@ -70,6 +76,9 @@ class ScoredImages(Section):
     folders by scale, {2: FOLDER, 3: FOLDER}. For other scales they are made from `images`."""
     lr_scales: tuple[PositiveInt, ...] = (2, 3, 4)
     """Scales for which a folder `lr` with {scale} has images."""
+    lr_name: LowResolutionName = None
+    """Name of a low-resolution image without suffix, in which {} stands for that of its partner in
+    `images` and {scale} for the scale, e.g. "{}x{scale}m". Usual names are found without it."""
     degrade: AnyDegradation = PILLOW_BICUBIC  # pyright: ignore[reportInvalidTypeForm]
     """How low-resolution images are made; what is random depends on an image's name only. With
     another degradation than the default, `lr` must be null."""

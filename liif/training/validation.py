@@ -209,7 +209,7 @@ def _open_all(
         try:
             pairs = open_pairs(
                 data_path(data_root, config.images), scale=(scale, scale), lr=lr, crop=crop,
-                limit=limit, degradation=config.degrade, forms=forms,
+                limit=limit, degradation=config.degrade, forms=forms, lr_name=config.lr_name,
             )  # fmt: skip
             border = get_protocol(config.protocol, (scale, scale)).border
             check_pairs(pairs, border=border, least=SMALLEST if has_lpips else 1, metric="LPIPS")

@@ -93,7 +93,7 @@ def test_images_without_a_partner_are_named_on_both_sides():
 
 def test_a_long_list_of_images_without_a_partner_is_shortened():
     message = refused(lambda: match(["a"], ["a", *(f"n{i}" for i in range(9))]), "9 without")
-    assert message.count("H/n") == 3 and message.endswith("…")
+    assert message.count("H/n") == 3 and ", …; a pattern such as lr_name" in message
 
 
 @pytest.mark.parametrize("complete", [True, False])
@@ -159,7 +159,7 @@ def test_published_images_are_read_and_the_rest_is_cropped(tmp_path):
     assert np.array_equal(pairs[0].hr, texture(41, 61, 0)[:40, :60])
 
 
-@pytest.mark.parametrize("size", [(21, 30), (20, 31), (30, 20), (10, 15)])
+@pytest.mark.parametrize("size", [(22, 30), (20, 32), (19, 30), (30, 20), (10, 15)])
 def test_published_images_of_another_size_are_named_on_both_sides(tmp_path, size):
     hr = pictures(tmp_path / "hr", a=(41, 61))
     lr = pictures(tmp_path / "lr", ax2=size)
