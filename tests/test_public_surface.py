@@ -103,9 +103,6 @@ KEYS = {
         "test": "bits degrade images lr lr_name lr_scales protocol range scales",
     },
     TestConfig: {
-        "": "bits checkpoint data_root degrade hr lr lr_name lr_scales protocol range scale set"
-    },
-    TestConfig: {
         "": "bits checkpoint data_root degrade hr lr lr_name lr_recipe lr_scales protocol range "
         "scale set"
     },
