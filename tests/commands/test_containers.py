@@ -60,17 +60,17 @@ def test_pages_to_a_format_of_one_page(up, folder):
             assert image.size == (40, 24) and getattr(image, "n_frames", 1) == 1
 
 
-@pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
-def test_an_animation_of_more_pixels_than_one_image_may_have(up, folder, monkeypatch, suffix):
+@pytest.mark.parametrize(("suffix", "count"), [("gif", 120), ("webp", 5), ("png", 5)])
+def test_an_animation_of_more_pixels_than_an_image_may_have(up, folder, monkeypatch, suffix, count):
     """The limit is of one frame; here that of a frame of 4×3 px."""
     monkeypatch.setenv("LIIF_MAX_PIXELS", "12")
-    frames = [Image.new("RGB", (4, 3), (2 * i, 0, 255 - 2 * i)) for i in range(120)]
+    frames = [Image.new("RGB", (4, 3), (2 * i, 0, 255 - 2 * i)) for i in range(count)]
     options = {"lossless": True} if suffix == "webp" else {}
     frames[0].save(f"x.{suffix}", save_all=True, append_images=frames[1:], duration=40, **options)
     up(f"x.{suffix}", "--scale", "1.5")
     monkeypatch.delenv("LIIF_MAX_PIXELS")
     with Image.open(f"x-x1.5.{suffix}") as image:
-        assert image.n_frames == 120 and image.size == (6, 4)
+        assert image.n_frames == count and image.size == (6, 4)
 
 
 def test_an_animation_that_memory_does_not_hold(refused, tiny_checkpoint, folder, monkeypatch):
