@@ -103,7 +103,8 @@ def _enlarge(work: _Work, job: UpscaleJob, bar: Bar) -> None:
     count = None if channels.output == channels.input else channels.output
     bar.set_description(job.picture.path.name)
     bar.total += (first.frames - 1) * pixels_of(job) if is_moving or is_document else 0
-    _check_is_free(work, job)
+    if team.size == 1:  # a failure in one of several processes would keep the others waiting
+        _check_is_free(work, job)
     if is_moving:
         _check_frames_fit(job, first.frames)
 
