@@ -17,7 +17,7 @@ from liif.core.errors import UserError
 from liif.core.sizes import Window
 from liif.images.metadata import carry
 from liif.images.metadata.record import Change, Metadata
-from liif.images.origin import Record, embed_record
+from liif.images.origin import OriginRecord, embed_record
 from liif.images.photo import Photo
 from liif.images.png import ImageArray, PngWriter
 from liif.images.rgb8 import check_format, replaced_atomically
@@ -94,7 +94,7 @@ def write_photo(
     window: Window | None = None,
     *,
     quality: int | None = None,
-    record: Record | None = None,
+    record: OriginRecord | None = None,
 ) -> None:
     """Write an image atomically, with the metadata of the photo that it was made from; what the
     format cannot hold is logged. PNG and TIFF are written strip by strip; for other formats the
@@ -146,7 +146,9 @@ class PageOutput(NamedTuple):
     window: Window
 
 
-def write_pages(path: Path, pages: Iterable[PageOutput], record: Record | None = None) -> None:
+def write_pages(
+    path: Path, pages: Iterable[PageOutput], record: OriginRecord | None = None
+) -> None:
     """Write the pages of a document, one after the other, to a TIFF file, atomically. Raises
     UserError if the file cannot be written."""
     all_metadata, lost = list[Metadata](), list[str]()
@@ -172,7 +174,7 @@ def write_animation(
     window: Window | None = None,
     *,
     quality: int | None = None,
-    record: Record | None = None,
+    record: OriginRecord | None = None,
 ) -> None:
     """Write an animation of `size` (H, W) atomically; the suffix selects the format. `frames` are
     uint8 RGBA (H, W, 4), each with the frame that it was made from, of which the first gives the

@@ -12,7 +12,7 @@ from liif.core.outputs import FileSet, check_is_no_input, check_output
 from liif.core.sizes import OutputSpec, Size
 from liif.images.formats import LOSSY, writer_of
 from liif.images.naming import InputPicture, OutputPlace
-from liif.images.origin import Record, fingerprint, name_print, read_record
+from liif.images.origin import OriginRecord, fingerprint, name_print, read_record
 from liif.images.photo import photo_size
 from liif.images.rgb8 import walk
 from liif.images.suffixes import SUFFIXES, passed_over
@@ -90,7 +90,7 @@ class Making(NamedTuple):
 
     def record(
         self, picture: Path, size: Size, scale: tuple[float, float], quality: int | None
-    ) -> Record:
+    ) -> OriginRecord:
         """Return the record of a result of a picture of `size` (h, w). Raises OSError."""
         H, W = self.spec.target(size)
         y, x, h, w = self.spec.window(size)
@@ -114,7 +114,7 @@ class UpscaleJob(NamedTuple):
     """(h, w) of the picture."""
     size: Size
     """(H, W) of the output."""
-    record: Record
+    record: OriginRecord
     """What makes the output, which is stored in it."""
     quality: int | None
     """Of the output, if its format has losses."""

@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
-Record = dict[str, Any]
+OriginRecord = dict[str, Any]
 """What made a result: JSON values."""
 
 _MARK = b"liif-result: "
@@ -69,7 +69,7 @@ def _insert(file: Path, position: int, data: bytes) -> None:
     file.write_bytes(content[:position] + data + content[position:])
 
 
-def read_record(file: Path) -> Record | None:
+def read_record(file: Path) -> OriginRecord | None:
     """Return the record of a result; None if the file has none, or cannot be read."""
     with suppress(OSError, ValueError, RecursionError), _opened(file) as image:
         head = image.read(_HEAD)
@@ -77,7 +77,7 @@ def read_record(file: Path) -> Record | None:
         # A copy of the input's own record may come before it in a PNG, after it in a JPEG.
         found = _RECORD.findall(image.read())[-1:] or _RECORD.findall(head)[:1]
         record = json.loads(found[0]) if found else None
-        return cast(Record, record) if isinstance(record, dict) else None
+        return cast(OriginRecord, record) if isinstance(record, dict) else None
     return None
 
 
