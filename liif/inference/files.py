@@ -77,8 +77,9 @@ def enlarge_files(
                 log.info("%s: %d×%d px", job.target, job.size[1], job.size[0])
                 continue
             finally:
-                bar.update(begun + bar.total - total + pixels_of(job) - bar.n)
-                work.pixels_left -= pixels_of(job)
+                whole = bar.total - total + pixels_of(job)  # with all frames
+                bar.update(begun + whole - bar.n)
+                work.pixels_left -= whole
             if len(jobs) > 1:
                 log.error("failed: %s", failures[-1])
     return failures
@@ -102,7 +103,9 @@ def _enlarge(work: _Work, job: UpscaleJob, bar: Bar) -> None:
     is_document = first.is_page and formats.holds_pages(job.target)
     count = None if channels.output == channels.input else channels.output
     bar.set_description(job.picture.path.name)
-    bar.total += (first.frames - 1) * pixels_of(job) if is_moving or is_document else 0
+    further = (first.frames - 1) * pixels_of(job) if is_moving or is_document else 0
+    bar.total += further
+    work.pixels_left += further
     if team.size == 1:  # a failure in one of several processes would keep the others waiting
         _check_is_free(work, job)
     if is_moving:

@@ -148,6 +148,17 @@ def test_long_work_is_announced_and_its_time_is_told_once(up, monkeypatch):
     assert "in all" not in up("a.png", "-s", "5", "-q")[2]
 
 
+def test_the_estimate_counts_all_frames(up, monkeypatch):
+    told = []
+    monkeypatch.setattr(files, "LONG_SECONDS", 0)
+    monkeypatch.setattr(files, "in_words", lambda seconds: told.append(seconds) or "")
+    monkeypatch.setattr(WorkMeter, "estimate", 1.0)
+    frames = [Image.fromarray(texture(6, 9, seed)) for seed in range(3)]
+    frames[0].save("b.gif", save_all=True, append_images=frames[1:], duration=50)
+    assert up("b.gif", "-s", "2")[0] == 0 and told == [3.0]
+    assert up("a.png", "a.png", "b.gif", "-s", "3")[0] == 0 and told == [3.0, 2.0]
+
+
 def test_words_and_memory():
     assert [in_words(s) for s in (0.4, 89, 300, 9000)] == ["0 s", "89 s", "5 min", "2.5 h"]
     model = build_model(ModelConfig.model_validate(TINY))
