@@ -32,7 +32,7 @@ from liif.images.opening import (
 from liif.images.png import ImageArray
 from liif.images.sample_range import scaled
 from liif.images.tiff_colour import to_colour
-from liif.images.tiff_pages import Page, find_pages, is_tiff, read_numbers
+from liif.images.tiff_pages import Page, counted, find_pages, is_tiff, read_numbers
 
 ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
 """Formats whose images are the frames of an animation."""
@@ -153,7 +153,7 @@ def _pillow_frames(image: ImageFile, path: Path) -> Iterator[Frame]:
     count = int(getattr(image, "n_frames", 1))
     is_animated = image.format in ANIMATED and count > 1
     if not is_animated and count > 1:
-        log.warning("%s: besides the image, %d further pictures are not read", path, count - 1)
+        log.warning("%s: not read besides the image: %s", path, counted(count - 1, "picture"))
     if image.format == "ICO" and len(image.info.get("sizes", ())) > 1:
         log.warning("%s: the largest of %d icons is read", path, len(image.info["sizes"]))
     layout = _layout(image)
@@ -287,7 +287,7 @@ def _tiff_frames(path: Path) -> Iterator[Frame]:
     with tifffile.TiffFile(path) as file:
         pages, others = find_pages(file, path)
         if others:
-            log.warning("%s: besides the image, %s in the file are not read", path, others)
+            log.warning("%s: not read besides the image: %s", path, others)
         for page in pages:
             check_pixels(path, page.height, page.width)
             icc = page.tags.iccprofile

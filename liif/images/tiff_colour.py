@@ -11,7 +11,7 @@ import tifffile
 from liif.images.opening import RefusedError
 from liif.images.png import ImageArray
 from liif.images.sample_range import scaled
-from liif.images.tiff_pages import Page
+from liif.images.tiff_pages import Page, counted
 
 WHITE_IS_0, BLACK_IS_0, RGB, PALETTE, CMYK, CIELAB, ICCLAB = 0, 1, 2, 3, 5, 8, 9
 """Values of PhotometricInterpretation."""
@@ -58,7 +58,8 @@ def to_colour(
     if has_alpha(page, count):
         alpha = scaled(numbers[..., count], 2 ** min(page.bits, 16) - 1)
     if (ignored := page.samples - count - (alpha is not None)) > 0:
-        log.warning("%s: besides the colours, %d further channels are not read", path, ignored)
+        text = "%s: not read besides the colours: %s"
+        log.warning(text, path, counted(ignored, "channel"))
     if count == 3 and page.photometric in (WHITE_IS_0, BLACK_IS_0):
         log.info("%s: 3 channels without a kind of colour are read as RGB", path)
     colour = numbers[..., :count]

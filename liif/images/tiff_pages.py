@@ -5,6 +5,7 @@ Letters: H W size of a page, S its samples (numbers) per pixel.
 
 import io
 import lzma
+import math
 import struct
 import zlib
 from collections.abc import Callable
@@ -90,8 +91,8 @@ def find_pages(file: tifffile.TiffFile, path: Path) -> tuple[list[Page], str]:
         raise ValueError("a TIFF file without an image")
     others = [page for page in everything if page not in images]
     masks = sum(page.is_mask for page in others)
-    counts = {"preview": len(others) - masks, "mask": masks}
-    listed = [f"{n} {name}{'s' * (n > 1)}" for name, n in counts.items() if n]
+    counts = {"preview": len(others) - masks, "mask": masks, "plane": _planes(file) - 1}
+    listed = [counted(n, name) for name, n in counts.items() if n]
     for page in images:
         if _area(page) < 1:
             raise ValueError(f"{page.imagewidth}×{page.imagelength} px")
@@ -103,6 +104,22 @@ def _sub_pages(page: tifffile.TiffPage) -> list[tifffile.TiffPage]:
     with suppress(Exception):  # tifffile raises many types
         return [sub for sub in page.pages or () if isinstance(sub, tifffile.TiffPage)]
     return []
+
+
+def _planes(file: tifffile.TiffFile) -> int:
+    """Return how many planes the only directory of a file stands for, as scientific software
+    writes it (`truncate` of tifffile, large stacks of ImageJ)."""
+    if len(file.pages) > 1 or not (file.is_shaped or file.is_imagej):
+        return 1
+    with suppress(Exception):  # a damaged description costs no picture
+        first = file.pages.first
+        return max(1, math.prod(file.series[0].shape) // math.prod(first.shape))
+    return 1
+
+
+def counted(number: int, name: str) -> str:
+    """Return a number with its noun, such as "2 masks"."""
+    return f"{number} {name}{'s' * (number != 1)}"
 
 
 def _raw_error(path: Path, kind: str) -> RefusedError:

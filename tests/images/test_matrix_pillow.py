@@ -126,7 +126,7 @@ def test_secondary_pictures_are_told(tmp_path, caplog):
     )
     photos = list(read_photo(path))
     assert len(photos) == 1 and photos[0].size == (24, 40)
-    assert "besides the image, 1 further pictures are not read" in caplog.text
+    assert "not read besides the image: 1 picture" in caplog.text
 
 
 def test_the_largest_icon_is_read(tmp_path, caplog):

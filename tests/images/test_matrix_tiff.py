@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tifffile
 from helpers.doors import assert_read_everywhere, assert_refused_everywhere
 from helpers.encoders import Tiff, tiff_bytes
 
@@ -142,7 +143,7 @@ def test_further_channels_are_told(tmp_path, caplog):
     numbers = numbers_of(16, 4)
     path = write(tmp_path / "x.tif", numbers, 16, RGB, extra=(0,))
     assert_read_everywhere(path, numbers[..., :3])
-    assert "besides the colours, 1 further channels are not read" in caplog.text
+    assert "not read besides the colours: 1 channel" in caplog.text
 
 
 def test_cmyk(tmp_path):
@@ -208,7 +209,7 @@ def test_the_main_image_below_its_preview(tmp_path, caplog):
     preview(file, below=lambda: file.sub_page(numbers, 16, RGB, t254=0), t274=6)
     (tmp_path / "x.dng").write_bytes(file.data)
     assert_read_everywhere(tmp_path / "x.dng", np.rot90(numbers, -1))
-    assert "besides the image, 1 preview in the file are not read" in caplog.text
+    assert "not read besides the image: 1 preview" in caplog.text
 
 
 def test_a_raw_file_is_not_its_preview(tmp_path):
@@ -227,7 +228,14 @@ def test_previews_and_masks_are_no_pages(tmp_path, caplog):
     (tmp_path / "x.tif").write_bytes(file.data)
     photos = list(read_photo(tmp_path / "x.tif"))
     assert len(photos) == 1 and np.array_equal(photos[0].colour, numbers)
-    assert "besides the image, 1 preview and 1 mask in the file are not read" in caplog.text
+    assert "not read besides the image: 1 preview and 1 mask" in caplog.text
+
+
+def test_planes_without_directories_are_told(tmp_path, caplog):
+    stack = np.random.default_rng(0).integers(0, 256, (3, 5, 6), np.uint8)
+    tifffile.imwrite(tmp_path / "x.tif", stack, photometric="minisblack", truncate=True)
+    assert np.array_equal(read_image(tmp_path / "x.tif")[..., 0], stack[0])
+    assert "not read besides the image: 2 planes" in caplog.text
 
 
 def test_pages_of_several_kinds_and_sizes(tmp_path):
