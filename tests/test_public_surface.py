@@ -30,7 +30,7 @@ INFERENCE = "--clip-cell --device --engine --lanczos-from --memory --precision "
 INFERENCE += "--rotation-ensemble --self-ensemble"
 OPTIONS = {
     "": "--quiet --verbose --version -V -q -v",
-    "train": "--config --device --dry-run --name --resume --set",
+    "train": "--config --data --device --dry-run --name --resume --set",
     "runs": "--json FOLDERS",
     "test": f"{INFERENCE} --checkpoint --config --data --lr --lr-recipe --output --overwrite "
     "--protocol --round --save-images --scale --set -o -s",

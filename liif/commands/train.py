@@ -10,6 +10,8 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 
+from liif.commands.arguments.shared import config_file, usage_error
+from liif.commands.arguments.train import SMALL
 from liif.commands.device import keep_freed_memory, select_device
 from liif.commands.options import config_files
 from liif.core.config_file import load_config
@@ -32,14 +34,17 @@ def run(options: argparse.Namespace) -> int:
     device = select_device(options.device)
     keep_freed_memory(device)
     with joined(device) as team:
-        config = load_config(TrainConfig, options.config, options.set)
-        name = options.name or options.config.stem
+        file = _config_file(options)
+        config = load_config(TrainConfig, file, options.set)
+        if options.data:
+            config = _with_images(config, options)
+        name = options.name or (options.data.resolve().name if options.data else file.stem)
         if name in (".", "..") or Path(name).name != name:
             raise UserError(f"--name {name}: must be a plain name; the run folder is runs/NAME")
         folder = Path("runs") / name
         resume = options.resume if options.resume in ("auto", "never") else Path(options.resume)
         if team.leads:
-            _check_folder(folder, config, config_files(options.config))
+            _check_folder(folder, config, config_files(file))
         if options.dry_run:
             train(config, folder, team=team, resume=resume, dry_run=True)
             return 0
@@ -52,6 +57,23 @@ def run(options: argparse.Namespace) -> int:
             log.warning("stopped and saved in %s; to resume: %s", folder / "last.pt", again)
             # If no signal was received here, another process was told to stop.
             return 128 + (received[0] if received else signal.SIGTERM)
+
+
+def _config_file(options: argparse.Namespace) -> Path:
+    if options.config or options.data:
+        return options.config or config_file(SMALL)
+    raise usage_error("train", "give --config FILE, --data FOLDER with images, or both")
+
+
+def _with_images(config: TrainConfig, options: argparse.Namespace) -> TrainConfig:
+    """Return the configuration with the folder of --data in place of its training images."""
+    if not hasattr(config.train_data, "images"):
+        kind = config.train_data.sampling
+        text = f"--data: sampling: {kind} needs two folders; use --set train_data.hr=… and lr"
+        raise usage_error("train", text)
+    folder = str(options.data.expanduser().absolute())
+    data = config.train_data.model_copy(update={"images": folder})
+    return config.model_copy(update={"train_data": data})
 
 
 def _check_folder(folder: Path, config: TrainConfig, inputs: Sequence[Path]) -> None:

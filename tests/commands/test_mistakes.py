@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("folder")
         ([], "the following arguments are required: COMMAND"),
         (["tset"], "invalid choice: 'tset'"),
         (["test"], "give --data FOLDER with images, or --config FILE"),
-        (["train"], "the following arguments are required: --config"),
+        (["train"], "give --config FILE, --data FOLDER with images, or both"),
         (["test", "--config"], "--config: expected one argument"),
         (["test", "--config", "x.yaml", "--bogus"], "unrecognized arguments: --bogus"),
         (["test", "--config", "x.yaml"], "x.yaml: no such configuration file"),

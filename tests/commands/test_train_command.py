@@ -39,3 +39,16 @@ def test_training_images_that_cannot_be_used_are_told_with_their_key(refused, tr
     gray = refused(*train, "model.channels={in: 5, out: 5}")
     assert "3 channels, but 5 needed (model.channels); set it to what" in gray
     assert "skip_broken" not in gray and gray.count("\n") == 1
+
+
+def test_a_folder_without_a_configuration(cli, folder, photos, refused):
+    """The small model, in a run of the folder's name; what it was trained on is recorded."""
+    few = [f"--set={each}" for each in ("steps=1", "valid=null", "test=null", "batch_size=1",
+           "milestones=[]", "train_data.patch=4", "train_data.queries=4")]  # fmt: skip
+    assert cli("train", "--data", "photos", *few)[0] == 0
+    text = Path("runs/photos/config.yaml").read_text()
+    assert f"images: {photos}" in text and Path("runs/photos/last.safetensors").exists()
+    assert cli("train", "--config", "runs/photos/config.yaml", "--name", "photos")[0] == 0
+    pairs = "train_data={sampling: pairs, lr: photos, hr: photos}"
+    said = refused("train", "--data", "photos", "--set", pairs)
+    assert "--data: sampling: pairs needs two folders" in said
