@@ -4,7 +4,7 @@
     python examples/onnx_upscale.py exported photo.jpg large.png --scale 3.7
 
 The image is computed in tiles, with the same result as in one piece: apart from input and output,
-the memory used depends on the size of the tiles only. Alpha is ignored.
+the memory used depends on the size of the tiles only. Gray of 16 bits stays so; alpha is ignored.
 """
 
 import argparse
@@ -87,7 +87,7 @@ def decoded(
     step = max(1, QUERIES // max(1, len(x)))
     for i in range(0, len(y), step):
         coord = np.stack(np.meshgrid(y[i : i + step], x, indexing="ij"), axis=-1).reshape(-1, 2)
-        rgb = outputs(model.decoder, {**field, "coord": coord, "cell": cell})["rgb"]
+        rgb = outputs(model.decoder, {**field, "coord": coord, "cell": cell})["rgb"][0]
         out[i : i + step] = rgb.reshape(-1, len(x), model.channels)
     return out
 
@@ -126,6 +126,15 @@ def borders(n: int, parts: int) -> list[int]:
     return [n * i // parts for i in range(parts + 1)]
 
 
+def pixels(picture: Image.Image) -> tuple[np.ndarray, int]:
+    """Return an image (h, w, 3), float32 in [0, 1], and the integer that stands for white in the
+    file: 65535 for gray of 16 bits, which Pillow's own conversion to RGB would clip at 255."""
+    if not picture.mode.startswith("I"):  # "I" of older versions of Pillow, too
+        return np.asarray(picture.convert("RGB"), np.float32) / 255, 255
+    gray = np.asarray(picture).astype(np.float32) / 65535
+    return np.repeat(gray[..., None], 3, axis=2), 65535
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Enlarge an image with an exported model.")
     parser.add_argument("model", type=Path, help="folder that `liif export` wrote")
@@ -137,11 +146,13 @@ def main() -> None:
     if options.output.exists():
         parser.error(f"{options.output}: exists already; choose another name")
     with Image.open(options.input) as picture:
-        image = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"), np.float32) / 255
+        image, white = pixels(ImageOps.exif_transpose(picture))
     H, W = (max(1, round(side * options.scale)) for side in image.shape[:2])
-    out = np.empty((H, W, 3), np.uint8)
+    out = np.empty((H, W, 3), np.uint8 if white == 255 else np.uint16)
     for top, strip in strips(load(options.model), image, (H, W), options.tile):
-        out[top : top + len(strip)] = (strip.clip(0, 1) * 255).round()
+        out[top : top + len(strip)] = (strip.clip(0, 1) * white).round()
+    if white > 255:  # gray, which all three channels are
+        out = out.mean(axis=2).round().astype(np.uint16)
     Image.fromarray(out).save(options.output)
 
 

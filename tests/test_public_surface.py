@@ -46,7 +46,7 @@ OPTIONS = {
     "--scale --size --width -o -s INPUT",
     "view": "--allow-host --checkpoint --device --host --no-browser --port --precision INPUT",
     "convert": "--arch --checkpoint --output --overwrite --to -o",
-    "export": "--checkpoint --format --output --overwrite -o",
+    "export": "--checkpoint --format --output --overwrite --precision -o",
     "models": "",
     "models list": "--json",
     "models download": "--url NAME",

@@ -18,6 +18,6 @@ def run(options: argparse.Namespace) -> int:
     source = resolve_checkpoint(options.checkpoint)
     check_outputs(outputs, [source], overwrite=options.overwrite)
     checkpoint = read_checkpoint(source)
-    for file in export(checkpoint, options.output, options.format):
+    for file in export(checkpoint, options.output, options.format, options.precision):
         log.info("wrote %s", file)
     return 0

@@ -1,8 +1,8 @@
 """Export a trained model as graphs that other programs run without this package.
 
-    encoder   image (1, C, h, w) float32 in [0, 1] -> codes (1, h, w, K) and named maps, if any
+    encoder   image (B, C, h, w) float32 in [0, 1] -> codes (B, h, w, K) and named maps, if any
     binder    codes, maps, cell (1, 2) -> bound codes, maps; only of decoders that have `bind`
-    decoder   codes, maps, coord (Q, 2), cell (1, 2) -> rgb (Q, C), not clamped, of any points
+    decoder   codes, maps, coord (Q, 2), cell (1, 2) -> rgb (B, Q, C), not clamped, of any points
 
 Coordinates and cells are those of the package: (y, x), pixel i of n at -1 + (2i+1)/n, the cell
 (2/H, 2/W). The graphs include the normalisation, but not the padding of encoders with windows, and
@@ -31,21 +31,21 @@ from liif.models.decoders.upsampler import Upsampler
 from liif.models.field import Field
 from liif.models.model import SRModel
 
-FORMAT = "liif-export/1"
+FORMAT = "liif-export/2"
 
 
 Tensors = tuple[Tensor, ...]
 
 
 class ExportedEncoder(nn.Module):
-    """Image (1, C, h, w) -> codes (1, h, w, K) and the field's maps (1, h, w, K')."""
+    """Image (B, C, h, w) -> codes (B, h, w, K) and the field's maps (B, h, w, K')."""
 
     def __init__(self, model: SRModel) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, image: Tensor) -> Tensors:
-        return _tensors(self.model.encode_frame(image))
+        return _tensors(self.model.encode_frame(image.to(self.model.mean)))
 
 
 class ExportedBinder(nn.Module):
@@ -57,11 +57,13 @@ class ExportedBinder(nn.Module):
 
     def forward(self, *tensors: Tensor) -> Tensors:
         *field, cell = tensors
-        return _tensors(self.decoder.bind(_field(self.decoder, field, self.names), cell))
+        bound = self.decoder.bind(_field(self.decoder, field, self.names), cell)
+        # An output that is an input would give the input its name.
+        return tuple(each.clone() for each in _tensors(bound))
 
 
 class ExportedDecoder(nn.Module):
-    """Codes, maps, points (Q, 2) and the cell (1, 2) -> colours (Q, C) in image units."""
+    """Codes, maps, points (Q, 2) and the cell (1, 2) -> colours (B, Q, C) in image units."""
 
     mean: Tensor
     std: Tensor
@@ -69,14 +71,16 @@ class ExportedDecoder(nn.Module):
     def __init__(self, model: SRModel, names: list[str]) -> None:
         super().__init__()
         self.decoder, self.names = model.decoder, names
-        self.register_buffer("mean", model.mean.clone())
-        self.register_buffer("std", model.std.clone())
+        self.register_buffer("mean", model.mean.float())
+        self.register_buffer("std", model.std.float())
 
     def forward(self, *tensors: Tensor) -> Tensors:
         *parts, coord, cell = tensors
         field = _field(self.decoder, parts, self.names)
-        rgb = self.decoder.query(field, coord[None], cell[None])
-        return ((rgb * self.std + self.mean)[0],)
+        B = field.codes.shape[0]  # its length would be a constant of the graph
+        points, cells = coord.expand(B, -1, -1), cell.expand(B, 1, -1)
+        rgb = self.decoder.query(field, points, cells)
+        return (rgb.float() * self.std + self.mean,)
 
 
 def _tensors(field: Field) -> Tensors:
@@ -117,9 +121,12 @@ class Graph(NamedTuple):
     outputs: tuple[str, ...]
 
 
-def graphs(model: SRModel) -> dict[str, Graph]:
+def graphs(model: SRModel, *, half: bool = False) -> dict[str, Graph]:
     """Return the graphs "encoder", "binder" (of a decoder that has `bind`) and "decoder", with
-    dynamic sizes of image and points.
+    dynamic numbers of images and points and sizes of images.
+
+    With `half`, weights and codes are in float16, and so are the products; images, coordinates and
+    colours stay in float32, which positions in large images need.
 
     Raises UserError for an upsampler for one scale, a decoder with statistics, one that looks at
     the whole image, has windows of its own or several stages, and a model that torch.export cannot
@@ -140,16 +147,23 @@ def graphs(model: SRModel) -> dict[str, Graph]:
     if isinstance(decoder, Clit) and decoder.stages > 1:
         reason = "interpolates features on a finer grid, in a window that depends on the points"
         raise UserError(f"{name} of several stages cannot be exported: it {reason}")
-    model = model.cpu().eval()
+    model = model.cpu().eval().to(torch.float16 if half else torch.float32)
     # All sizes differ: torch.export takes equal ones for the same symbol.
     step = model.window
-    image = torch.zeros(1, model.channels.input, 6 * step, 7 * step)
+    image = torch.zeros(2, model.channels.input, 6 * step, 7 * step)
     cell = torch.ones(1, 2)
-    with torch.no_grad():
-        field = model.encode_frame(image)
-        bound = decoder.bind(field, cell)
-    whole = {1: Dim.DYNAMIC, 2: Dim.DYNAMIC}
-    sides = {axis: Dim.DYNAMIC if step == 1 else step * Dim(f"side_{axis}") for axis in (2, 3)}
+    try:
+        with torch.no_grad():
+            field = model.encode_frame(image.to(model.mean))
+            bound = decoder.bind(field, cell)
+    except RuntimeError as error:  # of two types in one operation
+        if not half:
+            raise
+        raise UserError(f"{name} cannot be exported in fp16: {error}") from None
+    whole = {0: Dim.DYNAMIC, 1: Dim.DYNAMIC, 2: Dim.DYNAMIC}
+    sides = {0: Dim.DYNAMIC} | {
+        axis: Dim.DYNAMIC if step == 1 else step * Dim(f"side_{axis}") for axis in (2, 3)
+    }
     names, bound_names = (["codes", *each.maps] for each in (field, bound))
     found = {
         "encoder": _traced(ExportedEncoder(model), {"image": (image, sides)}, names),
@@ -237,8 +251,11 @@ def _written(graph: Graph, kind: str) -> bytes:
         raise UserError(text) from error
 
 
-def export(checkpoint: Checkpoint, folder: Path, kind: str) -> list[Path]:
-    """Write the graphs and model.json, and return their paths.
+def export(
+    checkpoint: Checkpoint, folder: Path, kind: str, precision: str = "float32"
+) -> list[Path]:
+    """Write the graphs and model.json, and return their paths. With the precision "fp16", weights
+    and codes are in float16.
 
     model.json names the files, describes the model, and holds the `halo`: the number of
     low-resolution pixels around a tile that its result depends on, null for all; and the `window`,
@@ -249,11 +266,11 @@ def export(checkpoint: Checkpoint, folder: Path, kind: str) -> list[Path]:
     """
     suffix = FORMATS[kind][0]
     model = checkpoint.build()
-    found = graphs(model)
+    found = graphs(model, half=precision == "fp16")
     files = {f"{name}{suffix}": _written(graph, kind) for name, graph in found.items()}
     names = dict(zip(found, files, strict=True))
     about: dict[str, Any] = {"format": FORMAT, **names, "halo": model.halo, "window": model.window}
-    about |= {"model": checkpoint.model.model_dump(mode="json")}
+    about |= {"precision": precision, "model": checkpoint.model.model_dump(mode="json")}
     files["model.json"] = (json.dumps(about, indent=1) + "\n").encode()
     for name, data in files.items():
         write_atomically(folder / name, data)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from liif.core.sizes import Size
-from liif.models.layers import Layer
+from liif.models.layers import Layer, is_exporting
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +126,7 @@ class Field:
         """Return the indices in codes.flatten(0, 2) of a row and a column of the whole grid."""
         B, rows, cols, _ = self.codes.shape
         index = self.local(row, 0) * cols + self.local(col, 1)
-        if B > 1:
+        if B > 1 or is_exporting():  # exported graphs take any number of images
             image = torch.arange(B, device=index.device).view(-1, *[1] * (index.dim() - 1))
             index = index + image * (rows * cols)
         return index

@@ -38,7 +38,7 @@ def dense(x: Tensor, weight: Tensor, bias: Tensor, *, relu: bool) -> Tensor:
     On a CPU it uses oneDNN, whose products are two to three times as fast as those of `linear`:
     fused with the ReLU if no gradient is needed, else as a 1×1 convolution.
     """
-    if _is_exporting():
+    if is_exporting():
         out = F.linear(x, weight, bias)
         return out.relu() if relu else out
     if _has_fused_linear(x):
@@ -64,7 +64,7 @@ def _has_fused_linear(x: Tensor) -> bool:
     return x.dtype == torch.float32
 
 
-def _is_exporting() -> bool:
+def is_exporting() -> bool:
     """Whether torch.export traces: its programs hold standard operators, for any number of rows."""
     return torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling()
 

@@ -207,10 +207,10 @@ def test_onnx_files_hold_standard_operators_and_open_sizes(runner, exported):
         for value in (*model.graph.input, *model.graph.output):
             dims = value.type.tensor_type.shape.dim
             shapes[name, value.name] = [d.dim_value or None for d in dims]
-    assert shapes["encoder", "image"] == [1, 3, None, None]
-    assert shapes["encoder", "codes"] == shapes["decoder", "codes"] == [1, None, None, 16]
+    assert shapes["encoder", "image"] == [None, 3, None, None]
+    assert shapes["encoder", "codes"] == shapes["decoder", "codes"] == [None, None, None, 16]
     assert shapes["decoder", "coord"] == [None, 2] and shapes["decoder", "cell"] == [1, 2]
-    assert shapes["decoder", "rgb"] == [None, 3]
+    assert shapes["decoder", "rgb"] == [None, None, 3]
 
 
 def test_the_runner_needs_no_pytorch(runner, exported, tmp_path):
@@ -226,6 +226,41 @@ def test_the_runner_needs_no_pytorch(runner, exported, tmp_path):
     assert np.abs(large - expected).max() < 0.51
 
 
+@pytest.mark.parametrize("precision", ["float32", slow("fp16")])
+def test_graphs_take_batches(runner, tmp_path, precision):
+    export(checkpoint("liif"), tmp_path, "onnx", precision)
+    model = runner.load(tmp_path)
+    images = [picture(9, 11), picture(9, 11)[::-1]]
+    batch = np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2))
+    _, coord, cell = (each.numpy() for each in tensors(images[0], (13, 20)))
+    codes = runner.outputs(model.encoder, {"image": batch})["codes"]
+    inputs = {"codes": codes, "coord": coord, "cell": cell}
+    rgb = runner.outputs(model.decoder, inputs)["rgb"].reshape(2, 13, 20, 3)
+    assert rgb.dtype == np.float32
+    assert codes.dtype == (np.float16 if precision == "fp16" else np.float32)
+    most = 2e-3 if precision == "fp16" else PARITY
+    for image, found in zip(images, rgb, strict=True):
+        assert np.abs(found - reference("liif", np.ascontiguousarray(image), (13, 20))).max() < most
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_the_runner_keeps_the_bits_of_gray(runner, exported, tmp_path, monkeypatch, bits):
+    gray = texture(9, 11)[..., 0].astype(np.uint16 if bits == 16 else np.uint8)
+    gray = gray * np.uint16(257) if bits == 16 else gray
+    Image.fromarray(gray).save(tmp_path / "small.png")
+    arguments = ["x", exported("liif", "onnx"), tmp_path / "small.png", tmp_path / "large.png"]
+    monkeypatch.setattr(sys, "argv", [*map(str, arguments), "--scale", "1.5"])
+    runner.main()
+    large = np.asarray(Image.open(tmp_path / "large.png")).astype(float)
+    white = 2**bits - 1
+    image = np.repeat(gray[..., None].astype(np.float32) / white, 3, axis=2)
+    expected = reference("liif", image, (14, 16)).clip(0, 1)
+    if bits == 16:
+        assert large.shape == (14, 16)
+        expected = expected.mean(axis=2)
+    assert np.abs(large / white - expected).max() < 0.6 / white + PARITY / 10
+
+
 # The command
 
 
@@ -238,8 +273,9 @@ def test_the_command_writes_three_files(cli, tmp_path, tiny_checkpoint):
     assert about.pop("halo") == 6  # the head, a block of two, the last convolution, unfolding, 1
     config = ModelConfig.model_validate(about.pop("model"))
     assert config == ModelConfig.model_validate(TINY)
+    assert about.pop("precision") == "float32"
     assert about == {
-        "format": "liif-export/1", "encoder": "encoder.pt2", "decoder": "decoder.pt2", "window": 1,
+        "format": "liif-export/2", "encoder": "encoder.pt2", "decoder": "decoder.pt2", "window": 1,
     }  # fmt: skip
 
 
