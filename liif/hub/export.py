@@ -161,9 +161,8 @@ def graphs(model: SRModel, *, half: bool = False) -> dict[str, Graph]:
             raise
         raise UserError(f"{name} cannot be exported in fp16: {error}") from None
     whole = {0: Dim.DYNAMIC, 1: Dim.DYNAMIC, 2: Dim.DYNAMIC}
-    sides = {0: Dim.DYNAMIC} | {
-        axis: Dim.DYNAMIC if step == 1 else step * Dim(f"side_{axis}") for axis in (2, 3)
-    }
+    sides = {axis: Dim.DYNAMIC if step == 1 else step * Dim(f"side_{axis}") for axis in (2, 3)}
+    sides = {0: Dim.DYNAMIC, **sides}
     names, bound_names = (["codes", *each.maps] for each in (field, bound))
     found = {
         "encoder": _traced(ExportedEncoder(model), {"image": (image, sides)}, names),
@@ -266,7 +265,7 @@ def export(
     """
     suffix = FORMATS[kind][0]
     model = checkpoint.build()
-    found = graphs(model, half=precision == "fp16")
+    found = graphs(model, half=True) if precision == "fp16" else graphs(model)
     files = {f"{name}{suffix}": _written(graph, kind) for name, graph in found.items()}
     names = dict(zip(found, files, strict=True))
     about: dict[str, Any] = {"format": FORMAT, **names, "halo": model.halo, "window": model.window}

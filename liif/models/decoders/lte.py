@@ -74,9 +74,8 @@ def frequencies(layer: nn.Conv2d, feat: Tensor) -> Tensor:
     """Return frequencies (B, 2K, h, w) in float32, also where convolutions run in bfloat16: those
     along y, then those along x. The layer's channels are pairs (y, x), as published."""
     assert layer.bias is not None
-    weight, bias = (
-        torch.cat([part[0::2], part[1::2]]).float() for part in (layer.weight, layer.bias)
-    )
+    parts = layer.weight.float(), layer.bias.float()
+    weight, bias = (torch.cat([part[0::2], part[1::2]]) for part in parts)
     with torch.autocast(feat.device.type, enabled=False):
         return F.conv2d(feat.float(), weight, bias, padding=layer.padding)  # pyright: ignore
 
