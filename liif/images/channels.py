@@ -18,7 +18,8 @@ import tifffile
 
 from liif.core.errors import UserError
 from liif.core.sizes import Size
-from liif.images.decode import decode_first, read_kind, turned
+from liif.images.decode import decode_first, read_kind
+from liif.images.frame import turned
 from liif.images.metadata.reading import read_metadata
 from liif.images.opening import RefusedError, check_pixels, image_errors
 from liif.images.photo import Photo, read_photo

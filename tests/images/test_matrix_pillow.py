@@ -6,9 +6,9 @@ from helpers.doors import assert_read_everywhere, assert_refused_everywhere
 from helpers.pictures import encoded, texture
 from PIL import Image, ImageCms
 
-from liif.images.decode import stored_bits
 from liif.images.opening import FORMATS, open_image
 from liif.images.photo import read_photo
+from liif.images.pillow_frames import stored_bits
 from liif.images.rgb8 import read_image
 
 PICTURE = texture(24, 40)
