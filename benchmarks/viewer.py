@@ -16,7 +16,7 @@ import socket
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -76,7 +76,7 @@ def main() -> None:
     width, height = options.window
     with serving(viewer) as port:
         try:
-            from playwright.sync_api import sync_playwright
+            from playwright.sync_api import ViewportSize, sync_playwright
         except ModuleNotFoundError:
             kind = "requests without a browser (playwright is not installed)"
             zoom = partial(zoom_by_requests, viewer, port, (width, height), options.rounds)
@@ -86,7 +86,7 @@ def main() -> None:
             with sync_playwright() as playwright:
                 path = next(filter(None, map(shutil.which, CHROMIUM)), None)
                 browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-                size = {"width": width, "height": height}
+                size: ViewportSize = {"width": width, "height": height}
                 page = browser.new_page(viewport=size, bypass_csp=True)
                 zoom = partial(zoom_in_page, page, viewer, port, options.rounds)
                 rows = [row(str(name), zoom(name)) for name in models]
@@ -117,7 +117,7 @@ def row(name: str, times: list[float]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def serving(viewer: Viewer) -> Iterator[int]:
+def serving(viewer: Viewer) -> Generator[int]:
     """Run the server in a thread; the value is its port."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = make_server(viewer.app())
