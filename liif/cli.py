@@ -30,6 +30,7 @@ COMMANDS = {
     "upscale": "Enlarge images to any size.",
     "compare": "Compare a model with bicubic on parts of an image.",
     "view": "Explore an image at any scale in the browser.",
+    "demo": "Serve a page of Gradio that enlarges pictures.",
     "convert": "Convert a checkpoint to .safetensors or .pt, or to the official layout (.pth).",
     "export": "Export encoder and decoder as graphs for other programs (ONNX, torch.export).",
     "models": "List, download, show and convert models; list decoders and encoders.",

@@ -45,6 +45,7 @@ OPTIONS = {
     "compare": f"{INFERENCE} --box --checkpoint --fit --height --output --overwrite --reference "
     "--scale --size --width -o -s INPUT",
     "view": "--allow-host --checkpoint --device --host --no-browser --port --precision INPUT",
+    "demo": "--checkpoint --device --no-browser --port --precision --share",
     "convert": "--arch --checkpoint --output --overwrite --to -o",
     "export": "--checkpoint --format --output --overwrite --precision -o",
     "models": "",

@@ -172,6 +172,13 @@ def inference_arguments(
         parser.add_argument("--round", action="store_true", help=text)
 
 
+def port(text: str) -> int:
+    """Parse the number of a port."""
+    if not 0 <= typed.whole(text) < 2**16:
+        raise argparse.ArgumentTypeError(f"{text}: must be a number up to 65535")
+    return typed.whole(text)
+
+
 def _bytes(text: str) -> int:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?", text, re.IGNORECASE)
     number = float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " ") if found else 0

@@ -5,7 +5,6 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from liif.commands.arguments import shared
-from liif.commands.arguments.typed import whole
 from liif.hub.catalog import DEFAULT
 
 EXAMPLE = "photo.jpg"
@@ -24,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     shared.checkpoints_argument(parser, text)
     shared.precision_argument(parser, "auto")
     text = f"port to listen on (default: the first free one from {PORTS[0]})"
-    parser.add_argument("--port", type=_port, metavar="N", help=text)
+    parser.add_argument("--port", type=shared.port, metavar="N", help=text)
     text = "address to listen on, e.g. 0.0.0.0 inside a container (default: 127.0.0.1, which other "
     text += "machines cannot reach)"
     parser.add_argument("--host", type=_address, metavar="ADDRESS", default=LOOPBACK, help=text)
@@ -32,12 +31,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     text += "any port need no such option"
     parser.add_argument("--allow-host", action="append", default=[], metavar="NAME", help=text)
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
-
-
-def _port(text: str) -> int:
-    if not 0 <= whole(text) < 2**16:
-        raise argparse.ArgumentTypeError(f"{text}: must be a number up to 65535")
-    return whole(text)
 
 
 def _address(text: str) -> str:
