@@ -300,7 +300,7 @@ def test_examples_work(kind, name, monkeypatch):
         field = programs["binder"].program.module()(*field, cell)
     (found,) = programs["decoder"].program.module()(*field, coord, cell)
     field = model.encode_frame(image)
-    torch.testing.assert_close(found, model.query(field, coord[None], cell)[0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(found, model.query(field, coord[None], cell), atol=1e-5, rtol=0)
 
 
 def test_radius_of_the_example_is_its_receptive_field(monkeypatch):
