@@ -23,8 +23,9 @@ MOST_PIXELS = 2**26
 def run(options: argparse.Namespace) -> int:
     try:
         gradio = import_module("gradio")
-    except ModuleNotFoundError:
-        raise UserError("the demo needs gradio: pip install 'liif[demo]'") from None
+    except ModuleNotFoundError as error:
+        text = f"the demo needs {error.name or 'gradio'}: pip install 'liif[demo]'"
+        raise UserError(text) from None
     given: list[tuple[str, Path | None]] = options.checkpoint or [("", None)]
     device = select_device(options.device)
     models: dict[str, SRModel] = {}
