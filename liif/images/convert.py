@@ -109,7 +109,7 @@ def check_range(values: Tensor, name: str) -> None:
     finite. What filters overshoot by is allowed."""
     if not values.numel():
         return
-    least, most = (float(each) for each in (values.detach().amin(), values.detach().amax()))
+    least, most = torch.stack(values.detach().aminmax()).tolist()  # a GPU is waited for once
     if least >= LEAST and most <= MOST:  # NaN compares as false
         return
     if not (math.isfinite(least) and math.isfinite(most)):

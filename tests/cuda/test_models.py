@@ -16,8 +16,9 @@ pytestmark = pytest.mark.gpu
 
 @every_model
 def test_an_image_whole_in_tiles_and_point_by_point(encoder, decoder, device, monkeypatch):
-    """An image on the GPU waits for nothing but the means over all points that some decoders have:
-    they are added up on the host in float64 and sent back, however many blocks there are."""
+    """An image on the GPU waits once for its range, and for the means over all points that some
+    decoders have: they are added up on the host in float64 and sent back, however many blocks there
+    are."""
     monkeypatch.setattr(tiling, "block_side", lambda *_: 32)
     plain = small(encoder, decoder).eval()
     model = copy.deepcopy(plain).to(device)
@@ -27,7 +28,7 @@ def test_an_image_whole_in_tiles_and_point_by_point(encoder, decoder, device, mo
     model.upscale(there[..., :4], size=(2, 3))  # chooses the decoder's kernel, which is timed
     with count_waits() as waits:
         found = model.upscale(there, size, clamp=False)
-    assert len(waits) <= (4 if model.decoder.has_statistics else 0), waits
+    assert len(waits) <= (6 if model.decoder.has_statistics else 1), waits
     assert found.device == device and found.dtype == torch.float32
     assert_alike(found, expected)
     assert_alike(model.upscale(lr, size, clamp=False, memory=1), expected)

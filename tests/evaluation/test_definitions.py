@@ -75,7 +75,7 @@ def test_the_results_of_all_tools_through_the_command(golden, cli):
         files, (y, x) = pairs[pair]["files"], pairs[pair]["claimed_scale"]
         options = [f"--protocol={line}" for line in lines]
         pictures = (FOLDER / files[name] for name in ("sr16", "hr"))
-        status, out, _ = cli("metrics", *pictures, f"--scale={y},{x}", *options, "--json")
+        status, out, _ = cli("metrics", *pictures, f"--scale={y}x{x}", *options, "--json")
         assert status == 0
         for row, (line, values) in zip(json.loads(out)["rows"], lines.items(), strict=True):
             metric = line.split()[0]

@@ -212,7 +212,10 @@ def test_reproduction_in_a_dry_run(path):
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     commands = [line.split() for line in lines if line.startswith("+ ")]
-    assert commands[0][1:3] == ["liif", "download"] and commands[-1][1:3] == ["liif", "tables"]
+    assert commands[0][1:4] == ["liif", "data", "download"] and commands[-1][1:3] == [
+        "liif",
+        "tables",
+    ]
     trained = [Path(command[-1]).stem for command in commands[1:-1]]
     assert all(line[:2] == ["+", "torchrun"] for line in commands[1:-1])
     assert (

@@ -79,7 +79,7 @@ def test_bicubic_is_enlarged_once_for_all_validations(learnable, tmp_path, crop,
     recorded numbers are those that a first validation finds."""
     sizes = []
 
-    def counted(lr, size):
+    def counted(lr, size, **settings):
         sizes.append((lr.shape[:2], size))
         return matlab_bicubic(lr, size)
 
