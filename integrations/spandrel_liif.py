@@ -1,45 +1,63 @@
-"""A descriptor of a model in the style of spandrel's, with a scale that is any number.
+"""Let spandrel load LIIF and its successors, with a scale of any number.
 
-It has the attributes and calls of `spandrel.ImageModelDescriptor`, whose own `scale` is an integer.
+    import spandrel, spandrel_liif
+    spandrel_liif.add(scale=2.5)
+    descriptor = spandrel.ModelLoader().load_from_file("edsr-baseline-liif.pth")
+    large = descriptor(image)  # (B, 3, h, w) in [0, 1]
+
+Files of weights alone, in which spandrel leaves out what describes the model, are recognised by
+their shapes. Programs that read `descriptor.scale` as a whole number need one.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import torch
+import spandrel
 from torch import Tensor
 
 import liif
+from liif.models.checkpoint import checkpoint_of
 
 
-class LiifDescriptor:
-    """A model for images (B, C, h, w), float in [0, 1], and the scale by which it is called."""
+class Liif(spandrel.Architecture[liif.SRModel]):
+    """The models of this package, enlarging by `scale`."""
 
-    architecture = "LIIF"
-    purpose = "SR"
-    tags = ("any scale",)
-    supports_half = False
-    supports_bfloat16 = False
+    def __init__(self, scale: float = 4) -> None:
+        super().__init__(id="LIIF", detect=is_liif)
+        self.scale = scale
 
-    def __init__(self, model: liif.SRModel, scale: float = 4.0) -> None:
-        self.model, self.scale = model.eval(), scale
-        self.input_channels = model.channels.input
-        self.output_channels = model.channels.output
+    def load(self, state_dict: Mapping[str, Any]) -> spandrel.ImageModelDescriptor[liif.SRModel]:
+        """Return the descriptor of a model. Raises `liif.UserError` if it is none after all."""
+        content = {"model": state_dict} if "sd" in state_dict else state_dict
+        model = checkpoint_of(Path("the state dict"), content).build()
 
-    @classmethod
-    def load_from_file(cls, path: str | Path, scale: float = 4.0) -> "LiifDescriptor":
-        """Return the descriptor of a checkpoint, or of a model's name; raises as `liif.load`."""
-        return cls(liif.load(path), scale)
+        def enlarge(model: liif.SRModel, image: Tensor) -> Tensor:
+            return model.upscale(image, scale=self.scale)
 
-    @property
-    def device(self) -> torch.device:
-        """The device of the model."""
-        return self.model.mean.device
+        return spandrel.ImageModelDescriptor(
+            model,
+            model.state_dict(),
+            architecture=self,
+            purpose="SR",
+            tags=["any scale"],
+            supports_half=False,
+            supports_bfloat16=False,
+            scale=self.scale,  # pyright: ignore[reportArgumentType]
+            input_channels=model.channels.input,
+            output_channels=model.channels.output,
+            call_fn=enlarge,
+        )
 
-    def to(self, device: str | torch.device) -> "LiifDescriptor":
-        """Move the model."""
-        self.model.to(device)
-        return self
 
-    def __call__(self, image: Tensor) -> Tensor:
-        """Return the enlarged images (B, C, H, W), in [0, 1]."""
-        return self.model.upscale(image, scale=self.scale)
+def is_liif(state_dict: Mapping[str, Any]) -> bool:
+    """Whether a state dict, or the description with weights of the official code, is of LIIF or of
+    one of its successors."""
+    keys = state_dict.get("sd", state_dict)
+    roots = {str(key).partition(".")[0] for key in keys}
+    return "encoder" in roots and bool({"decoder", "imnet"} & roots)
+
+
+def add(scale: float = 4, registry: spandrel.ArchRegistry = spandrel.MAIN_REGISTRY) -> None:
+    """Add the architecture to a registry, by default that of all of spandrel's loaders."""
+    registry.add(spandrel.ArchSupport.from_architecture(Liif(scale)))

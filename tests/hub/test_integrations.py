@@ -7,11 +7,14 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from helpers.models import TINY
 from helpers.paths import ROOT
 from helpers.pictures import texture
 from PIL import Image
 
 import liif
+from liif.models.build import ModelConfig
+from liif.models.checkpoint import save_official, save_weights
 
 COMFYUI = ROOT / "integrations" / "comfyui_liif.py"
 
@@ -37,14 +40,25 @@ def test_adapters_are_short():
         assert len(file.read_text().splitlines()) <= 100, file.name
 
 
-def test_the_descriptor_has_a_scale_of_any_number(tiny_checkpoint):
+def test_spandrel_loads_models_with_a_scale_of_any_number(tmp_path, tiny_checkpoint):
+    """By its own loader: the official layout, and weights alone, by their shapes."""
+    spandrel = pytest.importorskip("spandrel")
     module = runpy.run_path(str(ROOT / "integrations" / "spandrel_liif.py"))
-    descriptor = module["LiifDescriptor"].load_from_file(tiny_checkpoint, scale=2.5).to("cpu")
+    model, config = liif.load(tiny_checkpoint), ModelConfig.model_validate(TINY)
+    save_official(tmp_path / "official.pth", config, model.state_dict())
+    torch.save(model.state_dict(), tmp_path / "weights.pth")
+    save_weights(tmp_path / "weights.safetensors", config, model.state_dict())
+    registry = spandrel.MAIN_REGISTRY.copy()
+    module["add"](2.5, registry)
     lr = torch.rand(2, 3, 6, 7)
-    expected = liif.load(tiny_checkpoint).upscale(lr, scale=2.5)
-    assert torch.equal(descriptor(lr), expected) and expected.shape == (2, 3, 15, 18)
-    assert (descriptor.scale, descriptor.input_channels, descriptor.output_channels) == (2.5, 3, 3)
-    assert descriptor.device == torch.device("cpu")
+    expected = model.upscale(lr, scale=2.5)
+    for name in ("official.pth", "weights.pth", "weights.safetensors"):
+        descriptor = spandrel.ModelLoader(registry=registry).load_from_file(tmp_path / name)
+        assert descriptor.architecture.name == "LIIF" and descriptor.scale == 2.5
+        assert (descriptor.input_channels, descriptor.output_channels) == (3, 3)
+        torch.testing.assert_close(descriptor(lr), expected)
+    with pytest.raises(spandrel.UnsupportedModelError):
+        spandrel.ModelLoader(registry=registry).load_from_state_dict({"encoder.a": lr})
 
 
 def test_one_graph_for_chainner(tiny_checkpoint, tmp_path):
