@@ -25,6 +25,7 @@ from liif.evaluation.config import TestConfig
 from liif.evaluation.evaluate import Failure, Score, evaluate, listed
 from liif.evaluation.protocols import get_protocol
 from liif.evaluation.test_result import TestResult, score_line, score_table
+from liif.hub.catalog import find_model
 from liif.hub.pretrained import load, resolve_checkpoint
 from liif.images.channels import suffix_for, write_pixels
 from liif.inference.predict import InferenceOptions
@@ -216,7 +217,7 @@ def _configured_checkpoint(config: TestConfig, file: Path) -> Path:
     if config.checkpoint is None:
         raise UserError(f"{file}: checkpoint: not set; use --checkpoint FILE")
     path = Path(config.checkpoint).expanduser()
-    if path.exists():
+    if path.exists() or find_model(config.checkpoint) is not None:
         return path
     training = file.parent / f"{path.parent.name}.yaml"
     if not training.exists():

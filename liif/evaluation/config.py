@@ -68,7 +68,7 @@ class TestConfig(PixelConfig):
     protocol: ProtocolName
     """Pixels and channels that are scored; see liif/evaluation/protocols.py."""
     checkpoint: str | None = None
-    """Default of the option --checkpoint."""
+    """Default of the option --checkpoint: a file, or the name of a model."""
 
     @property
     def published_lr(self) -> str | None:

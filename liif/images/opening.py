@@ -141,10 +141,14 @@ def _identified(file: IO[bytes], path: Path) -> ImageFile:
     reason = ""
     for form in chain(FORMATS, _plugins(), by_suffix):
         make, accepts = Image.OPEN[form]
+        is_it = accepts is None
+        with suppress(struct.error):  # the file is shorter than what tells its format
+            is_it = is_it or accepts(start) is True
+        if not is_it:
+            continue
+        file.seek(0)
         try:
-            if accepts is None or accepts(start) is True:
-                file.seek(0)
-                return make(file, os.fspath(path))
+            return make(file, os.fspath(path))
         except (SyntaxError, IndexError, TypeError, struct.error) as error:
             reason = reason or f"{form} file that is damaged, or of a kind not read: {error}"
     if suffix in RAW_SUFFIXES or start.startswith(b"FUJIFILMCCD-RAW"):

@@ -198,3 +198,12 @@ def test_one_image_of_a_published_set(benchmark_data, official_weights, cli):
     result = json.loads(Path("o.json").read_text())
     assert result["psnr"] == pytest.approx(28.6892, abs=0.002)
     assert result["lr"] == "benchmark/Set5/LR_bicubic/X4" and len(result["images"]) == 1
+
+
+def test_a_configuration_may_name_a_model(cli, scoring):
+    text = scoring.read_text()
+    scoring.write_text("".join(line for line in text.splitlines(True) if "checkpoint" not in line))
+    with scoring.open("a") as file:
+        file.write("\ncheckpoint: edsr-light\n")
+    status, out, err = cli("test", "--config", scoring)
+    assert (status, err) == (0, "") and "mean mine x2" in out

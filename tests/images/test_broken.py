@@ -25,11 +25,13 @@ def test_truncated(tmp_path, suffix):
 @pytest.mark.parametrize("read", [read_image, image_size])
 def test_not_an_image(tmp_path, read):
     (tmp_path / "empty.png").touch()
+    (tmp_path / "short.png").write_text("no")
     (tmp_path / "text.png").write_text("not a picture")
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "eps.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     for name, reason in [
         ("empty.png", "the file is empty"),
+        ("short.png", "not an image of a known format, or damaged"),
         ("text.png", "not an image"),
         ("folder.png", "Is a directory"),
         ("missing.png", "No such file"),
