@@ -12,8 +12,10 @@ import platform
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NoReturn
 
 from liif import __version__
@@ -61,6 +63,12 @@ class _Parser(argparse.ArgumentParser):
             action, unset = "store_true", argparse.SUPPRESS
             amount.add_argument(short, f"--{name}", action=action, default=unset, help=text)
 
+    def add_argument(self, *names: Any, **settings: Any) -> argparse.Action:  # noqa: ANN401
+        """As argparse does it; paths may not be empty."""
+        if settings.get("type") is Path:
+            settings["type"] = _path
+        return super().add_argument(*names, **settings)
+
     def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         args: Any = None,  # noqa: ANN401
@@ -76,6 +84,12 @@ class _Parser(argparse.ArgumentParser):
         if rank_of_environment():  # all processes of torchrun have the same arguments
             raise SystemExit(2)
         raise UsageError(f"{message}\nsee {self.prog} --help")
+
+
+def _path(text: str) -> Path:
+    if not text:  # it would be the current folder
+        raise argparse.ArgumentTypeError("an empty name; is a variable of the shell not set?")
+    return Path(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -173,6 +187,8 @@ def _set_up_logging(options: argparse.Namespace) -> None:
     handler.setFormatter(logging.Formatter("%(message)s"))
     log.addHandler(handler)
     threading.excepthook = _report_thread_failure
+    # Pillow's words about damaged metadata; the package has its own.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     if options.verbose:
         versions = __version__, platform.python_version(), platform.platform()
         log.debug("liif %s, Python %s, %s", *versions)

@@ -38,6 +38,7 @@ OPTIONS = {
     "--rows --runs --scales --sets --table -o",
     "metrics": "--claim --claim-ssim --explain --json --protocol --scale HR SR",
     "plot psnr": "--metric --output --over --overwrite --set -o RESULTS",
+    "plot images": "--metric --output --overwrite -o RESULTS",
     "plot curves": "--output --overwrite -o RUNS",
     "plot crops": f"{INFERENCE} --box --checkpoint --image --output --overwrite --scales -o",
     "upscale": f"{INFERENCE} --bits --checkpoint --crop --fit --height --input --output "

@@ -16,8 +16,10 @@ from liif.core.progress import progress_bar
 from liif.core.sizes import Box
 from liif.data.pairs import reduced_size
 from liif.evaluation import results
+from liif.evaluation.bootstrap import paired_difference
 from liif.figures.crops import CropScene, crops_figure, enlarged_crops
 from liif.figures.curves import curves_figure
+from liif.figures.images import ImageScores, images_figure
 from liif.figures.scores import scores_figure
 from liif.figures.style import METRIC_LABELS, SUFFIXES, encode_figure, plot_style
 from liif.hub.pretrained import load
@@ -68,6 +70,21 @@ def _psnr(options: argparse.Namespace, failures: list[str]) -> "Figure":
         if not points:
             raise UserError(f"--over {options.over}: no other method to compare with it")
     return scores_figure(points, quantity)
+
+
+def _images(options: argparse.Namespace, failures: list[str]) -> "Figure":
+    """Draw two results image by image, and print how sure their difference is."""
+    pairs, names = results.read_image_pairs(tuple(options.results), options.metric)
+    sets: list[ImageScores] = []
+    for title, _, first, second in pairs:
+        found = paired_difference(first, second)
+        sets.append(ImageScores(title, first, second, found))
+        print(
+            f"{title}: {names[1]} above {names[0]} {found.mean:+.4f}, 95 % {found.low:+.4f} to "
+            f"{found.high:+.4f} (paired bootstrap), better on {found.wins} of {found.images} "
+            f"images; the order holds in {found.stability:.1%} of the resampled sets"
+        )
+    return images_figure(sets, (names[0], names[1]), METRIC_LABELS[options.metric])
 
 
 def _curves(options: argparse.Namespace, failures: list[str]) -> "Figure":
@@ -135,4 +152,4 @@ def _labelled(checkpoints: list[NamedCheckpoint]) -> dict[str, Path]:
     return labelled
 
 
-DRAW = {"psnr": _psnr, "curves": _curves, "crops": _crops}
+DRAW = {"psnr": _psnr, "images": _images, "curves": _curves, "crops": _crops}

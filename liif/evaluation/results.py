@@ -13,6 +13,7 @@ import pydantic
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from liif.core.errors import UserError
+from liif.data.recipes import RECIPE_NAMES
 
 Curve = list[tuple[int, float]]
 """(step, value), in the order of the steps."""
@@ -91,11 +92,13 @@ class _TestResult(_Scores):
     options: dict[str, Any] = {}
     lr: str = ""
     degrade: dict[str, Any] | None = None
+    images: list[dict[str, Any]] = []
 
     @pydantic.model_validator(mode="after")
     def _names_the_degradation(self) -> "_TestResult":
         """Keep scores on degraded images apart from those on usual ones of the same set."""
-        if self.degrade is not None and self.lr != "pillow-bicubic":
+        is_usual = self.degrade is None or self.lr == "pillow-bicubic"
+        if not is_usual or self.lr in RECIPE_NAMES:
             self.set += f" ({self.lr})"
         return self
 
@@ -207,6 +210,44 @@ def _read_results(file: Path) -> list[_TestResult] | list[_TableResult]:
         raise UserError(
             f"{file}: not a result of `liif test --output` or `liif tables`: {where}{first['msg']}"
         ) from None
+
+
+class ImagePairs(NamedTuple):
+    """Scores of two models on the same images of a set at a scale."""
+
+    title: str
+    names: tuple[str, ...]
+    first: tuple[float, ...]
+    second: tuple[float, ...]
+
+
+def read_image_pairs(files: tuple[Path, Path], metric: str) -> tuple[list[ImagePairs], list[str]]:
+    """Return the scores of the images that two files of `liif test` have in common, by set and
+    scale, and the names of the two models. Raises UserError if there are none, or the protocols
+    differ."""
+    contents: list[dict[tuple[str, tuple[float, ...]], _TestResult]] = []
+    for file in files:
+        results = [each for each in _read_results(file) if isinstance(each, _TestResult)]
+        contents.append({(each.set, tuple(each.scale)): each for each in results})
+    first, second = contents
+    found: list[ImagePairs] = []
+    for key in [key for key in first if key in second]:
+        if first[key].protocol != second[key].protocol:
+            raise UserError(f"{files[1]}: {key[0]} has another protocol than in {files[0]}")
+        a, b = ({each["name"]: each.get(metric) for each in c[key].images} for c in contents)
+        names = [n for n in a if isinstance(a[n], float) and isinstance(b.get(n), float)]
+        if names:
+            scale = ",".join(f"{s:g}" for s in dict.fromkeys(key[1]))
+            values = (tuple(float(each[n] or 0) for n in names) for each in (a, b))
+            found.append(ImagePairs(f"{key[0]} x{scale}", tuple(names), *values))
+    if not found:
+        raise UserError(
+            f"{files[0]} and {files[1]}: no images of one set and scale have {metric} in both; "
+            "they are written by liif test -o"
+        )
+    paths = [Path(next(iter(each.values())).checkpoint) for each in contents]
+    short = short_names(paths, model_name)
+    return found, [short[path] for path in paths]
 
 
 def differences(points: Sequence[ScorePoint], baseline: str) -> list[ScorePoint]:

@@ -225,7 +225,10 @@ def _carried(
     orientation = source.metadata.orientation
     stored = (w, h) if orientation in (5, 6, 7, 8) else (h, w)
     change = Change(stored, orientation, window or Window(0, 0, h, w), size)
-    return carry.carried(source.metadata, form, change, _profile(source))
+    metadata, lost = carry.carried(source.metadata, form, change, _profile(source))
+    if source.alpha is not None and form not in _TRANSPARENT:
+        lost.insert(0, "transparency (on white)")
+    return metadata, lost
 
 
 def _profile(source: Photo) -> bytes | None:

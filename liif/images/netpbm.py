@@ -3,6 +3,7 @@
 Pillow reads 8 of the 16 bits of colour, and no PAM.
 """
 
+import logging
 import re
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
@@ -16,6 +17,8 @@ _SPACE = b" \t\r\n\v\f"
 _CHANNELS = {b"1": 1, b"2": 1, b"3": 3, b"4": 1, b"5": 1, b"6": 3, b"f": 1, b"F": 3}
 _LONGEST = 2**16
 """Bytes of a header, with its comments."""
+
+log = logging.getLogger("liif")
 
 
 class NetpbmHeader(NamedTuple):
@@ -96,6 +99,8 @@ def read_netpbm(file: IO[bytes], path: Path) -> tuple[npt.NDArray[Any], NetpbmHe
         dtype = np.dtype(f"{order}f4" if kind in b"fF" else "u1" if largest < 256 else ">u2")
         data = file.read(count * dtype.itemsize)
         values = np.frombuffer(data[: len(data) // dtype.itemsize * dtype.itemsize], dtype)
+    if kind in b"4567fF" and file.read(1) == b"P":
+        log.warning("%s: holds several images; only the first is read", path)
     if len(values) < count:
         raise ValueError(f"truncated: {len(values)} of {count} numbers")
     values = values.reshape(H, W, C)

@@ -142,8 +142,9 @@ def _identified(file: IO[bytes], path: Path) -> ImageFile:
     for form in chain(FORMATS, _plugins(), by_suffix):
         make, accepts = Image.OPEN[form]
         is_it = accepts is None
-        with suppress(struct.error):  # the file is shorter than what tells its format
-            is_it = is_it or accepts(start) is True
+        if accepts is not None:
+            with suppress(struct.error):  # the file is shorter than what tells its format
+                is_it = accepts(start) is True
         if not is_it:
             continue
         file.seek(0)

@@ -37,6 +37,8 @@ def pillow_frames(image: ImageFile, path: Path) -> Iterator[Frame]:
     if is_animated and ";16" in layout:
         log.warning("%s: only 8 of the 16 bits of an animation are read", path)
     first = 1 if is_animated and image.info.get("default_image") else 0
+    if first:
+        log.warning("%s: not read besides the animation: its still image", path)
     for i in range(first, count) if is_animated else [None]:
         if i:
             image.seek(i)

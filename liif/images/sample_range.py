@@ -25,8 +25,10 @@ def scaled(numbers: npt.NDArray[Any], largest: int = 65535) -> npt.NDArray[np.ui
             )
         return (numbers.astype(np.float64) * 65535).round().astype(np.uint16)
     if numbers.dtype.itemsize > 2 or numbers.dtype.kind == "i":
-        if numbers.min() < 0 or numbers.max() > 65535:
-            kind = f"{8 * numbers.dtype.itemsize}-bit"
+        kind = f"{8 * numbers.dtype.itemsize}-bit"
+        if numbers.min() < 0:
+            raise RefusedError(f"signed {kind} pixels, some below 0; save it as unsigned")
+        if numbers.max() > 65535:
             raise RefusedError(f"{kind} pixels beyond the 16-bit range; save it as 8 or 16 bit")
         return numbers.astype(np.uint16)
     white = 255 if largest < 256 else 65535

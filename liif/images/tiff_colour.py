@@ -89,7 +89,10 @@ def _looked_up(page: Page, index: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     entries = page.tags.colormap
     if entries is None or entries.shape != (3, 2**page.bits):
         raise ValueError("a palette without its colours")
-    return (np.asarray(entries) >> 8).astype(np.uint8).T[index]
+    colours = np.asarray(entries)
+    if colours.max() > 255:  # else old programs wrote 8 bits into the 16, as libtiff guesses, too
+        colours = colours >> 8
+    return colours.astype(np.uint8).T[index]
 
 
 def _bytes(values: ImageArray) -> npt.NDArray[np.uint8]:

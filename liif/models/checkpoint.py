@@ -113,6 +113,9 @@ def checkpoint_of(
         raise UserError(f"{path}: {what}{_advice(content)}") from None
     _check_keys(path, model, weights)
     weights = {key: value.float() for key, value in weights.items()}
+    if broken := [key for key, value in weights.items() if not bool(value.isfinite().all())]:
+        text = f"weights that are not finite: {_printable(broken)}"
+        raise UserError(f"{path}: {text}; its training had diverged, use an earlier checkpoint")
     return Checkpoint(model, weights, content.get("training"))
 
 

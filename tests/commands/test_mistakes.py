@@ -112,3 +112,10 @@ def test_a_terminal_that_cannot_show_a_file_name(cli, scoring, monkeypatch):
     monkeypatch.setattr(sys, "stdout", terminal)
     assert cli("test", "--config", scoring)[0] == 0
     assert len(terminal.buffer.getvalue().splitlines()) == 4
+
+
+def test_an_empty_argument(cli):
+    """As of an unset variable of the shell: as a path it would be the current folder."""
+    for arguments in (["upscale", ""], ["test", "--data", ""], ["compare", ""]):
+        status, _, err = cli(*arguments)
+        assert status == 2 and "an empty name; is a variable of the shell not set?" in err

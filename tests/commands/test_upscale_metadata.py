@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from helpers.carried import found_in, write_everything
 from helpers.paths import ROOT
+from PIL import Image
 
 from liif.images.suffixes import HAS_AVIF
 
@@ -59,3 +60,12 @@ def test_the_table_of_the_documentation(up):
         rows.append(f"| {name} | {' | '.join(marks)} |")
     documented = TABLE.search((ROOT / "docs" / "upscale.md").read_text(encoding="utf-8"))
     assert documented is not None and documented[0].split("\n") == [*rows, ""], "\n".join(rows)
+
+
+def test_lost_transparency_is_said(folder, cli, caplog):
+    Image.new("RGBA", (6, 5), (200, 100, 50, 99)).save("a.png")
+    for name, is_said in (("b.bmp", True), ("c.jpg", True), ("d.png", False), ("e.webp", False)):
+        caplog.clear()
+        status, _, _ = cli("upscale", "a.png", "-s", "2", "-o", name, "--checkpoint", "edsr-light")
+        assert status == 0
+        assert ("transparency (on white)" in caplog.text) == is_said, name

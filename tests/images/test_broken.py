@@ -3,6 +3,7 @@
 import errno
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers.pictures import save_noise
 from PIL import Image, ImageFile
@@ -56,3 +57,15 @@ def test_a_file_without_read_permission(tmp_path, monkeypatch):
 def test_settings_of_pillow_are_unchanged():
     assert ImageFile.LOAD_TRUNCATED_IMAGES is False
     assert Image.MAX_IMAGE_PIXELS == 1024**3 // 4 // 3
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [b"8BIM\x04\x04", b"8BIM", b"8BIM\x04\x04\x00", b"8BIM\x04\x04\x00\x00\x00\x00\x00\x09"],
+)
+def test_damaged_data_of_photoshop_do_not_cost_the_pixels(tmp_path, blocks):
+    Image.new("RGB", (9, 8), (200, 100, 50)).save(tmp_path / "a.jpg")
+    data, segment = (tmp_path / "a.jpg").read_bytes(), b"Photoshop 3.0\0" + blocks
+    head = b"\xff\xed" + (len(segment) + 2).to_bytes(2, "big") + segment
+    (tmp_path / "b.jpg").write_bytes(data[:2] + head + data[2:])
+    assert np.array_equal(read_image(tmp_path / "b.jpg"), read_image(tmp_path / "a.jpg"))

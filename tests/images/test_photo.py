@@ -258,3 +258,18 @@ def test_pages_are_read_one_by_one(tmp_path, caplog):
     assert all(photo.frames == 2 and photo.is_page for photo in photos)
     assert np.array_equal(read_image(tmp_path / "x.tif"), pages[0])
     assert "2 pages; only the first is read" in caplog.text
+
+
+def test_images_that_are_passed_over_are_said(tmp_path, caplog):
+    one = b"P6 2 1 255\n" + bytes(6)
+    (tmp_path / "two.ppm").write_bytes(one + one)
+    assert len(list(read_photo(tmp_path / "two.ppm"))) == 1
+    assert "several images; only the first is read" in caplog.text
+    frames = [Image.new("RGB", (4, 3), (i * 50, 0, 0)) for i in range(4)]
+    file = tmp_path / "still.png"
+    frames[0].save(file, save_all=True, append_images=frames[1:], default_image=True)
+    assert len(list(read_photo(file))) == 3
+    assert "its still image" in caplog.text
+    caplog.clear()
+    (tmp_path / "one.ppm").write_bytes(one + b"\n")
+    assert len(list(read_photo(tmp_path / "one.ppm"))) == 1 and not caplog.text

@@ -15,7 +15,7 @@ from helpers import processes
 import liif
 from liif.core.errors import UserError
 from liif.models.build import ModelConfig, build_model
-from liif.models.checkpoint import read_checkpoint, save_checkpoint, save_weights
+from liif.models.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint, save_weights
 from liif.models.foreign.translate import translate
 
 CONFIG = ModelConfig(
@@ -249,3 +249,14 @@ with torch.device("meta"):
 assert "torch._dynamo" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite(tmp_path, tiny_checkpoint, value):
+    """A diverged training leaves such files: they would draw a gray picture."""
+    content = torch.load(tiny_checkpoint, weights_only=True)
+    key = next(iter(content["weights"]))
+    content["weights"][key].view(-1)[0] = value
+    torch.save(content, tmp_path / "diverged.pt")
+    with pytest.raises(UserError, match=f"weights that are not finite: {re.escape(key)}"):
+        load_checkpoint(tmp_path / "diverged.pt")

@@ -31,6 +31,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     text = "plot differences from this method, e.g. bicubic, to separate similar models"
     sub.add_argument("--over", metavar="NAME", help=text)
 
+    sub = kind(
+        "images", "Compare two models image by image, with the interval of their difference."
+    )
+    text = "two files written by `liif test -o`, of the same sets and scales"
+    sub.add_argument("results", type=Path, nargs=2, metavar="RESULT.json", help=text)
+    text = "default: psnr, on the channels of the set's protocol"
+    sub.add_argument("--metric", choices=tuple(METRIC_LABELS), default="psnr", help=text)
+
     sub = kind("curves", "Plot loss, validation PSNR and learning rate of runs.")
     text = "e.g. runs/quickstart"
     sub.add_argument("runs", type=Path, nargs="+", metavar="RUN_FOLDER", help=text)

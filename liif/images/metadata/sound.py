@@ -12,6 +12,7 @@ from typing import IO
 from liif.images.metadata import jpeg, png
 
 _SIZES = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"pHYs": 9, b"cICP": 4}
+_PHOTOSHOP = b"Photoshop 3.0\0"
 _TEXT_BYTES = 2**25
 """Of all texts; Pillow allows 64 MiB."""
 
@@ -66,6 +67,23 @@ def _is_sound(kind: bytes, content: bytes) -> bool:
     return kind not in png.TEXTS or png.is_readable(kind, content)
 
 
+def _has_whole_names(content: bytes) -> bool:
+    """Return whether no block of Photoshop's data ends between its number and its name, where
+    Pillow fails."""
+    at = len(_PHOTOSHOP)
+    while content[at : at + 4] == b"8BIM":
+        name = at + 6
+        if name >= len(content):
+            return False
+        data = name + 1 + content[name]  # even with the name and its length
+        data += data % 2
+        if data + 4 > len(content):
+            return True
+        at = data + 4 + struct.unpack_from(">I", content, data)[0]
+        at += at % 2
+    return True
+
+
 def _jpeg_spans(data: mmap.mmap) -> list[tuple[int, int]] | None:
     kept, is_whole, at = [(0, 2)], True, 2
     for marker, start, content in jpeg.segments(data):
@@ -75,6 +93,8 @@ def _jpeg_spans(data: mmap.mmap) -> list[tuple[int, int]] | None:
             is_sound = len(content) > len(jpeg.ICC) + 2
         elif content.startswith((b"JFIF", b"Adobe")):
             is_sound = len(content) >= 12
+        elif marker == 0xED and content.startswith(_PHOTOSHOP):
+            is_sound = _has_whole_names(content)
         is_whole &= is_sound
         kept.append((at, end if is_sound else start))
         at = end
