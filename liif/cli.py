@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from liif import __version__
+from liif.commands.arguments.typed import path
 from liif.core.environment import rank_of_environment, shows_progress
 from liif.core.errors import UsageError, UserError
 
@@ -66,7 +67,7 @@ class _Parser(argparse.ArgumentParser):
     def add_argument(self, *names: Any, **settings: Any) -> argparse.Action:  # noqa: ANN401
         """As argparse does it; paths may not be empty."""
         if settings.get("type") is Path:
-            settings["type"] = _path
+            settings["type"] = path
         return super().add_argument(*names, **settings)
 
     def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -84,12 +85,6 @@ class _Parser(argparse.ArgumentParser):
         if rank_of_environment():  # all processes of torchrun have the same arguments
             raise SystemExit(2)
         raise UsageError(f"{message}\nsee {self.prog} --help")
-
-
-def _path(text: str) -> Path:
-    if not text:  # it would be the current folder
-        raise argparse.ArgumentTypeError("an empty name; is a variable of the shell not set?")
-    return Path(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,8 +2,8 @@
 
 import argparse
 from collections.abc import Iterator
-from pathlib import Path
 
+from liif.commands.arguments.typed import path
 from liif.core.errors import UserError
 
 
@@ -15,7 +15,7 @@ def run(options: argparse.Namespace) -> int:
     from liif.commands.arguments.shared import checkpoint_file, config_file, named_checkpoint
 
     for action in _actions(options.parser):
-        if action.type in (Path, checkpoint_file, config_file, named_checkpoint):
+        if action.type in (path, checkpoint_file, config_file, named_checkpoint):
             setattr(action, "complete", shtab.FILE)  # noqa: B010  (argparse declares no such field)
     print(shtab.complete(options.parser, options.shell))
     return 0

@@ -179,7 +179,7 @@ REFUSED = {
     "log": (numbers_of(16, 3), 16, 32845, {}, "pixels of kind LOGLUV"),
     "cfa": (numbers_of(16), 16, 32803, {}, "camera raw.*colour filter array.*develop it"),
     "linear": (numbers_of(16, 3), 16, 34892, {}, "camera raw.*linear sensor data"),
-    "negative": (np.full((H, W, 1), -3, np.int16), 16, BLACK_IS_0, {}, "beyond the 16-bit range"),
+    "negative": (np.full((H, W, 1), -3, np.int16), 16, BLACK_IS_0, {}, "some below 0"),
     "jpeg": (numbers_of(8), 8, BLACK_IS_0, {"t259": 34712}, "TIFF with .*2000 .* a package"),
     "predictor": (numbers_of(8), 8, BLACK_IS_0, {"t317": 9}, "unknown predictor, 9"),
     "volume": (numbers_of(8), 8, BLACK_IS_0, {"t32997": 3}, "a volume of 3 planes"),

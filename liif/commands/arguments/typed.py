@@ -2,8 +2,16 @@
 
 import re
 from argparse import ArgumentTypeError
+from pathlib import Path
 
 from liif.core.sizes import Box, Size, Window
+
+
+def path(text: str) -> Path:
+    """Return a path, which may not be empty: that would be the current folder."""
+    if not text:
+        raise ArgumentTypeError("an empty name; is a variable of the shell not set?")
+    return Path(text)
 
 
 def whole(text: str) -> int:
