@@ -24,7 +24,7 @@ SIGNATURES = {
     "SRModel.upscale": "(self, lr, size=None, *, scale=None, window=None, clamp=True, "
     "precision='float32', memory=None, clip_cell=inf)",
     "SRModel.strips": "(self, lr, size, *, precision='float32', memory=None, clip_cell=inf, "
-    "rows=None, window=None, shared=None)",
+    "rows=None, window=None, shared=None, watch=None)",
 }
 INFERENCE = "--clip-cell --device --engine --lanczos-from --memory --precision "
 INFERENCE += "--rotation-ensemble --self-ensemble"

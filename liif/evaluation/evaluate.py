@@ -16,7 +16,8 @@ from liif.core.memory import is_out_of_memory
 from liif.core.parallel import background_map, read_ahead
 from liif.core.sizes import Scale, Window
 from liif.data.pairs import Pair, PairSet
-from liif.evaluation.metrics import LUMA, psnr, ssim
+from liif.evaluation.definitions import COLOURS
+from liif.evaluation.metrics import psnr, ssim
 from liif.evaluation.protocols import ScoreProtocol
 from liif.images.convert import to_tensor
 from liif.images.resize import matlab_bicubic
@@ -209,7 +210,7 @@ def bicubic_score(
     score = _score(pair, sr, protocol, baseline, lpips)
     if degraded:
         return score
-    luma = (pair.hr @ (np.array(LUMA) / 256) + 16).round()[..., None]
+    luma = (pair.hr @ np.array(COLOURS["y-edsr"][0]) + 16).round()[..., None]
     small = matlab_bicubic(luma, (h, w), scale=(1 / scale[0], 1 / scale[1]))
     large = matlab_bicubic(small, (H, W), scale=scale).round().clip(0, 255)
     images = [torch.from_numpy(image).permute(2, 0, 1) / 255 for image in (large, luma)]

@@ -12,11 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from liif.core.parallel import parallel_for
-from liif.evaluation.definitions import Ssim
+from liif.evaluation.definitions import COLOURS, Ssim
 from liif.evaluation.protocols import ScoreProtocol
-
-LUMA = (65.738, 129.057, 25.064)
-"""ITU-R BT.601 luma weights of RGB in [0, 1], in units of 1/256."""
 
 PIECE = 24
 """Columns of windows, and on a CPU rows, that one product computes; a strip of so many rows fits a
@@ -28,7 +25,7 @@ GPU_ROWS = 256
 def luma(image: Tensor) -> Tensor:
     """Return BT.601 luma (1, H, W) of an image (3, H, W), without the offset 16/256, which cancels
     in differences."""
-    weights = image.new_tensor(LUMA).view(3, 1, 1) / 256
+    weights = image.new_tensor(COLOURS["y-edsr"][0]).view(3, 1, 1)
     return (image * weights).sum(dim=0, keepdim=True)
 
 

@@ -1,12 +1,12 @@
 """The published evaluation protocols: which pixels and channels are scored."""
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor
 
 from liif.core.sizes import Scale
+from liif.evaluation.named import NAMED
 
 ProtocolName = Literal["div2k", "benchmark", "none"]
 
@@ -36,9 +36,8 @@ def get_protocol(name: ProtocolName, scale: Scale) -> ScoreProtocol:
     - `none`: RGB, all pixels
 
     The first two are those of EDSR (Lim et al. 2017) and LIIF (Chen et al. 2021). Fractional scales
-    are rounded up, per axis.
+    are rounded up, per axis. Any other meaning of a score is a `definitions.Definition`.
     """
-    if name == "none":
-        return ScoreProtocol(luma=False, border=(0, 0))
-    y, x = (math.ceil(s) + (6 if name == "div2k" else 0) for s in scale)
-    return ScoreProtocol(luma=name == "benchmark", border=(y, x))
+    definition = NAMED[f"liif-{name}"].psnr
+    assert definition is not None
+    return ScoreProtocol(definition.colour != "rgb", definition.border_at(scale))

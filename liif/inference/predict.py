@@ -89,7 +89,7 @@ def predict_strips(
     settings: dict[str, Any] = {"precision": options.precision, "memory": options.memory}
     settings |= {"clip_cell": options.clip_cell, "window": window}
     if team.size == 1:
-        for _, strip in model.watched_strips(lr[None], size, watch, **settings):
+        for _, strip in model.strips(lr[None], size, watch=watch, **settings):
             yield strip[0]
         return
     # Computed once, on the CPU for the way to the other processes.

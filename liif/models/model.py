@@ -225,35 +225,17 @@ class SRModel(nn.Module):
         rows: Size | None = None,
         window: Window | None = None,
         shared: tuple[Tensor, ...] | None = None,
+        watch: Watch | None = None,
     ) -> Iterator[tuple[int, Tensor]]:
         """Yield the image of `upscale`, not clamped, as (first row, (B, C, R, W)) from top to
         bottom: a result larger than memory can be written strip by strip.
 
         lr is (B, C, h, w) in [0, 1], `size` (H, W) of the result, and `rows` (first, last + 1) the
         rows to compute, by default all; `shared` is the result of `statistics`, which is computed
-        if it is not given; the other options are those of `upscale`. Raises ValueError for values
-        that are not in [0, 1].
+        if it is not given; `watch` is told of each tile that is encoded and each block that is
+        decoded; the other options are those of `upscale`. Raises ValueError for values that are not
+        in [0, 1].
         """
-        return self.watched_strips(
-            lr, size, None, precision=precision, memory=memory, clip_cell=clip_cell, rows=rows,
-            window=window, shared=shared,
-        )  # fmt: skip
-
-    def watched_strips(
-        self,
-        lr: Tensor,
-        size: Size,
-        watch: Watch | None,
-        *,
-        precision: Precision = "float32",
-        memory: int | None = None,
-        clip_cell: float = math.inf,
-        rows: Size | None = None,
-        window: Window | None = None,
-        shared: tuple[Tensor, ...] | None = None,
-    ) -> Iterator[tuple[int, Tensor]]:
-        """As `strips`; `watch` is told of each tile that is encoded and each block that is
-        decoded."""
         check_range(lr, "lr")
         lr = lr.detach().to(self.mean)
         grid = Grid(size, (lr.shape[2], lr.shape[3]), window)

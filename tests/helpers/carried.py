@@ -219,3 +219,10 @@ def found_in(path):
     if path.suffix == ".ppm":
         found["comment"] = b"\n# " + COMMENT + b"\n" in data.partition(b"255\n")[0]
     return {name for name, is_there in found.items() if is_there}
+
+
+def xmp_of(path):
+    """The XMP packet of a file, as Pillow finds it."""
+    with Image.open(path) as image:
+        found = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
+    return found.encode() if isinstance(found, str) else found
