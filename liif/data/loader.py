@@ -6,13 +6,14 @@ Any number of workers makes the same batches, and resuming at a step needs no st
 """
 
 import errno
+import math
 import multiprocessing
 import signal
 import sys
 from collections.abc import Callable, Generator, Iterator
 from functools import lru_cache
 from multiprocessing.process import BaseProcess
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ from liif.images.convert import to_unit
 
 STOPS = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGUSR1] if sys.platform != "win32" else [])
 """Signals that ask a training to save and stop."""
-SAMPLES, ORDERS = 0, 1
+SAMPLES, ORDERS, BATCHES = 0, 1, 2
 """Purposes of streams of random numbers."""
 POLL_SECONDS = 1
 """How often a process that waits for data looks whether it was told to stop."""
@@ -47,18 +48,19 @@ class Batch(NamedTuple):
     cell: Tensor  # float32 (B, 2)
     target: Tensor  # (B, Q, C): colours, of the dtype of lr
     patch: int | None = None  # P where the Q = P·P pixels are a square, row by row
+    is_crop: bool = False  # whether they are all pixels of crops of one size
     slopes: Tensor | None = None  # (B, Q, C, 2): of the model, for losses that need them
     log_likelihood: Tensor | None = None  # (B, Q): of the target under the model, likewise
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on a device, with colours as float in [0, 1]."""
         lr, coord, cell, target = (t.to(device, non_blocking=True) for t in self[:4])
-        return Batch(to_unit(lr), coord, cell, to_unit(target), self.patch)
+        return Batch(to_unit(lr), coord, cell, to_unit(target), self.patch, self.is_crop)
 
     def split(self, parts: int) -> "list[Batch]":
         """Return the samples as `parts` smaller batches, fewer if there are fewer samples."""
         pieces = zip(*(t.tensor_split(min(parts, len(self.lr))) for t in self[:4]), strict=True)
-        return [Batch(*piece, patch=self.patch) for piece in pieces]
+        return [Batch(*piece, patch=self.patch, is_crop=self.is_crop) for piece in pieces]
 
 
 def stream(seed: int, number: int, purpose: int) -> np.random.Generator:
@@ -77,6 +79,13 @@ def image_of(source: SampleSource, seed: int, number: int) -> int:
     """Return the index of the image that sample `number` of the endless sequence is cut from."""
     turn, position = divmod(number, len(source))
     return int(order_of_pass(seed, turn, len(source))[position])
+
+
+def source_of_batch(source: SampleSource, seed: int, step: int) -> SampleSource:
+    """Return the source of the samples of batch `step`, which may share a scale."""
+    if not isinstance(source, RandomScaleSource):
+        return source
+    return source.of_batch(stream(seed, step, BATCHES))
 
 
 def make_sample(source: SampleSource, seed: int, number: int) -> Sample:
@@ -129,21 +138,21 @@ class Batches(Dataset["_Arrays | UserError"]):
         self.reading = multiprocessing.RawArray("q", max(workers, 1))
 
     def __getitem__(self, step: int) -> "_Arrays | UserError":
-        first = step * self.batch_size
+        first, source = step * self.batch_size, source_of_batch(self.source, self.seed, step)
         if self.draws:
-            specs = [draw_sample(self.source, self.seed, first + i) for i in self.share]
+            specs = [draw_sample(source, self.seed, first + i) for i in self.share]
             return _Arrays(*stack_specs(specs))
         try:
-            samples = [self._sample(first + i) for i in self.share]
+            samples = [self._sample(source, first + i) for i in self.share]
         except UserError as error:  # a worker's exception would arrive as a printed traceback
             return error
         lr, coord, cell, target = (np.stack(parts) for parts in zip(*samples, strict=True))
         return _Arrays(np.ascontiguousarray(lr.transpose(0, 3, 1, 2)), coord, cell, target)
 
-    def _sample(self, number: int) -> Sample:
+    def _sample(self, source: SampleSource, number: int) -> Sample:
         if (worker := get_worker_info()) is not None:
             self.reading[worker.id] = number + 1
-        return make_sample(self.source, self.seed, number)
+        return make_sample(source, self.seed, number)
 
     def files(self) -> list[str]:
         """Return the files that the workers read last."""
@@ -161,7 +170,7 @@ def batches(
     share: range | None = None,
     workers: int = 0,
     pin_memory: bool = False,
-    patch: int | None = None,
+    layout: Literal["points", "patch", "crop"] = "points",
     device_sampler: DeviceSampler | None = None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Generator[Batch, None, None]:
@@ -172,7 +181,7 @@ def batches(
         share: the samples of each batch that this process gets; all by default.
         workers: processes that load ahead of time; 0 loads when a batch is requested.
         pin_memory: load into page-locked memory, for copies to a GPU that do not wait.
-        patch: side of the square that the queried pixels of a sample are; None for scattered ones.
+        layout: of the queried pixels, as `SampleConfig.layout`.
         device_sampler: makes the samples on a device; the workers only draw random numbers.
         stopping: called every second while waiting for data; if true, there are no more batches.
 
@@ -202,7 +211,8 @@ def batches(
                 raise item
             tensors = item.tensors()
             parts = tensors if device_sampler is None else device_sampler.batch(*tensors)
-            yield Batch(*parts, patch=patch)
+            side = None if layout == "points" else math.isqrt(parts[1].shape[1])
+            yield Batch(*parts, patch=side, is_crop=layout == "crop")
     except BaseException as error:
         # Without its frames: they would keep the workers, and the process that waits for them.
         raise _explained(error, dataset).with_traceback(None) from None

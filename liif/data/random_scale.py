@@ -1,6 +1,6 @@
 """Training samples of random scales (Chen et al. 2021, sec. 4)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -63,7 +63,8 @@ class RandomScale(SampleConfig):
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "RandomScale":
-        check_range("scale", self.scale, self.queries, round(self.patch * self.scale[0]))
+        queries = 1 if self.layout == "crop" else self.queries
+        check_range("scale", self.scale, queries, round(self.patch * self.scale[0]))
         if self.cache == "device" and self.degrade != PILLOW_BICUBIC:
             raise ValueError(
                 "cache: device makes samples with Pillow's bicubic only, not with degrade: "
@@ -72,6 +73,11 @@ class RandomScale(SampleConfig):
         if self.cache == "device" and self.reduce_hr is not None:
             raise ValueError("cache: device has no reduce_hr; use cache: mmap")
         return self
+
+    @property
+    def queried_side(self) -> int | None:
+        """As `SampleConfig.queried_side`."""
+        return round(self.patch * self.scale[0]) if self.layout == "crop" else super().queried_side
 
     def open_source(
         self, root: str | None, channels: tuple[int, int] = (3, 3)
@@ -102,6 +108,8 @@ class RandomScaleSource:
 
     config: RandomScale
     store: ImageStore
+    scale: float | None = None
+    """The scale of all samples; None to draw one for each."""
 
     def __len__(self) -> int:
         return len(self.store)
@@ -110,10 +118,17 @@ class RandomScaleSource:
         """Return the image's file name, relative to its folder."""
         return self.store.names[index]
 
+    def of_batch(self, rng: np.random.Generator) -> "RandomScaleSource":
+        """Return the source of a batch's samples: under `layout: crop` they have one scale."""
+        if self.config.layout != "crop":
+            return self
+        return replace(self, scale=rng.uniform(*self.config.scale))
+
     def draw(self, index: int, rng: np.random.Generator) -> CropSpec:
         """Draw the random numbers of one sample."""
         config, size = self.config, self.store.sizes[index]
-        side = cut = round(config.patch * rng.uniform(*config.scale))
+        scale = rng.uniform(*config.scale) if self.scale is None else self.scale
+        side = cut = round(config.patch * scale)
         reduction = config.reduce_hr
         if reduction is not None and rng.random() < reduction.probability:
             cut = round(side * rng.uniform(*reduction.factor))

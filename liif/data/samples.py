@@ -25,14 +25,16 @@ class SampleConfig(CacheConfig):
     """The keys that all kinds of samples share."""
 
     queries: pydantic.PositiveInt = 2304
-    """Pixels queried per sample, drawn without repetition."""
-    layout: Literal["points", "patch"] = "points"
+    """Pixels queried per sample, drawn without repetition; not used under `layout: crop`."""
+    layout: Literal["points", "patch", "crop"] = "points"
     """points: queried pixels are scattered over the crop. patch: they are a square of it, row by
-    row, which some losses need; `queries` is a square number then."""
+    row, which some losses need; `queries` is a square number then. crop: they are the whole crop,
+    and the samples of a batch have one scale, so that decoders compute them as a grid: for
+    `sampling: random-scale` and decoders that cost little for a pixel."""
 
     @property
     def queried_side(self) -> int | None:
-        """Side of the queried square in pixels; None for scattered points."""
+        """Least side in pixels of the queried square; None for scattered points."""
         return math.isqrt(self.queries) if self.layout == "patch" else None
 
     @pydantic.model_validator(mode="after")
@@ -96,9 +98,11 @@ def draw_crop(
 
 def draw_queries(side: int, config: SampleConfig, rng: Generator) -> Array:
     """Draw the queried pixels of a side × side crop, int64 (Q,), numbered row by row."""
-    patch = config.queried_side
-    if patch is None:
+    if config.layout == "crop":
+        return np.arange(side * side)
+    if config.layout == "points":
         return rng.choice(side * side, config.queries, replace=False)
+    patch = math.isqrt(config.queries)
     top, left = rng.integers(0, side - patch + 1, 2)
     along = np.arange(patch)
     return ((top + along)[:, None] * side + left + along).ravel()

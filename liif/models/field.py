@@ -162,3 +162,17 @@ def bilinear_taps(coord: Tensor, n: int) -> list[tuple[Tensor, Tensor]]:
     index = position.floor()
     right, first = position - index, index.long()
     return [(first, 1 - right), (first + 1, right)]
+
+
+def bicubic_taps(coord: Tensor, n: int) -> list[tuple[Tensor, Tensor]]:
+    """Return the taps of Keys' kernel, a = -0.5, of the four cells around a coordinate."""
+    position = ((coord + 1) * n - 1) / 2
+    first = position.floor()
+    t = position - first
+    weights = (
+        ((2 - t) * t - 1) * t / 2,
+        ((3 * t - 5) * t * t + 2) / 2,
+        ((4 - 3 * t) * t + 1) * t / 2,
+        (t - 1) * t * t / 2,
+    )
+    return [((first.long() + i - 1).clamp(0, n - 1), weight) for i, weight in enumerate(weights)]

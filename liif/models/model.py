@@ -150,12 +150,19 @@ class SRModel(nn.Module):
         cell: Tensor,
         slopes: bool = False,
         target: Tensor | None = None,
+        is_grid: bool = False,
     ) -> Tensor:
         """Encode lr and query coord in one call: colours (B, Q, C). With their slopes along y and x
         (`Decoder.slopes`) they are (B, Q, C, 3), and with the logarithm of the density of true
-        colours `target` (`Decoder.log_likelihood`) (B, Q, C + 1)."""
+        colours `target` (`Decoder.log_likelihood`) (B, Q, C + 1). With `is_grid` the points are the
+        pixels of a square, row by row, the same for all images."""
         field = self.encode(lr)
-        rgb = self.query(field, coord, cell)
+        if is_grid:
+            side = math.isqrt(coord.shape[1])
+            y, x = coord[0, ::side, 0], coord[0, :side, 1]
+            rgb = self.query_grid(field, y, x, cell[:1]).flatten(1, 2)
+        else:
+            rgb = self.query(field, coord, cell)
         if not slopes and target is None:
             return rgb
         at = torch.stack([field.coord_to_grid(coord[..., i], i) for i in (0, 1)], dim=-1)

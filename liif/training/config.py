@@ -227,6 +227,16 @@ class TrainConfig(Section):
         return self
 
     @pydantic.model_validator(mode="after")
+    def _layout_fits_the_samples(self) -> "TrainConfig":
+        data = self.train_data
+        if data.layout == "crop" and data.sampling != "random-scale":
+            raise ValueError(
+                "train_data.layout: crop is for sampling: random-scale, not for "
+                f"{data.sampling}; use patch or points"
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
     def _losses_fit_the_data(self) -> "TrainConfig":
         if not self.loss:
             raise ValueError("loss: must have at least one term, such as [{name: l1}]")
@@ -255,7 +265,8 @@ class TrainConfig(Section):
             least = loss.smallest_patch
             raise ValueError(
                 f"loss: {loss.name} needs patches of at least {least}×{least} pixels; set "
-                f"train_data.queries: {least**2} or more"
+                + ("train_data.patch" if self.train_data.layout == "crop" else "train_data.queries")
+                + f": {least if self.train_data.layout == 'crop' else least**2} or more"
             )
         return self
 

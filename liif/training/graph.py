@@ -61,8 +61,9 @@ def is_recordable(state: TrainingState) -> bool:
 
 
 def obstacle(
-    state: TrainingState, team: Team, *, compiled: bool, gradient_checkpointing: bool
-) -> str | None:
+    state: TrainingState, team: Team, *, compiled: bool, gradient_checkpointing: bool,
+    whole_crops: bool = False,
+) -> str | None:  # fmt: skip
     """Return why the steps of a run are not recorded, in words; None if they may be."""
     if team.size > 1:
         return f"{team.size} processes train together"
@@ -72,6 +73,8 @@ def obstacle(
         return "under fp16 the host decides after each step what the loss is multiplied by"
     if gradient_checkpointing:
         return "gradient_checkpointing reads the state of the random numbers"
+    if whole_crops:
+        return "under train_data.layout: crop batches have many sizes"
     if state.losses.learning:
         return f"loss {', '.join(state.losses.learning)} has an optimizer of its own"
     return None
@@ -147,7 +150,8 @@ class GraphedStep:
                 self.last.read()
             return self.eager(batch=batch, learning_rate=learning_rate, stop=stop)
         if self.batch is None:
-            self.batch = Batch(*(tensor.clone() for tensor in batch[:4]), patch=batch.patch)
+            copies = (tensor.clone() for tensor in batch[:4])
+            self.batch = Batch(*copies, patch=batch.patch, is_crop=batch.is_crop)
         torch._foreach_copy_(list(self.batch[:4]), list(batch[:4]))  # pyright: ignore
         for rate, group in zip(self.rates, self.state.optimizer.param_groups, strict=True):
             rate.fill_(learning_rate * group.get("factor", 1.0))

@@ -150,7 +150,7 @@ def train(
         share=team.share(config.batch_size),
         workers=config.workers,
         pin_memory=state.model.mean.is_cuda,
-        patch=config.train_data.queried_side,
+        layout=config.train_data.layout,
         device_sampler=DeviceSampler(source, device) if on_device else None,
         stopping=stopping,
     )
@@ -270,6 +270,7 @@ def _recorded(
         team,
         compiled=bool(config.compile),
         gradient_checkpointing=config.gradient_checkpointing,
+        whole_crops=config.train_data.layout == "crop",
     )
     if reason is not None:
         if not is_auto:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import yaml
 from helpers.configs import TRAIN, mistakes
 from helpers.pictures import texture
 from helpers.samples import (
@@ -20,6 +21,7 @@ from pydantic import ValidationError
 
 from liif.data.gpu import DeviceSampler
 from liif.data.loader import batches, make_sample
+from liif.data.samples import Sample
 from liif.training.config import TrainConfig
 
 CPU = torch.device("cpu")
@@ -99,7 +101,7 @@ def test_points_are_drawn_as_before():
 def test_a_batch_says_the_side(sampling):
     source = sources()[sampling]
     options = {"seed": 0, "batch_size": 3, "start": 0, "stop": 1}
-    (batch,) = batches(source, **options, patch=source.config.queried_side)
+    (batch,) = batches(source, **options, layout="patch")
     moved = batch.to(CPU)
     assert (batch.patch, moved.patch, [part.patch for part in moved.split(2)]) == (4, 4, [4, 4])
     (points,) = batches(sources(layout="points")[sampling], **options)
@@ -109,7 +111,7 @@ def test_a_batch_says_the_side(sampling):
 @pytest.mark.parametrize("sampling", ["random-scale", "pairs"])
 def test_patches_made_on_the_device_are_those_of_the_host(sampling):
     source = sources()[sampling]
-    options = {"seed": 3, "batch_size": 4, "start": 0, "stop": 5, "patch": 4}
+    options = {"seed": 3, "batch_size": 4, "start": 0, "stop": 5, "layout": "patch"}
     host = list(batches(source, **options))
     device = list(batches(source, **options, device_sampler=DeviceSampler(source, CPU)))
     assert len(host) == 5 and all(same(a, b) for a, b in zip(host, device, strict=True))
@@ -118,9 +120,37 @@ def test_patches_made_on_the_device_are_those_of_the_host(sampling):
 @pytest.mark.filterwarnings("ignore:This DataLoader")
 def test_patches_are_the_same_through_workers():
     source = sources()["random-scale"]
-    options = {"seed": 3, "batch_size": 2, "start": 1, "stop": 3, "patch": 4}
+    options = {"seed": 3, "batch_size": 2, "start": 1, "stop": 3, "layout": "patch"}
     alone, worked = (list(batches(source, **options, workers=n)) for n in (0, 2))
     assert all(same(a, b) for a, b in zip(alone, worked, strict=True))
+
+
+def test_whole_crops_share_the_scale_of_their_batch():
+    """All pixels of every crop, the same through workers and on a device; scales differ from batch
+    to batch and follow the range."""
+    source = random_scale(positions(60, 50), texture(40, 44), layout="crop")
+    options = {"seed": 3, "batch_size": 3, "start": 0, "stop": 40, "layout": "crop"}
+    found = list(batches(source, **options))
+    sides = [batch.patch for batch in found]
+    assert min(sides) < 12 and max(sides) > 28 and len(set(sides)) > 10
+    for batch, side in zip(found, sides, strict=True):
+        assert batch.is_crop and batch.to(CPU).is_crop and batch.split(2)[1].is_crop
+        assert batch.coord.shape == (3, side * side, 2) and (batch.cell == 2 / side).all()
+        for sample in zip(*(part.numpy() for part in batch[:4]), strict=True):
+            row, col, _ = indices(Sample(*sample))
+            assert np.array_equal(row * side + col, np.arange(side * side))
+    device = batches(source, **options, device_sampler=DeviceSampler(source, CPU))
+    assert all(same(a, b) for a, b in zip(found, device, strict=True))
+    again = batches(source, **{**options, "start": 7, "stop": 9})
+    assert all(same(a, b) for a, b in zip(found[7:9], again, strict=True))
+
+
+@pytest.mark.parametrize("sampling", ["pairs", "size-varied"])
+def test_whole_crops_are_for_random_scales(sampling):
+    data = {"sampling": sampling, "lr": "a", "hr": "b", "layout": "crop"}
+    data |= {"size": [64, 256]} if sampling == "size-varied" else {}
+    with pytest.raises(ValidationError, match="layout: crop is for sampling: random-scale"):
+        TrainConfig.model_validate({**yaml.safe_load(TRAIN), "train_data": data})
 
 
 def test_colours_are_those_of_the_resized_target():

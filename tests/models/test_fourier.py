@@ -30,7 +30,10 @@ def found(model, lr, points):
 
 
 def test_fourier_is_the_nearest_code_and_the_bilinear_image(points):
-    model, lr = small(decoder="fourier").eval(), torch.rand(1, 3, 4, 6)
+    model, lr = (
+        small(decoder="fourier", kernel="bilinear", cell=False).eval(),
+        torch.rand(1, 3, 4, 6),
+    )
     model.decoder.spacing.data.fill_(2.1)
     codes, rgb = found(model, lr, points)
     image = torch.nn.functional.interpolate(lr * 2 - 1, (7, 11), mode="bilinear")[0]
@@ -40,6 +43,26 @@ def test_fourier_is_the_nearest_code_and_the_bilinear_image(points):
         row, col = (round(((p + 1) * n - 1) / 2) for p, n in ((y, 4), (x, 6)))
         r_y, r_x = (p * n - (2 * i + 1 - n) for p, n, i in ((y, 4, row), (x, 6, col)))
         np.testing.assert_allclose(colour, base + wave(codes[row, col], r_y, r_x, 2.1), atol=2e-6)
+
+
+def test_the_cell_changes_the_strength_of_waves(points):
+    """Each by its own law along either axis, about a cell of half a low-resolution pixel."""
+    model, lr = small(decoder="fourier", kernel="bicubic", cell=True).eval(), torch.rand(1, 3, 4, 6)
+    a, b = np.array([[0.3, -0.5, 0.2], [0.1, 0.4, -0.7]])
+    model.decoder.gain.data = torch.tensor(np.stack([a, b])).float()
+    with torch.no_grad():
+        plain = model.encode(lr)
+        bound = model.bind(plain, torch.tensor([[2 / 7, 2 / 11]]))
+        half = model.bind(plain, torch.tensor([[2 / 8, 2 / 12]]))
+        image = model.decoder.query(plain, points, torch.ones(1, 1, 2))
+        none = image - model.decoder.waved(plain, points, model.decoder.spacing)
+    torch.testing.assert_close(half.codes, plain.codes)
+    y, x = (1 + (c - 0.5) * a + (c - 0.5) ** 2 * b for c in (4 / 7, 6 / 11))
+    expected = plain.codes.double().numpy().reshape(1, 4, 6, 3, 3, 3) * np.outer(y, x)
+    np.testing.assert_allclose(bound.codes.numpy(), expected.reshape(1, 4, 6, 27), atol=1e-6)
+    resized = torch.nn.functional.interpolate(lr * 2 - 1, (7, 11), mode="bicubic")
+    inner = none[0].view(7, 11, 3)[2:5, 2:9] - resized[0].permute(1, 2, 0)[2:5, 2:9]
+    assert inner.abs().max() < 0.3  # PyTorch's kernel has another parameter, -0.75
 
 
 @pytest.mark.parametrize("decoder", ["fourier", "thera"])

@@ -5,8 +5,7 @@ import torch
 import torch.nn.functional as F
 from helpers.small_models import small
 
-from liif.models.decoders.bilinear import bicubic_taps
-from liif.models.field import Field, bilinear_taps, interpolate
+from liif.models.field import Field, bicubic_taps, bilinear_taps, interpolate
 from liif.models.geometry import grid_coord, pixel_centres
 from liif.models.separable import bilinear_grid, interpolate_grid, separable, spread
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from liif.core.section import Section
 from liif.models.decoder import Decoder
-from liif.models.field import Field, bilinear_taps, interpolate
+from liif.models.field import Field, bicubic_taps, bilinear_taps, interpolate
 from liif.models.layers import conv
 from liif.models.separable import interpolate_grid
 
@@ -49,17 +49,3 @@ class Bilinear(Decoder):
     def query_grid(self, field: Field, y: Tensor, x: Tensor, cell: Tensor) -> Tensor:
         """As `query`, for a grid: rows first, then columns."""
         return interpolate_grid(field, y, x, self.taps)
-
-
-def bicubic_taps(coord: Tensor, n: int) -> list[tuple[Tensor, Tensor]]:
-    """Return the taps of Keys' kernel, a = -0.5, of the four cells around a coordinate."""
-    position = ((coord + 1) * n - 1) / 2
-    first = position.floor()
-    t = position - first
-    weights = (
-        ((2 - t) * t - 1) * t / 2,
-        ((3 * t - 5) * t * t + 2) / 2,
-        ((4 - 3 * t) * t + 1) * t / 2,
-        (t - 1) * t * t / 2,
-    )
-    return [((first.long() + i - 1).clamp(0, n - 1), weight) for i, weight in enumerate(weights)]

@@ -4,10 +4,11 @@
 Designing a Parameter-free Upsampling Module in Arbitrary-scale Image Super-Resolution", CVPR 2023.
 `fourier` is a design of this package in the spirit of Shad and Khoshnevis: "GB-LSR: A Fast Local
 Spectral Image Representation with a Single Global Bandwidth", 2026: one grid of frequencies for all
-codes, whose spacing is learned, no ensemble, and the bilinear image.
+codes, whose spacing is learned, no ensemble, and the interpolated image.
 """
 
 import math
+from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
 import pydantic
@@ -17,10 +18,10 @@ from torch import Tensor, nn
 from liif.core.errors import UserError
 from liif.core.section import Section
 from liif.models.decoder import Decoder
-from liif.models.field import Field, bilinear
+from liif.models.field import Field, bicubic_taps, bilinear_taps, interpolate
 from liif.models.geometry import corners, nearest
 from liif.models.layers import conv
-from liif.models.separable import bilinear_grid, separable, spread
+from liif.models.separable import interpolate_grid, separable, spread
 
 Waves = Annotated[int, pydantic.Field(gt=0, le=32)]
 
@@ -31,11 +32,16 @@ class FourierConfig(Section):
     name: Literal["fourier"] = "fourier"
     waves: Waves = 3
     """Frequencies along each axis, besides zero."""
+    kernel: Literal["bilinear", "bicubic"] = "bilinear"
+    """Interpolation of the image that the waves are added to; bicubic is Keys' (1981), as of MATLAB
+    and Pillow."""
+    cell: bool = False
+    """Whether the cell changes how strong each wave is."""
 
-    SMALL: ClassVar = {"waves": 1}  # a variant for fast tests
+    SMALL: ClassVar = {"waves": 1, "kernel": "bicubic", "cell": True}  # a variant for fast tests
 
     def build(self, width: int, channels: int) -> "Fourier":
-        return Fourier(width, self.waves, channels)
+        return Fourier(width, self, channels)
 
 
 class OpeConfig(Section):
@@ -81,23 +87,49 @@ class Waved(Decoder):
 
 
 class Fourier(Waved):
-    """rgb = bilinear image + the waves of the nearest code."""
+    """rgb = interpolated image + Σ gain_i(c_y) · gain_j(c_x) · coefficient_ij · basis_i(y) ·
+    basis_j(x), the waves of the nearest code.
+
+    A pixel of the result is a mean over its cell, c low-resolution pixels high and wide, which
+    weakens a wave the more the higher its frequency is. Under `cell` the gain is learned, 1 + a_i d
+    + b_i d² with d = c - ½: as published for heat fields (Becker et al. 2023, Thera), but for any
+    law; else it is 1.
+    """
 
     ensemble = False
 
-    def __init__(self, width: int, waves: int, channels: int = 3) -> None:
-        super().__init__(waves, channels)
-        self.coef = conv(width, channels * (2 * waves + 1) ** 2)
+    def __init__(self, width: int, config: FourierConfig, channels: int = 3) -> None:
+        super().__init__(config.waves, channels)
+        is_bicubic = config.kernel == "bicubic"
+        self.taps, self.reach = (bicubic_taps, 2) if is_bicubic else (bilinear_taps, 1)
+        count = 2 * config.waves + 1
+        self.coef = conv(width, channels * count**2)
         self.spacing = nn.Parameter(torch.tensor(math.pi / 2))
+        self.gain = nn.Parameter(torch.zeros(2, count)) if config.cell else None
 
     def prepare(self, feat: Tensor, lr: Tensor) -> Field:
         """Compute coefficients, the codes, of feat (B, C, h, w), and keep lr."""
         return Field.of_map(self.coef(feat), maps={"lr": lr})
 
+    def bind(self, field: Field, cell: Tensor) -> Field:
+        """Multiply the coefficients by the gains for a cell (B, 2)."""
+        if self.gain is None:
+            return field
+        sides = [cell[:, axis, None] * (field.size[axis] / 2) - 0.5 for axis in (0, 1)]
+        along_y, along_x = (1 + d * self.gain[0] + d.square() * self.gain[1] for d in sides)
+        gain = (along_y[:, :, None] * along_x[:, None, :]).flatten(1)  # (B, (2 · waves + 1)²)
+        gain = gain.repeat(1, self.channels)[:, None, None]
+        return replace(field, codes=field.codes * gain.to(field.codes))
+
+    @property
+    def has_bind(self) -> bool:
+        """Whether `bind` does anything."""
+        return self.gain is not None
+
     def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
-        """Return normalised colours (B, Q, C) at coord (B, Q, 2); the cell is not used."""
+        """Return normalised colours (B, Q, C) at coord (B, Q, 2)."""
         waves = self.waved(field, coord, self.spacing)
-        return waves + bilinear(field, coord[..., 0], coord[..., 1])
+        return waves + interpolate(field, coord[..., 0], coord[..., 1], self.taps)
 
     def query_grid(self, field: Field, y: Tensor, x: Tensor, cell: Tensor) -> Tensor:
         """As `query` for a grid: the waves are products of one along y and one along x."""
@@ -109,7 +141,7 @@ class Fourier(Waved):
             return spread(cells[None], values[None], field.codes.shape[1 + axis])
 
         waves = separable(field.codes, along(y, 0), along(x, 1))
-        return waves + bilinear_grid(field, y, x)
+        return waves + interpolate_grid(field, y, x, self.taps)
 
 
 class Ope(Waved):
