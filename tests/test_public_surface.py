@@ -20,7 +20,7 @@ SIGNATURES = {
     "list_models": "()",
     "SRModel.encode": "(self, lr)",
     "SRModel.query": "(self, field, coord, cell)",
-    "SRModel.forward": "(self, lr, coord, cell, slopes=False, target=None)",
+    "SRModel.forward": "(self, lr, coord, cell, slopes=False, target=None, is_grid=False)",
     "SRModel.upscale": "(self, lr, size=None, *, scale=None, window=None, clamp=True, "
     "precision='float32', memory=None, clip_cell=inf)",
     "SRModel.strips": "(self, lr, size, *, precision='float32', memory=None, clip_cell=inf, "

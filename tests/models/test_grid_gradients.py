@@ -1,4 +1,4 @@
-"""Training on whole crops: a grid has the colours and gradients of its points, for every decoder."""
+"""Training on whole crops: a grid has the colours and gradients of its points."""
 
 import pytest
 import torch
