@@ -161,13 +161,16 @@ class TrainConfig(Section):
     groups: tuple[ParameterGroup, ...] = ()
     """Parameters that are trained at another rate or weight decay, or not at all."""
     learning_rate: PositiveFloat = 1e-4
-    schedule: Literal["milestones", "cosine"] = "milestones"
-    """How the learning rate falls: at `milestones`, or along a half cosine to zero."""
+    schedule: Literal["milestones", "cosine", "wsd"] = "milestones"
+    """How the learning rate falls: at `milestones`; along a half cosine to zero; or along a line to
+    zero over the last `cool_down` steps only (warm-up, stable, decay)."""
     warm_up: NonNegativeInt = 0
     """Steps over which the learning rate first rises linearly."""
     milestones: tuple[PositiveInt, ...] = (200_000, 400_000, 600_000, 800_000)
     """Steps after which the learning rate is multiplied by `decay`; `schedule: milestones` only."""
     decay: PositiveFloat = 0.5
+    cool_down: NonNegativeInt = 0
+    """Last steps of the run, over which the learning rate falls to zero; `schedule: wsd` only."""
     precision: Precision = "float32"
     """tf32: convolutions and matrix products may round their inputs to TF32 on a GPU. bf16 and
     fp16: they run in bfloat16 or float16 (autocast), weights stay in float32; under fp16 the loss
@@ -219,9 +222,20 @@ class TrainConfig(Section):
                 f"warm_up: {self.warm_up} is more than steps: {self.steps}; lower warm_up"
             )
         default = type(self).model_fields["milestones"].default
-        if self.schedule == "cosine" and self.milestones not in ((), default):
+        if (self.schedule == "wsd") != (self.cool_down > 0):
             raise ValueError(
-                f"milestones: {list(self.milestones)} have no effect under schedule: cosine; "
+                "cool_down: schedule: wsd needs the number of steps over which the learning rate "
+                "falls, and the other schedules have none"
+            )
+        if self.warm_up + self.cool_down > self.steps:
+            raise ValueError(
+                f"cool_down: {self.cool_down} steps beside warm_up: {self.warm_up} are more than "
+                f"steps: {self.steps}; lower cool_down"
+            )
+        if self.schedule != "milestones" and self.milestones not in ((), default):
+            raise ValueError(
+                f"milestones: {list(self.milestones)} have no effect under schedule: "
+                f"{self.schedule}; "
                 "remove them (milestones: []) or set schedule: milestones"
             )
         return self

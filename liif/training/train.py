@@ -108,7 +108,7 @@ def train(
 
     schedule = Schedule(
         config.learning_rate, config.schedule, config.steps, config.warm_up, config.milestones,
-        config.decay,
+        config.decay, config.cool_down,
     )  # fmt: skip
     precision = used_precision(device, config.precision)
     start = starting_checkpoint(folder, own_run_of_branch(folder, resume))

@@ -83,5 +83,5 @@ def schedule_of(config):
     """The learning rate of a run."""
     return Schedule(
         config.learning_rate, config.schedule, config.steps, config.warm_up, config.milestones,
-        config.decay,
+        config.decay, config.cool_down,
     )  # fmt: skip

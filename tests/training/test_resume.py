@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from liif.core.errors import UserError
 from liif.models.checkpoint import read_checkpoint
 from liif.training.config import TrainConfig
+from liif.training.schedule import Schedule
 from liif.training.train import train
 
 
@@ -26,6 +27,12 @@ def warnings_of(caplog):
     [
         ({"steps": 10, "warm_up": 11}, "warm_up: 11 is more than steps: 10"),
         ({"schedule": "cosine", "milestones": [10]}, r"milestones: \[10\] have no effect"),
+        ({"schedule": "wsd", "steps": 9}, "cool_down: schedule: wsd needs the number of steps"),
+        ({"schedule": "cosine", "cool_down": 3, "steps": 9}, "the other schedules have none"),
+        (
+            {"schedule": "wsd", "cool_down": 6, "warm_up": 4, "steps": 9},
+            "cool_down: 6 steps beside warm_up: 4 are more than steps: 9",
+        ),
     ],
 )
 def test_a_schedule_that_contradicts_itself_is_refused(learnable, changes, reason):
@@ -37,6 +44,23 @@ def test_a_cosine_takes_default_or_no_milestones(learnable):
     default = TrainConfig.model_fields["milestones"].default
     for milestones in ([], default):
         config(learnable, schedule="cosine", milestones=milestones, warm_up=24)
+
+
+def test_the_rate_is_stable_between_warm_up_and_cool_down():
+    schedule = Schedule(2.0, "wsd", steps=10, warm_up=2, cool_down=4)
+    assert [schedule.at(step) for step in range(11)] == [1, 2, 2, 2, 2, 2, 2, 1.5, 1, 0.5, 0]
+
+
+def test_a_run_may_grow_before_its_cool_down(learnable, tmp_path, caplog):
+    stable = {"schedule": "wsd", "cool_down": 2, "milestones": [], "valid": None}
+    stable |= {"save_every": 3, "keep_every": 3}
+    assert train(config(learnable, steps=5, **stable), tmp_path)
+    before = tmp_path / "step-00000003.pt"
+    assert train(config(learnable, steps=8, **stable), tmp_path / "longer", resume=before)
+    assert "learning rate" not in caplog.text
+    whole = tmp_path / "whole"
+    assert train(config(learnable, steps=8, **stable), whole)
+    assert_same_weights(tmp_path / "longer", whole)
 
 
 def test_a_longer_cosine_warns_of_the_jump(learnable, tmp_path, caplog):
