@@ -217,16 +217,17 @@ def _backward(
                 is_half = precision in ("bf16", "fp16")
                 lr = part.lr.contiguous(memory_format=torch.channels_last) if is_half else part.lr
                 with autocast(lr.device, precision):
-                    inputs = (lr, part.coord, part.cell)
+                    grid = {"is_grid": True} if part.is_crop else {}
+                    forward = partial(apply, lr, part.coord, part.cell, **grid)
                     if "slopes" in losses.needs:
-                        out = apply(*inputs, slopes=True, is_grid=part.is_crop)
+                        out = forward(slopes=True)
                         rgb, part = out[..., 0], part._replace(slopes=out[..., 1:].float())
                     elif "log_likelihood" in losses.needs:
-                        out = apply(*inputs, target=part.target, is_grid=part.is_crop)
+                        out = forward(target=part.target)
                         part = part._replace(log_likelihood=out[..., -1].float())
                         rgb = out[..., :-1]
                     else:
-                        rgb = apply(*inputs, is_grid=part.is_crop)
+                        rgb = forward()
                 values = losses(rgb.float(), part.target, part)
                 loss = (values * losses.weights).sum()
                 weight = len(part.lr) / (batch_size or len(batch.lr))
