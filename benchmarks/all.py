@@ -18,9 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from decoders import build
-from measure import interleaved, machine, matrix_rate, new_file, picture, precisions, table
+from measure import (
+    convolution_rate,
+    interleaved,
+    machine,
+    matrix_rate,
+    new_file,
+    picture,
+    precisions,
+    table,
+)
 
 from liif.commands.device import select_device
 from liif.core.threads import available_cores
@@ -31,7 +39,6 @@ from liif.images.resize import matlab_bicubic
 from liif.images.rgb8 import write_image
 from liif.models import reference
 from liif.models.build import DECODERS, ModelConfig, build_model
-from liif.models.precision import HALF_TYPES
 from liif.models.precision_names import UsedPrecision
 from liif.training.step import train_step
 
@@ -76,7 +83,7 @@ def title() -> str:
 
 def measurements() -> Iterator[tuple[str, list[Row]]]:
     """Yield the title and the rows of each table when it is measured."""
-    rates: dict[UsedPrecision, float] = {p: convolution_rate(p) for p in precisions(CPU)}
+    rates: dict[UsedPrecision, float] = {p: convolution_rate(CPU, p) for p in precisions(CPU)}
     yield (
         "Limits of the machine (GFLOP/s)",
         [
@@ -93,17 +100,6 @@ def measurements() -> Iterator[tuple[str, list[Row]]]:
     yield "A training step of the quick start", [training_step()]
     yield "Scores of an RGB image of 2040 × 1356 px", [scores()]
     yield "Commands (with all that they import)", list(commands())
-
-
-def convolution_rate(precision: UsedPrecision) -> float:
-    """Return the FLOP/s of the encoder's convolutions, 64 channels of 128²."""
-    dtype = HALF_TYPES.get(precision, torch.float32)
-    x = torch.randn(1, 64, 128, 128, dtype=dtype).contiguous(memory_format=torch.channels_last)
-    weight = torch.randn(64, 64, 3, 3, dtype=dtype)
-    with torch.inference_mode():
-        run = {"": lambda: [F.conv2d(x, weight, padding=1) for _ in range(8)]}
-        seconds = interleaved(run, 5, CPU)[""]
-    return 8 * 2 * 9 * 64 * 64 * 128**2 / seconds
 
 
 def decoders(size: int) -> Iterator[Row]:

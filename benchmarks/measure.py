@@ -92,6 +92,18 @@ def matrix_rate(
     return best
 
 
+def convolution_rate(device: torch.device, precision: UsedPrecision) -> float:
+    """Return the FLOP/s of the encoder's convolutions, 64 channels of 128²."""
+    dtype = HALF_TYPES.get(precision, torch.float32)
+    x = torch.randn(1, 64, 128, 128, device=device, dtype=dtype)
+    x = x.contiguous(memory_format=torch.channels_last)
+    weight = torch.randn(64, 64, 3, 3, device=device, dtype=dtype)
+    with torch.inference_mode():
+        run = {"": lambda: [F.conv2d(x, weight, padding=1) for _ in range(8)]}
+        seconds = interleaved(run, 5, device)[""]
+    return 8 * 2 * 9 * 64 * 64 * 128**2 / seconds
+
+
 def precisions(device: torch.device) -> list[UsedPrecision]:
     """Return float32, on NVIDIA GPUs TF32, and bf16 or fp16 where it is faster: on many CPUs it is
     hundreds of times slower."""

@@ -96,7 +96,7 @@ KEYS = {
         "model.decoder": "cell_decode feature_unfold hidden local_ensemble name scale width",
         "train_data": "augment bits cache cache_dir degrade hr images layout lr lr_name patch "
         "queries range reduce_hr resize sampling scale size skip_broken",
-        "train_data.images.*": "path weight",
+        "train_data.images.*": "exclude path weight",
         "train_data.reduce_hr": "factor probability",
         "train_data.degrade": "flavour name stages",
         "train_data.degrade.stages.*": "probability shuffle steps",

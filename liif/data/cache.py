@@ -95,13 +95,13 @@ class CacheConfig(PixelConfig):
     skip_broken: bool = False
     """Leave out files that cannot be read, with a warning, instead of stopping."""
 
-    def open(self, path: Path, channels: int = 3) -> ImageStore:
+    def open(self, path: Path, channels: int = 3, *, exclude: Sequence[str] = ()) -> ImageStore:
         """Open every image under a folder; see `open_images`."""
         cache = "mmap" if self.cache == "device" else self.cache
         folder = None if self.cache_dir is None else Path(self.cache_dir).expanduser()
         return open_images(
             path, self.pixel_format(channels), cache=cache, cache_dir=folder,
-            skip_broken=self.skip_broken,
+            skip_broken=self.skip_broken, exclude=exclude,
         )  # fmt: skip
 
 
@@ -177,6 +177,7 @@ def open_images(
     cache: Literal["none", "memory", "mmap"] = "none",
     cache_dir: Path | None = None,
     skip_broken: bool = False,
+    exclude: Sequence[str] = (),
 ) -> ImageStore:
     """Open every image under a folder, or a single image file; see `list_images`.
 
@@ -188,11 +189,12 @@ def open_images(
             `$XDG_CACHE_HOME/liif`, else `~/.cache/liif`.
         skip_broken: leave out and log files that cannot be decoded, which decodes every file
             first. Without it a broken file is an error here or when it is read.
+        exclude: names of files that are left out, relative to the folder.
 
     Warns if files have more bits than are kept. Raises UserError if the folder is missing or empty,
     a file is broken or has not this format, or the cache cannot be written.
     """
-    files = find_image_files(path)
+    files = find_image_files(path, exclude)
     skipped: SkippedFiles = []
     if cache == "mmap":
         file, index = open_cache(files, cache_dir, form, skip_broken=skip_broken)

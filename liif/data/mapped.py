@@ -14,7 +14,7 @@ import os
 import shutil
 import uuid
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -65,14 +65,18 @@ class CacheIndex(NamedTuple):
     """Number of files with more bits than are kept."""
 
 
-def find_image_files(path: Path) -> ImageFiles:
+def find_image_files(path: Path, exclude: Sequence[str] = ()) -> ImageFiles:
     """List the images under a folder, or a single one; see `list_images`. The number of other
-    files is logged."""
+    files is logged; files with a name of `exclude` are left out."""
     paths = list_images(path)
     if paths[0].suffix.lower() != ".npy":
         tell_passed_over(path)
     base = path if path.is_dir() else path.parent
-    return ImageFiles(path, paths, [file.relative_to(base).as_posix() for file in paths])
+    names = {file.relative_to(base).as_posix(): file for file in paths}
+    kept = {name: file for name, file in names.items() if name not in exclude}
+    if not kept:
+        raise UserError(f"{path}: exclude: leaves no image; remove names from it")
+    return ImageFiles(path, [*kept.values()], [*kept])
 
 
 def open_cache(

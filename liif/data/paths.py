@@ -26,26 +26,35 @@ class WeightedFolder(Section):
     path: str
     weight: Annotated[int, pydantic.Field(ge=1, le=1000)] = 1
     """How many times each of its images is used in a pass over all folders."""
+    exclude: Annotated[tuple[str, ...], pydantic.Field(exclude_if=lambda names: not names)] = ()
+    """Files in it that are left out, by their paths in the folder, e.g. [photo.jpg]; those that are
+    not there are ignored. It is dumped if it is not empty: a run that was saved before this key
+    was added resumes."""
 
 
 def _check_folders(value: object) -> object:
     """One line for what pydantic would report once for each alternative."""
     text = "must be a folder, or a list of folders, each a path or {path: FOLDER, weight: N}, "
-    text += "N a whole number from 1 to 1000"
+    text += "N a whole number from 1 to 1000, also with exclude: [FILE, …]"
     if isinstance(value, str):
         return value
     if not isinstance(value, list | tuple) or not value:
         raise ValueError(text)
+    checked: list[object] = []
     for each in value:
         given: Any = each.model_dump() if isinstance(each, WeightedFolder) else each
         if isinstance(given, str):
+            checked.append(given)
             continue
         is_folder = isinstance(given, Mapping) and isinstance(given.get("path"), str)
         weight = given.get("weight", 1) if is_folder else None
+        exclude: Any = given.get("exclude", ()) if is_folder else None
         is_whole = type(weight) is int and 1 <= weight <= 1000
-        if not is_whole or given.keys() - {"path", "weight"}:
+        are_names = isinstance(exclude, list | tuple) and all(type(n) is str for n in exclude)
+        if not (is_whole and are_names) or given.keys() - {"path", "weight", "exclude"}:
             raise ValueError(f"{text}, not {given}")
-    return tuple(value)
+        checked.append({**given, "exclude": tuple(exclude)})
+    return tuple(checked)
 
 
 ImageFolders = Annotated[

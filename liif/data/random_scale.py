@@ -95,7 +95,7 @@ class RandomScale(SampleConfig):
         parts: list[tuple[Path, ImageStore, int]] = []
         for each in weighted_folders(self.images):
             folder = data_path(root, each.path)
-            store = self.open(folder, channels[1])
+            store = self.open(folder, channels[1], exclude=each.exclude)
             check_crop_fits(store, largest, folder, keys)
             parts.append((folder, store, each.weight))
         is_one = len(parts) == 1 and parts[0][2] == 1

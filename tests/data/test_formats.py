@@ -11,6 +11,7 @@ from liif.core.errors import UserError
 from liif.data.cache import open_images
 from liif.data.loader import batches, image_of, make_sample
 from liif.data.pairs import open_pairs
+from liif.data.paths import WeightedFolder
 from liif.data.random_scale import RandomScale
 from liif.images.channels import PixelFormat, read_pixels
 from liif.images.rgb8 import write_image
@@ -95,6 +96,18 @@ def test_visits_follow_the_weights(mixed):
         counts = Counter(source.name(image_of(source, 5, n)) for n in numbers)
         expected = {f"{mixed}/a/{i}.png": 1 for i in range(3)}
         assert counts == {**expected, f"{mixed}/b/0.png": 3, f"{mixed}/b/1.png": 3}
+
+
+def test_excluded_files_are_left_out(mixed):
+    source = source_of(mixed, [{"path": "a", "exclude": ["1.png", "no.png"]}, "b"])
+    names = [source.name(i) for i in range(len(source))]
+    assert names == [f"{mixed}/{name}" for name in ("a/0.png", "a/2.png", "b/0.png", "b/1.png")]
+    with pytest.raises(UserError, match="exclude: leaves no image"):
+        source_of(mixed, [{"path": "b", "exclude": ["0.png", "1.png"]}])
+    assert "exclude" not in str(WeightedFolder(path="b").model_dump())  # as older versions saved it
+    for exclude in ("0.png", [0], None):
+        with pytest.raises(ValueError, match=r"exclude: \[FILE, …\], not "):
+            source_of(mixed, [{"path": "b", "exclude": exclude}])
 
 
 def test_samples_of_folders_are_independent_of_workers(mixed):
