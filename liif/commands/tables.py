@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from liif.commands import options as shared
+from liif.commands.arguments import typed
 from liif.commands.arguments.shared import NamedCheckpoint
 from liif.commands.device import keep_freed_memory, machine, select_device
 from liif.core.config_file import load_config
@@ -17,6 +18,7 @@ from liif.core.files import write_all
 from liif.core.outputs import check_outputs
 from liif.core.progress import progress_bar
 from liif.core.shipped import find_config, shipped_folder
+from liif.core.sizes import Scale
 from liif.evaluation.perceptual import lpips_score
 from liif.evaluation.report import as_csv, as_json, as_latex, as_markdown, cell_records
 from liif.evaluation.table_config import TableCell, TableConfig, find_checkpoints, table_cells
@@ -125,10 +127,10 @@ def _split_list(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _scale(text: str) -> float:
+def _scale(text: str) -> Scale:
     try:
-        return float(text.lower().removeprefix("x"))
-    except ValueError:
+        return typed.scale(text)
+    except argparse.ArgumentTypeError:
         raise UserError(f"--scales {text}: must be numbers, e.g. 2,3,4") from None
 
 

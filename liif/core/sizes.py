@@ -19,6 +19,18 @@ MAX_SIDE = 2**31
 """Sides of images are shorter, which is also the limit of PNG."""
 
 
+def scale_text(scale: Scale) -> str:
+    """Return a scale as options take it: 2.5, or 2.5x1.5 (vertical, horizontal)."""
+    y, x = scale
+    return f"{y:g}" if y == x else f"{y:g}x{x:g}"
+
+
+def scale_value(scale: Scale) -> float | list[float]:
+    """Return a scale as files of results have it: one factor, or [vertical, horizontal]."""
+    y, x = scale
+    return y if y == x else [y, x]
+
+
 class Window(NamedTuple):
     """A part of the continuous image, in (also fractional) low-resolution pixels from its upper
     left corner."""

@@ -203,7 +203,7 @@ def bicubic_score(
     image is too small for the protocol.
     """
     (h, w, _), (H, W, _) = pair.lr.shape, pair.hr.shape
-    sr = to_tensor(matlab_bicubic(pair.lr, (H, W)))
+    sr = to_tensor(matlab_bicubic(pair.lr, (H, W), scale=pair.scale))
     with _too_small(pair):
         baseline = psnr(sr, to_tensor(pair.hr), protocol)
     lpips = _perceptual_score(perceptual, pair, sr, protocol)

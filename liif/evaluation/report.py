@@ -53,7 +53,7 @@ def _cell_record(table: TableConfig, cells: Sequence[TableCell]) -> CellRecord:
     facts: CellRecord = {
         **(used or cells)[0].settings,
         "set": first.test.set,
-        "scale": first.scale,
+        "scale": scale_value(first.scale),
         "row": first.row.name,
         "trained": first.is_trained,
         "published": published,

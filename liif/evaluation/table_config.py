@@ -17,7 +17,8 @@ from pydantic import NonNegativeInt, PositiveFloat
 from liif.core.config_file import load_config
 from liif.core.errors import UserError
 from liif.core.section import ScaleFactor, Section
-from liif.evaluation.config import TestConfig
+from liif.core.sizes import Scale, scale_text, scale_value
+from liif.evaluation.config import ScalePair, TestConfig
 from liif.evaluation.evaluate import mean
 from liif.evaluation.measurements import Measurement
 
@@ -32,8 +33,8 @@ class SetConfig(Section):
 
     config: str
     """A test configuration without its scale; a path relative to the table's file."""
-    scales: tuple[ScaleFactor, ...] | None = None
-    """Scales of this set; None for those of the table."""
+    scales: tuple[ScalePair, ...] | None = None
+    """Scales of this set, each a number or [vertical, horizontal]; None for those of the table."""
 
 
 class RowConfig(Section):
@@ -77,7 +78,7 @@ class TableConfig(Section):
     of configuration C with seed 1 is runs/C-seed1. Empty for a single training, runs/C."""
     sets: Annotated[dict[str, SetConfig], pydantic.Field(min_length=1)]
     """Test sets by the names that `published` and --sets use."""
-    scales: tuple[ScaleFactor, ...] = ()
+    scales: tuple[ScalePair, ...] = ()
     """Scales of all sets that do not state their own."""
     rows: Annotated[tuple[RowConfig, ...], pydantic.Field(min_length=1)]
     """Rows in the order of the table, each with a name of its own."""
@@ -119,8 +120,8 @@ class TableCell:
     measurements: list[Measurement] = field(default_factory=list)
 
     @property
-    def scale(self) -> float:
-        return self.test.scale[0]
+    def scale(self) -> Scale:
+        return self.test.scale
 
     @property
     def run(self) -> str | None:
@@ -131,13 +132,13 @@ class TableCell:
     @property
     def title(self) -> str:
         seed = "" if self.seed is None else f", seed {self.seed}"
-        return f"{self.row.name}{seed}, {self.test.set} x{self.scale:g}"
+        return f"{self.row.name}{seed}, {self.test.set} x{scale_text(self.scale)}"
 
     @property
     def is_trained(self) -> bool:
-        """Whether the scale lies in the row's range of training scales."""
+        """Whether the scale of each axis lies in the row's range of training scales."""
         low, high = self.row.trained or (0, math.inf)
-        return low <= self.scale <= high
+        return low <= min(self.scale) and max(self.scale) <= high
 
     def mean(self, metric: str) -> float | None:
         """Return the mean over the images; None if the metric was not measured, NaN if an image
@@ -153,7 +154,7 @@ def table_cells(
     file: Path,
     *,
     sets: Sequence[str],
-    scales: Sequence[float],
+    scales: Sequence[Scale],
     rows: str,
     overrides: Sequence[str],
 ) -> list[TableCell]:
@@ -168,7 +169,7 @@ def table_cells(
     scales_by_set = {name: each.scales or table.scales for name, each in table.sets.items()}
     every = sorted(set(chain(*scales_by_set.values())))
     _check_known("--sets", sets, table.sets)
-    _check_known("--scales", [f"{s:g}" for s in scales], [f"{s:g}" for s in every])
+    _check_known("--scales", list(map(scale_text, scales)), list(map(scale_text, every)))
     parts = [part.strip() for part in rows.lower().split(",")]
     names = [f"{row.name}\n{row.config or 'bicubic'}".lower() for row in table.rows]
     pairs = zip(table.rows, names, strict=True)
@@ -185,7 +186,7 @@ def table_cells(
             config = _config_of(row, name, scale)
             if config and not _config_file(file, config).exists():
                 continue  # a model for a single scale has no cell at another scale
-            overridden = [f"scale={scale}", *overrides]
+            overridden = [f"scale={scale_value(scale)}", *overrides]
             test = load_config(TestConfig, file.parent / each.config, overridden)
             if (other := owners.setdefault(test.set, name)) != name:
                 text = f"sets {other!r} and {name!r} have the same name, set: {test.set}"
@@ -196,10 +197,10 @@ def table_cells(
     return cells
 
 
-def _config_of(row: RowConfig, set_name: str, scale: float) -> str | None:
+def _config_of(row: RowConfig, set_name: str, scale: Scale) -> str | None:
     """Return the name of a row's training configuration for a set and a scale."""
     config = row.config and row.config.replace("{set}", set_name)
-    return config and config.replace("{scale}", f"{scale:g}")
+    return config and config.replace("{scale}", scale_text(scale))
 
 
 def _config_file(table_file: Path, config: str) -> Path:

@@ -15,8 +15,10 @@ import torch
 from liif.core.distributed import ALONE, Team
 from liif.core.errors import UserError
 from liif.core.parallel import background_map, read_ahead
+from liif.core.sizes import scale_value
 from liif.data.degradations.build import PILLOW_BICUBIC, label
 from liif.data.pairs import Pair, PairSet, check_pairs
+from liif.data.recipes import pixels_hash
 from liif.evaluation.evaluate import (
     METRICS,
     Failure,
@@ -104,7 +106,7 @@ class TableEvaluator:
                 **(checkpoint or {}),
                 "data_sha256": sha256("".join(hr + lr for hr, lr in keys).encode()).hexdigest(),
                 "images": len(pairs),
-                "lr": cell.test.published_lr or label(pairs.degradation),
+                "lr": cell.test.published_lr or cell.test.lr_recipe or label(pairs.degradation),
             }
             todo = [i for i, key in enumerate(keys) if key not in known]
             rest, rest_keys = pairs.subset(todo), [keys[i] for i in todo]
@@ -115,7 +117,7 @@ class TableEvaluator:
         """Return what a cell's scores depend on, apart from the images and the weights."""
         return {
             "protocol": cell.test.protocol,
-            "scale": cell.scale,
+            "scale": scale_value(cell.scale),
             "precision": used_precision(self.device, options.precision),
             "options": options.non_default,
             "metrics": [metric for metric in METRICS if metric != "lpips" or self.perceptual],
@@ -139,7 +141,8 @@ class TableEvaluator:
                 failures=failures,
             )  # fmt: skip
         elif self.team.leads:
-            degraded = cell.test.degrade is not None
+            # The luma of a recipe's images is that of the images themselves.
+            degraded = cell.test.degrade is not None or cell.test.lr_recipe is not None
             measure = partial(
                 bicubic_score, scale=scale, protocol=protocol, perceptual=perceptual,
                 degraded=degraded,
@@ -150,9 +153,13 @@ class TableEvaluator:
         else:
             return
         keys = dict(zip(pairs.names, pending.keys, strict=True))
+        positions = {name: i for i, name in enumerate(pairs.names)}
         for score in scores:
             hr, lr = keys[score.name]
             measurement: Measurement = {"name": score.name, "hr": hr, "lr": lr}
+            if pairs.recipe is not None:
+                made = pairs.pair(positions[score.name]).lr
+                measurement["lr_sha256"] = pixels_hash(made)
             measurement |= {metric: getattr(score, metric) for metric in METRICS}
             measurement |= {"machine": self.machine, "date": time.strftime("%Y-%m-%d")}
             if self.team.leads:
@@ -180,9 +187,10 @@ def _file_hash(path: Path) -> str:
 def _made_from(pairs: PairSet) -> Iterator[str]:
     """Yield what the low-resolution images are, besides the files that they are made from: what is
     random in a degradation depends on the image's name."""
-    made_by = label(pairs.degradation)
+    made_by = label(pairs.degradation) if pairs.recipe is None else f"recipe {pairs.recipe}"
+    is_random = pairs.recipe is None and pairs.degradation != PILLOW_BICUBIC
     for name in pairs.names:
-        yield made_by if pairs.degradation == PILLOW_BICUBIC else f"{made_by}: {name}"
+        yield f"{made_by}: {name}" if is_random else made_by
 
 
 def _check_seed(cell: TableCell, seed: int | None) -> None:
