@@ -20,7 +20,9 @@ from liif.core.progress import progress_bar
 from liif.core.shipped import find_config, shipped_folder
 from liif.core.sizes import Scale
 from liif.evaluation.perceptual import lpips_score
-from liif.evaluation.report import as_csv, as_json, as_latex, as_markdown, cell_records
+from liif.evaluation.report import as_csv, as_json, table_report
+from liif.evaluation.report_latex import as_latex
+from liif.evaluation.report_markdown import as_markdown
 from liif.evaluation.table_config import TableCell, TableConfig, find_checkpoints, table_cells
 from liif.evaluation.tables import PendingCell, TableEvaluator
 from liif.hub.pretrained import resolve_checkpoint
@@ -85,8 +87,8 @@ def _is_own(file: Path, name: str) -> bool:
 
 
 def _write(folder: Path, name: str, table: TableConfig, cells: Sequence[TableCell]) -> None:
-    found = cell_records(table, cells)
-    texts = [as_markdown(table, found), as_csv(found)]
+    found = table_report(table, cells)
+    texts = [as_markdown(table, found), as_csv(found.records)]
     texts += [as_latex(table, found), as_json(name, table, found)]
     files = _outputs(folder, name)
     print(texts[0])

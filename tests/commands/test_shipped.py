@@ -90,7 +90,9 @@ def test_the_run_has_the_name(place, refused):
 def test_tables(place, refused):
     assert "DIV2K" in refused("tables", "--table", "div2k", "--sets", "div2k", "--scales", "2")
     said = refused("tables", "--table", "dv2k")
-    assert said.startswith("error: --table dv2k: no such table; available: ablation, benchmark,")
+    assert said.startswith(
+        "error: --table dv2k: no such table; available: ablation, asymmetric, benchmark,"
+    )
 
 
 def test_the_list(cli, place):

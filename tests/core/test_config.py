@@ -47,6 +47,12 @@ def test_every_config_loads_and_says_how_it_is_used(path, tmp_path):
 def test_test_configs_are_what_their_names_say(path):
     config = load_config(TestConfig, path)
     name, _, scale = path.stem.removeprefix("test-").rpartition("-x")
+    if not name:  # scales in between
+        name, _, kind = path.stem.removeprefix("test-").partition("-")
+        recipe, is_equal = {"asymmetric": ("arbsr", False), "non-integer": ("liif", True)}[kind]
+        assert (config.set, config.protocol, config.lr_recipe) == (name, "benchmark", recipe)
+        assert (config.scale[0] == config.scale[1]) == is_equal and config.published_lr is None
+        return
     assert config.set == name and config.scale == (int(scale),) * 2
     faces = name.startswith("celebahq")
     assert config.protocol == ("none" if faces else "div2k" if name == "div2k" else "benchmark")

@@ -31,7 +31,7 @@ def test_scores_of_a_degraded_set_are_its_own(cli, degraded):
         assert (clean["lr"], bad["lr"]) == ("pillow-bicubic", "real-esrgan")
         assert clean["psnr"] != bad["psnr"] and clean["data_sha256"] != bad["data_sha256"]
     assert cell("Bicubic")["psnr"] > cell("Bicubic", 2, "bad")["psnr"] + 1
-    assert "low-resolution images: x2 real-esrgan;" in out
+    assert "low-resolution images: x2 real-esrgan\n" in out
     assert measured(cli("tables", "--table", "t")[2]) == (0, 12)
 
 

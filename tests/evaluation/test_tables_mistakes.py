@@ -11,7 +11,7 @@ from helpers.configs import TABLE
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--table", "u"], "--table u: no such table; available: ablation, benchmark, "),
+        (["--table", "u"], "--table u: no such table; available: ablation, asymmetric, "),
         (["--table", "no.yaml"], "--table no.yaml: no such table"),
         (
             ["--table", "t", "--sets", "set5"],

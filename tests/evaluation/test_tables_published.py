@@ -9,6 +9,7 @@ from helpers.paths import GOLDEN, ROOT
 from helpers.pictures import texture
 
 from liif.core.config_file import load_config
+from liif.core.sizes import scale_text
 from liif.data.pairs import Pair, open_pairs
 from liif.evaluation.config import TestConfig
 from liif.evaluation.evaluate import bicubic_score
@@ -28,8 +29,10 @@ def test_every_row_has_its_configurations_and_numbers(path):
         for name, each in table.sets.items():
             scales = each.scales or table.scales
             assert len(row.published.get(name, ())) <= len(scales)
-            load_config(TestConfig, path.parent / each.config, [f"scale={scales[0]}"])
-            configs = {row.config and row.config.format(set=name, scale=f"{s:g}") for s in scales}
+            first = f"scale={list(scales[0])}"
+            load_config(TestConfig, path.parent / each.config, [first])
+            texts = [scale_text(scale) for scale in scales]
+            configs = {row.config and row.config.format(set=name, scale=s) for s in texts}
             there = {c for c in configs if c and (ROOT / "configs" / f"{c}.yaml").exists()}
             assert row.config is None or there
 

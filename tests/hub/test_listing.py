@@ -45,7 +45,7 @@ def test_published_numbers_are_those_of_the_tables(tables, name, others):
     rows = {}
     for table in tables:
         config = load_config(TableConfig, ROOT / "configs" / "tables" / f"{table}.yaml")
-        x2, x4 = config.scales.index(2), config.scales.index(4)
+        x2, x4 = config.scales.index((2, 2)), config.scales.index((4, 4))
         for row in config.rows:
             if numbers := row.published.get(name):
                 rows[row.name] = numbers[x2], numbers[x4]
