@@ -32,11 +32,11 @@ OPTIONS = {
     "": "--quiet --verbose --version -V -q -v",
     "train": "--config --data --device --dry-run --name --resume --set",
     "runs": "--json FOLDERS",
-    "test": f"{INFERENCE} --checkpoint --config --data --lr --lr-recipe --output --overwrite "
-    "--protocol --round --save-images --scale --set -o -s",
+    "test": f"{INFERENCE} --checkpoint --config --data --lr --lr-recipe --metric --output "
+    "--overwrite --protocol --round --save-images --scale --set -o -s",
     "tables": f"{INFERENCE} --checkpoint --data-root --list --lpips --output --overwrite --round "
     "--rows --runs --scales --sets --table -o",
-    "metrics": "--claim --claim-ssim --explain --json --protocol --scale HR SR",
+    "metrics": "--claim --claim-ssim --explain --json --metric --protocol --scale HR SR",
     "plot psnr": "--metric --output --over --overwrite --set -o RESULTS",
     "plot images": "--metric --output --overwrite -o RESULTS",
     "plot curves": "--output --overwrite -o RUNS",

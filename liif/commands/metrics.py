@@ -3,12 +3,11 @@
 import argparse
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from liif.commands.arguments.shared import usage_error
+from liif.commands.device import select_device
+from liif.commands.quality import matched, quality_table, read_result
 from liif.core.errors import UserError
 from liif.core.files import to_json
 from liif.core.progress import progress_bar
@@ -25,13 +24,42 @@ from liif.evaluation.claims import (
 )
 from liif.evaluation.definitions import Definition, Psnr, Ssim
 from liif.evaluation.named import NAMED, definitions, names_of
-from liif.images.channels import PixelFormat, read_header, read_pixels
-from liif.images.convert import to_tensor
-from liif.images.rgb8 import list_images
+from liif.evaluation.quality import Quality, quality_metrics
 
 
 def run(options: argparse.Namespace) -> int:
     claims = _claim("--claim", options.claim), _claim("--claim-ssim", options.claim_ssim)
+    asks_of_pixels = bool(options.explain or options.protocol or any(claims))
+    quality = _quality(options, has_others=asks_of_pixels)
+    found: dict[str, Any] = {"text": []}
+    if asks_of_pixels or not quality:
+        found = _of_pixels(options, claims)
+    if quality:
+        scored = quality_table(quality, options.sr, options.hr)
+        found = {**found, **scored, "text": found["text"] + scored["text"]}
+    if options.json:
+        print(to_json(found, indent=2))
+    else:
+        print("\n".join(found["text"]))
+    return 0
+
+
+def _quality(options: argparse.Namespace, *, has_others: bool) -> list[Quality]:
+    """Return the metrics of --metric. Raises UsageError if there is no HR, which is needed."""
+    if options.hr is None and (has_others or not options.metric):
+        raise usage_error("metrics", "HR is needed: the true images, a file or a folder")
+    quality = quality_metrics(options.metric, select_device("auto"))
+    for each in quality:
+        if each.needs_reference and options.hr is None:
+            raise usage_error("metrics", f"HR is needed: {each.name} compares with true images")
+    return quality
+
+
+def _of_pixels(
+    options: argparse.Namespace, claims: tuple[Claim | None, Claim | None]
+) -> dict[str, Any]:
+    """Return what PSNR and SSIM say: a table, which definitions give a number, or the way from one
+    protocol to another."""
     asked = [each for name in options.protocol for each in definitions(name)]
     ends = [definitions(name) for name in options.explain or ()]
     named = [each for both in NAMED.values() for each in both if each is not None]
@@ -40,23 +68,17 @@ def run(options: argparse.Namespace) -> int:
         message = "--scale is needed: borders of some protocols depend on it; or give a --protocol "
         raise usage_error("metrics", message + "without, such as 'psnr colour=rgb border=0'")
     pairs = matched(options.sr, options.hr)
-    pictures = [_read(*pair) for pair in progress_bar(pairs, unit="image")]
+    pictures = [read_result(*pair) for pair in progress_bar(pairs, unit="image")]
     scores = Scores(pictures, options.scale or (1, 1))
     try:
         if options.explain:
-            found: dict[str, Any] = _explanation(ends, scores)
-        elif any(claims):
-            found = _claims(claims, scores)
-        else:
-            names = [hr.stem for _, hr in pairs]
-            found = _table(options.protocol or list(NAMED), scores, names, bool(asked))
+            return _explanation(ends, scores)
+        if any(claims):
+            return _claims(claims, scores)
+        names = [hr.stem for _, hr in pairs]
+        return _table(options.protocol or list(NAMED), scores, names, bool(asked))
     except ValueError as error:
         raise UserError(f"{error}; give another --protocol, or larger images") from None
-    if options.json:
-        print(to_json(found, indent=2))
-    else:
-        print("\n".join(found["text"]))
-    return 0
 
 
 def _claim(option: str, text: str | None) -> Claim | None:
@@ -66,46 +88,6 @@ def _claim(option: str, text: str | None) -> Claim | None:
         return Claim.of(text)
     except ValueError:
         raise usage_error("metrics", f"{option} {text}: must be a number such as 32.24") from None
-
-
-def matched(sr: Path, hr: Path) -> list[tuple[Path, Path]]:
-    """Return the pairs of results and true images: of files as given, of folders by name. A result
-    may have more after the name of the true image, as in butterfly_x4.png. Raises UserError."""
-    results, true = list_images(sr), list_images(hr)
-    if sr.is_file() and hr.is_file():
-        return [(results[0], true[0])]
-    pairs: list[tuple[Path, Path]] = []
-    for path in true:
-        same = [each for each in results if each.stem == path.stem]
-        longer = [other.stem for other in true if other.stem.startswith(path.stem)]
-        begins = [
-            each
-            for each in results
-            if each.stem.startswith(path.stem)
-            and not any(each.stem.startswith(name) for name in longer if name != path.stem)
-        ]
-        fits = same or begins
-        if len(fits) != 1:
-            what = "no result" if not fits else f"{len(fits)} results ({fits[0].name}, …)"
-            raise UserError(f"{sr}: {what} for {path.name} of {hr}; results have its name")
-        pairs.append((fits[0], path))
-    return pairs
-
-
-def _read(sr: Path, hr: Path) -> tuple[Tensor, Tensor]:
-    """Read a result and the true image, (C, H, W) in [0, 1], with the bits that they have. Rows and
-    columns that the result does not cover are cut off from the true image."""
-    headers = read_header(sr), read_header(hr)
-    gray = all(1 in header.channels for header in headers)
-    a, b = (
-        to_tensor(read_pixels(path, PixelFormat(1 if gray else 3, header.bits)))
-        for path, header in zip((sr, hr), headers, strict=True)
-    )
-    (h, w), (H, W) = a.shape[1:], b.shape[1:]
-    # Below the largest scale that papers have: more is another picture.
-    if not (0 <= H - h < 32 and 0 <= W - w < 32):
-        raise UserError(f"{sr}: {h}×{w} px (rows × columns), but {hr} has {H}×{W}")
-    return a, b[:, :h, :w]
 
 
 def _table(

@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from liif.data.recipes import pixels_hash, set_hash
 from liif.evaluation.config import TestConfig
 from liif.evaluation.evaluate import Failure, Score, evaluate, listed
 from liif.evaluation.protocols import get_protocol
+from liif.evaluation.quality import Quality, quality_metrics
 from liif.evaluation.test_result import TestResult, score_line, score_table
 from liif.hub.catalog import find_model
 from liif.hub.pretrained import load, resolve_checkpoint
@@ -55,12 +57,13 @@ def run(options: argparse.Namespace) -> int:
         outputs += test.images.values()
         inputs += [*test.pairs.hr, *(test.pairs.lr or [])]
     check_outputs(outputs, inputs, overwrite=options.overwrite)
+    quality = quality_metrics(options.metric, device)
     results: list[TestResult] = []
     records: list[dict[str, Any]] = []
     with joined(device) as team:
         for test in tests:
             started = time.perf_counter()
-            result = test.run(model, inference, team, quiet=options.quiet)
+            result = test.run(model, inference, team, quality, quiet=options.quiet)
             if result.scores:
                 results.append(result)
                 records.append(
@@ -157,15 +160,22 @@ class _Test:
             self.images = {name: place / f"{name}{suffix}" for name in self.pairs.names}
 
     def run(
-        self, model: SRModel, inference: InferenceOptions, team: Team, *, quiet: bool
+        self,
+        model: SRModel,
+        inference: InferenceOptions,
+        team: Team,
+        quality: Sequence[Quality],
+        *,
+        quiet: bool,
     ) -> TestResult:
         """Score the images, print a line for each and save them. What cannot be scored or saved is
         added to `failures`."""
         result = TestResult(self.config)
         with progress_bar(total=len(self.pairs), unit="image") as bar:
             scores = evaluate(
-                model, self.pairs, self.protocol, inference, team=team, failures=result.failures
-            )
+                model, self.pairs, self.protocol, inference, team=team, failures=result.failures,
+                quality=quality,
+            )  # fmt: skip
             for score in background_map(self._save, scores) if self.images else scores:
                 result.scores.append(score._replace(pair=None, sr=None))
                 bar.update()

@@ -19,6 +19,7 @@ from liif.data.pairs import Pair, PairSet
 from liif.evaluation.definitions import COLOURS
 from liif.evaluation.metrics import psnr, ssim
 from liif.evaluation.protocols import ScoreProtocol
+from liif.evaluation.quality import Quality, QualityScores
 from liif.images.convert import to_tensor
 from liif.images.resize import matlab_bicubic
 from liif.inference.predict import DEFAULT_OPTIONS, InferenceOptions, predict
@@ -60,6 +61,12 @@ class Score(NamedTuple):
     pair: Pair | None
     sr: Tensor | None
     """The output, (C, H, W) in [0, 1]. `pair` and `sr` are None where the images were dropped."""
+    quality: QualityScores | None = None
+    """Scores of the metrics of pyiqa that were requested."""
+
+
+_Enlarged = tuple[Pair, Tensor, float | None, QualityScores | None]
+"""A pair, its output and what was scored in the calling thread."""
 
 
 def evaluate(
@@ -71,6 +78,7 @@ def evaluate(
     team: Team = ALONE,
     bicubic: dict[str, float] | None = None,
     failures: list[Failure] | None = None,
+    quality: Sequence[Quality] = (),
 ) -> Iterator[Score]:
     """Yield the scores of each pair, in order, to every process of the team.
 
@@ -81,12 +89,14 @@ def evaluate(
     Images that cannot be read, or are too small for the protocol, are added to `failures`; without
     such a list the first one raises UserError.
 
+    Metrics of `quality` are scored without the protocol's border, as `perceptual` is.
+
     `bicubic` keeps the PSNR of bicubic, by the name of the pair, from one evaluation of a set to
     the next under the same protocol: what is in it is not computed again.
     """
     known = {} if bicubic is None else bicubic
 
-    def enlarged() -> Iterator[tuple[Pair, Tensor, float | None] | Failure]:
+    def enlarged() -> Iterator[_Enlarged | Failure]:
         for pair in read_ahead(readable(pairs, range(team.rank, len(pairs), team.size))):
             if isinstance(pair, Failure):
                 yield pair
@@ -98,26 +108,27 @@ def evaluate(
                 sr = (sr * levels).round() / levels
             try:
                 lpips = _perceptual_score(perceptual, pair, sr, protocol)
+                found = _quality_scores(quality, pair, sr, protocol)
             except UserError as error:
                 yield Failure(pair.name, str(error))
             else:
-                yield pair, sr, lpips
+                yield pair, sr, lpips, found
 
-    def score(found: tuple[Pair, Tensor, float | None] | Failure) -> Score | Failure:
+    def score(found: _Enlarged | Failure) -> Score | Failure:
         if isinstance(found, Failure):
             return found
-        pair, sr, lpips = found
+        pair, sr, lpips, scored = found
         try:
             baseline = known.get(pair.name)
             if baseline is None:
                 baseline = _bicubic_psnr(pair, protocol)
             try:
-                return _score(pair, sr, protocol, baseline, lpips)
+                return _score(pair, sr, protocol, baseline, lpips)._replace(quality=scored)
             except RuntimeError as error:
                 if not (sr.is_cuda and is_out_of_memory(error)):
                     raise
             # Not inside `except`: the traceback would keep the tensors of the failed try alive.
-            return _score(pair, sr.cpu(), protocol, baseline, lpips)
+            return _score(pair, sr.cpu(), protocol, baseline, lpips)._replace(quality=scored)
         except UserError as error:
             return Failure(pair.name, str(error))
 
@@ -239,6 +250,20 @@ def _perceptual_score(
         return None
     with _too_small(pair):
         return perceptual(sr, to_tensor(pair.hr).to(sr.device), protocol)
+
+
+def _quality_scores(
+    quality: Sequence[Quality], pair: Pair, sr: Tensor, protocol: ScoreProtocol
+) -> QualityScores | None:
+    """Return the scores of metrics of pyiqa; None without any. Raises UserError."""
+    if not quality:
+        return None
+    with _too_small(pair):
+        a, b = protocol.crop(sr), protocol.crop(to_tensor(pair.hr).to(sr.device))
+    try:
+        return {each.name: each.score(a, b) for each in quality}
+    except ValueError as error:
+        raise UserError(f"{pair.name}: {error}") from None
 
 
 @contextmanager

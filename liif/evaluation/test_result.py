@@ -45,7 +45,11 @@ class TestResult:
             "scale": y if y == x else [y, x],
             "protocol": config.protocol,
             **averages(self.scores),
-            "images": [{"name": score.name, **averages([score])} for score in self.scores],
+            **quality_means(self.scores),
+            "images": [
+                {"name": score.name, **averages([score]), **quality_means([score])}
+                for score in self.scores
+            ],
             "lr": config.published_lr or config.lr_recipe or label(config.degradation),
             "degrade": config.degradation.model_dump(mode="json") if is_degraded else None,
             "definitions": [str(each) for each in definitions(f"liif-{config.protocol}")],
@@ -61,18 +65,30 @@ def averages(scores: Sequence[Score]) -> dict[str, float]:
     return {key: mean([getattr(score, key) for score in scores]) for key in KEYS}
 
 
+def quality_means(scores: Sequence[Score]) -> dict[str, dict[str, float]]:
+    """Return the means of the metrics of pyiqa, under one key; {} without any."""
+    found = [score.quality for score in scores if score.quality is not None]
+    if not found:
+        return {}
+    return {"quality": {name: mean([each[name] for each in found]) for name in found[0]}}
+
+
 def score_line(name: str, scores: Sequence[Score]) -> str:
     """Return one line about one image, or about all."""
     line = "{:24} PSNR {psnr:.4f} dB  SSIM {ssim:.4f}  bicubic {bicubic:.4f} dB"
-    return line.format(name, **averages(scores))
+    quality = quality_means(scores).get("quality", {})
+    more = "".join(f"  {each} {value:.4f}" for each, value in quality.items())
+    return line.format(name, **averages(scores)) + more
 
 
 def score_table(results: Sequence[TestResult]) -> str:
     """Return a table of the means, with a line for each result."""
-    rows = [["scale", "images", *COLUMNS.values()]]
+    names = quality_means(results[0].scores).get("quality", {})
+    rows = [["scale", "images", *COLUMNS.values(), *names]]
     for each in results:
-        means = averages(each.scores)
-        rows.append([each.scale, str(len(each.scores)), *(f"{means[k]:.4f}" for k in COLUMNS)])
+        means = averages(each.scores) | quality_means(each.scores).get("quality", {})
+        shown = (f"{means[key]:.4f}" for key in (*COLUMNS, *names))
+        rows.append([each.scale, str(len(each.scores)), *shown])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(t.rjust(w) for t, w in zip(row, widths, strict=True)) for row in rows]
     first = results[0].config

@@ -77,6 +77,15 @@ def checkpoints_argument(
     parser.add_argument("--checkpoint", type=named_checkpoint, default=[], **settings)
 
 
+def metric_argument(parser: argparse.ArgumentParser, pixels: str) -> None:
+    """Add --metric; `pixels` says which pixels are scored."""
+    text = f"also score by a metric of the package pyiqa, by its name there, {pixels}, e.g. lpips, "
+    text += 'dists, niqe or musiq; repeatable (needs pip install "liif[iqa]")'
+    parser.add_argument(
+        "--metric", nargs="+", action="extend", default=[], metavar="NAME", help=text
+    )
+
+
 def json_argument(parser: argparse.ArgumentParser) -> None:
     """Add --json, for lists."""
     parser.add_argument("--json", action="store_true", help="print JSON, for other programs")

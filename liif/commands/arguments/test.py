@@ -32,6 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     text += "border of the scale + 6 px; none: RGB, all pixels (default: that of the "
     text += "configuration, else benchmark)"
     parser.add_argument("--protocol", choices=PROTOCOLS, help=text)
+    shared.metric_argument(parser, "without the border of the protocol")
     text = f"that of the configuration, else {DEFAULT}"
     shared.checkpoint_argument(parser, text)
     shared.inference_arguments(parser, scoring=True)
