@@ -35,10 +35,17 @@ class FourierConfig(Section):
     kernel: Literal["bilinear", "bicubic"] = "bilinear"
     """Interpolation of the image that the waves are added to; bicubic is Keys' (1981), as of MATLAB
     and Pillow."""
+    head: Literal[1, 3] = 3
+    """Side of the convolution that makes the coefficients; with 1 training begins faster."""
     cell: bool = False
     """Whether the cell changes how strong each wave is."""
 
-    SMALL: ClassVar = {"waves": 1, "kernel": "bicubic", "cell": True}  # a variant for fast tests
+    SMALL: ClassVar = {
+        "waves": 1,
+        "kernel": "bicubic",
+        "head": 1,
+        "cell": True,
+    }  # a variant for fast tests
 
     def build(self, width: int, channels: int) -> "Fourier":
         return Fourier(width, self, channels)
@@ -103,7 +110,8 @@ class Fourier(Waved):
         is_bicubic = config.kernel == "bicubic"
         self.taps, self.reach = (bicubic_taps, 2) if is_bicubic else (bilinear_taps, 1)
         count = 2 * config.waves + 1
-        self.coef = conv(width, channels * count**2)
+        self.coef = conv(width, channels * count**2, config.head)
+        self.radius = config.head // 2
         self.spacing = nn.Parameter(torch.tensor(math.pi / 2))
         self.gain = nn.Parameter(torch.zeros(2, count)) if config.cell else None
 
