@@ -45,8 +45,8 @@ class HrReduction(Section):
 
 
 class RandomScale(SampleConfig):
-    """Configuration of training samples with a random scale s ~ U(scale) each: a crop of
-    round(patch · s) pixels, reduced to patch × patch."""
+    """Configuration of training samples with a random scale s each: a crop of round(patch · s)
+    pixels, reduced to patch × patch."""
 
     sampling: Literal["random-scale"] = "random-scale"
     images: ImageFolders
@@ -54,6 +54,9 @@ class RandomScale(SampleConfig):
     of a folder of weight 2 are used twice as often."""
     patch: Side = 48
     scale: tuple[ScaleFactor, ScaleFactor] = (1.0, 4.0)
+    """Least and largest scale: s = least + (largest - least) · u^power, u uniform in [0, 1]."""
+    scale_power: pydantic.PositiveFloat = 1.0
+    """With less than 1 large scales are drawn more often, with 1 all alike."""
     augment: bool = True
     """Random flips and transposition."""
     degrade: AnyDegradation = PILLOW_BICUBIC  # pyright: ignore[reportInvalidTypeForm]
@@ -78,6 +81,13 @@ class RandomScale(SampleConfig):
     def queried_side(self) -> int | None:
         """As `SampleConfig.queried_side`."""
         return round(self.patch * self.scale[0]) if self.layout == "crop" else super().queried_side
+
+    def draw_scale(self, rng: np.random.Generator) -> float:
+        """Draw a scale."""
+        if self.scale_power == 1:  # not by the general formula, which rounds otherwise
+            return rng.uniform(*self.scale)
+        low, high = self.scale
+        return low + (high - low) * rng.random() ** self.scale_power
 
     def open_source(
         self, root: str | None, channels: tuple[int, int] = (3, 3)
@@ -122,12 +132,12 @@ class RandomScaleSource:
         """Return the source of a batch's samples: under `layout: crop` they have one scale."""
         if self.config.layout != "crop":
             return self
-        return replace(self, scale=rng.uniform(*self.config.scale))
+        return replace(self, scale=self.config.draw_scale(rng))
 
     def draw(self, index: int, rng: np.random.Generator) -> CropSpec:
         """Draw the random numbers of one sample."""
         config, size = self.config, self.store.sizes[index]
-        scale = rng.uniform(*config.scale) if self.scale is None else self.scale
+        scale = config.draw_scale(rng) if self.scale is None else self.scale
         side = cut = round(config.patch * scale)
         reduction = config.reduce_hr
         if reduction is not None and rng.random() < reduction.probability:

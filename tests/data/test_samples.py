@@ -17,7 +17,7 @@ from helpers.samples import (
 from PIL import Image
 
 from liif.core.errors import UserError
-from liif.data.loader import batches, draw_sample, make_sample
+from liif.data.loader import batches, draw_sample, make_sample, source_of_batch
 from liif.data.random_scale import RandomScale
 from liif.data.size_varied import SizeVaried, SizeVariedSource
 from liif.models.geometry import pixel_centres
@@ -64,6 +64,16 @@ def test_scales_are_uniform_in_their_range():
     sides = sorted(indices(make_sample(source, 1, n))[2][0] for n in range(1500))
     assert sides[0] == 8 and sides[-1] == 32
     expected = np.linspace(8, 32, len(sides))  # quantiles of the uniform distribution
+    assert np.abs(np.array(sides) - expected).max() < 1.5
+
+
+@pytest.mark.parametrize("layout", ["points", "crop"])
+def test_large_scales_are_drawn_more_often(layout):
+    """As quantiles of 1 + 3 u^0.5, one scale a batch or a sample."""
+    source = random_scale(texture(40, 40), scale_power=0.5, layout=layout)
+    parts = (source_of_batch(source, 1, n) for n in range(1500))
+    sides = sorted(indices(make_sample(part, 1, n))[2][0] for n, part in enumerate(parts))
+    expected = 8 + 24 * np.linspace(0, 1, len(sides)) ** 0.5
     assert np.abs(np.array(sides) - expected).max() < 1.5
 
 
