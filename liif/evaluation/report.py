@@ -108,14 +108,13 @@ def _cell_record(
 def _identity(cell: TableCell) -> dict[str, Any]:
     """Return what a cell's numbers are: the definition of its PSNR, the hash of low-resolution
     images by a recipe as in their manifest, and a short name of protocol and data."""
-    protocol, digest = cell.settings["protocol"], cell.settings["data_sha256"]
-    found = {"badge": f"liif-{protocol} {digest[:8]}"}
-    found["definition"] = str(definitions(f"liif-{protocol}")[0])
+    name = f"liif-{cell.settings['protocol']}"
     made = [(PurePosixPath(m["name"]).name, m.get("lr_sha256")) for m in cell.measurements]
-    known = [(name, digest) for name, digest in made if digest]
-    if known and len(known) == cell.settings["images"]:
-        found["lr_sha256"] = set_hash(known)
-    return found
+    known = [(image, digest) for image, digest in made if digest]
+    lr = set_hash(known) if known and len(known) == cell.settings["images"] else None
+    digest = lr or cell.settings["data_sha256"]
+    definition = str(definitions(name)[0])
+    return {"badge": f"{name} {digest[:8]}", "definition": definition, "lr_sha256": lr}
 
 
 def _training(cell: TableCell) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def badges(rows: Rows, scales: Sequence[Scale]) -> tuple[str, list[str]]:
         cells = [cells[scale] for _, cells in rows if scale in cells]
         found.append(next((cell for cell in cells if cell["measured"]), None))
     protocol = next((record["protocol"] for record in found if record), "")
-    return protocol, [record["data_sha256"][:8] if record else "" for record in found]
+    return protocol, [record["badge"].split()[1] if record else "" for record in found]
 
 
 def about_model(columns: Sequence[Column], cells: dict[Scale, CellRecord]) -> list[str]:

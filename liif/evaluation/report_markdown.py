@@ -149,8 +149,12 @@ def _provenance(measured: Sequence[CellRecord]) -> str:
     if any(record["psnr_std"] is not None for record in measured):
         lines.append("- ± is the standard deviation over the trainings of a row (n − 1).")
     lines.append("- Scores are means over images; outputs are not rounded, except bicubic's.")
-    end = "- `data` is the start of the SHA-256 of the hashes of all image files and, where they"
-    return "\n".join([*lines, f"{end} are made, of how; the JSON file has it whole."])
+    lines.append(
+        "- `data` is the start of a SHA-256: of the low-resolution images, as in the manifest of "
+        "`liif data lr`, where they are made by a recipe, else of the hashes of all image files; "
+        "the JSON file has it whole."
+    )
+    return "\n".join(lines)
 
 
 def _checkpoint(training: CellRecord) -> str:

@@ -59,6 +59,7 @@ def test_measured_and_published_numbers_stand_side_by_side(cli, table, photos):
     assert shown in lines and "|  | published | 30.00 | 29.25 |" in lines
     assert f"|  | difference | {cell('Any scale')['difference']:+.2f} | " in out
     assert r"\* outside the scales of its training." in lines
+    assert ours["badge"] == f"liif-benchmark {ours['data_sha256'][:8]}"
     assert "train it with `liif train --config configs/fixed-x2.yaml`" in out
     assert Path("results/t.md").read_text().strip() == out.strip()
 

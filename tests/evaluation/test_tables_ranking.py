@@ -63,7 +63,8 @@ def test_scales_in_between_and_unequal_ones_are_measured_by_a_recipe(cli, betwee
 def test_every_number_has_its_protocol_its_data_and_its_interval(cli, between):
     _, out, _ = cli("tables", "--table", "t")
     bicubic, ours = cell("Bicubic", 1.5), cell("Any", 1.5)
-    data = [cell("Any", scale)["data_sha256"][:8] for scale in (1.5, [2, 1.5])]
+    data = [cell("Any", scale)["lr_sha256"][:8] for scale in (1.5, [2, 1.5])]
+    assert len(set(data)) == 2
     assert f"| protocol `benchmark` | data | `{data[0]}` | `{data[1]}` |" in out.splitlines()
     assert rf"\tiny benchmark, data & \tiny {data[0]} & \tiny {data[1]} \\" in (
         Path("results/t.tex").read_text()
