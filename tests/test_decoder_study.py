@@ -103,3 +103,5 @@ def test_what_is_measured_is_read_and_tabled(module, scores, folder):
     assert lines[-2:] == ["- better: sure (x2)", "- not distinguishable: luck, image"]
     rows = page.score_rows(scores, "a", decoders, ["set5"], [2.0])
     assert "| liif | 3 | 32.51 ± 0.02 |" in rows
+    lines = page.summary(scores, ["a"], decoders, [2.0])
+    assert lines[-1].endswith("(a) | 0.01 |")  # 1.01, and 1 in the middle
