@@ -208,8 +208,8 @@ def difference_rows(
     others = [each for each in decoders if each != BASELINE]
     count = len(others) * len(scales)
     lines = [
-        f"Difference from {BASELINE}, the same seeds and the images of all sets; * significant. These "
-        f"are {count} comparisons: an interval of 95 % misses zero by chance once in twenty:",
+        f"Difference from {BASELINE}, the same seeds and the images of all sets; * significant. "
+        f"These are {count} comparisons: an interval of 95 % misses zero by chance once in twenty:",
         "", f"| decoder | {' | '.join(f'x{scale:g}' for scale in scales)} |",
         "|---|" + "--:|" * len(scales),
     ]  # fmt: skip
