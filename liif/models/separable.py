@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from liif.models.field import Field, Taps, bilinear_taps
+from liif.models.repeated import interpolation, repeated_axes, repeated_sum
 
 
 def spread(index: Tensor, values: Tensor, cells: int) -> Tensor:
@@ -42,6 +43,8 @@ def bilinear_grid(field: Field, y: Tensor, x: Tensor, name: str = "lr") -> Tenso
 
 def interpolate_grid(field: Field, y: Tensor, x: Tensor, taps: Taps, name: str = "lr") -> Tensor:
     """As `interpolate` for a grid of pixels: (B, R, W, K) for rows y (R,) and columns x (W,)."""
+    if axes := repeated_axes(field, y, x):
+        return repeated_sum(axes, [interpolation(field, axes, taps, name)])
 
     def weights(coord: Tensor, axis: int) -> Tensor:
         found = taps(coord, field.size[axis])

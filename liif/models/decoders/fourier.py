@@ -21,6 +21,7 @@ from liif.models.decoder import Decoder
 from liif.models.field import Field, bicubic_taps, bilinear_taps, interpolate
 from liif.models.geometry import corners, nearest
 from liif.models.layers import conv
+from liif.models.repeated import interpolation, repeated_axes, repeated_sum
 from liif.models.separable import interpolate_grid, separable, spread
 
 Waves = Annotated[int, pydantic.Field(gt=0, le=32)]
@@ -146,6 +147,14 @@ class Fourier(Waved):
 
     def query_grid(self, field: Field, y: Tensor, x: Tensor, cell: Tensor) -> Tensor:
         """As `query` for a grid: the waves are products of one along y and one along x."""
+        if axes := repeated_axes(field, y, x):
+            of_rows, of_cols = (
+                basis(axis.offsets * self.spacing, self.waves).T for axis in axes
+            )  # (2 · waves + 1, p) and (2 · waves + 1, q)
+            functions = (of_rows[:, None, :, None] * of_cols[:, None]).flatten(0, 1)
+            codes = field.codes[:, axes[0].cells, axes[1].cells].unflatten(-1, (self.channels, -1))
+            image = interpolation(field, axes, self.taps)
+            return repeated_sum(axes, [(codes, functions), image])
 
         def along(coord: Tensor, axis: int) -> Tensor:
             code = nearest(coord, field.size[axis])

@@ -14,6 +14,7 @@ from liif.core.section import Section, Width
 from liif.models.decoder import Decoder
 from liif.models.field import Field
 from liif.models.geometry import nearest
+from liif.models.repeated import repeated_axes, repeated_sum
 from liif.models.swin import Swin, SwinConfig
 
 
@@ -100,7 +101,17 @@ class Thera(Decoder):
         weight, bias = self.out_conv.weight, self.out_conv.bias
         assert bias is not None
         count = self.hidden * self.channels
-        colours = F.conv2d(feat, weight[:count], bias[:count])
+        # The layer's channels are (wave, colour), the codes' (colour, wave): waves are summed.
+        colours = F.conv2d(
+            feat,
+            *(
+                part[:count]
+                .unflatten(0, (self.hidden, self.channels))
+                .transpose(0, 1)
+                .flatten(0, 1)
+                for part in (weight, bias)
+            ),
+        )
         with torch.autocast(feat.device.type, enabled=False):  # a phase in bfloat16 is no phase
             phases = F.conv2d(feat.float(), weight[count:], bias[count:])
         return Field.of_map(colours, maps={"phase": phases, "lr": lr})
@@ -109,7 +120,7 @@ class Thera(Decoder):
         """Damp the waves for a cell (B, 2)."""
         t = (cell[:, :1] * (field.size[0] / 2)).square()
         damping = torch.exp(-self.components.square().sum(dim=0) * (self.k * t))  # (B, hidden)
-        damping = damping.repeat_interleave(self.channels, dim=1)[:, None, None]
+        damping = damping.repeat(1, self.channels)[:, None, None]
         return replace(field, codes=field.codes * damping.to(field.codes))
 
     def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
@@ -117,27 +128,38 @@ class Thera(Decoder):
         return self._colours(field, coord[..., 0], coord[..., 1])
 
     def query_grid(self, field: Field, y: Tensor, x: Tensor, cell: Tensor) -> Tensor:
-        """As `query`, (B, R, W, C), with the geometry of rows and columns, not of points."""
+        """As `query`, (B, R, W, C), with the geometry of rows and columns, not of points. Where
+        pixels lie alike in every cell, sin(angle + phase) is a sum of products of the cell's
+        numbers and the offset's."""
+        if axes := repeated_axes(field, y, x):
+            along_y, along_x = self.components[..., None, None]
+            angle = (axes[0].offsets[:, None] * along_y + axes[1].offsets * along_x) / 2
+            cells = (slice(None), axes[0].cells, axes[1].cells)
+            colours = field.codes[cells].unflatten(-1, (self.channels, self.hidden))
+            phase = field.maps["phase"][cells][..., None, :]
+            image = field.maps["lr"][cells][..., None], torch.ones_like(angle[:1])
+            terms = [(colours * phase.sin(), angle.cos()), (colours * phase.cos(), angle.sin())]
+            return repeated_sum(axes, [image, *terms])
         return self._colours(field, y.view(1, -1, 1), x.view(1, 1, -1))
 
     def _colours(self, field: Field, y: Tensor, x: Tensor) -> Tensor:
         """Return colours (B, …, C) at y and x of broadcastable shapes."""
         row, col, angle, colours = self._waves(field, y, x)
-        return field.gather(row, col, "lr") + (colours * angle.sin()[..., None]).sum(dim=-2)
+        return field.gather(row, col, "lr") + (colours * angle.sin()[..., None, :]).sum(dim=-1)
 
     def slopes(self, field: Field, coord: Tensor) -> Tensor:
         """As `Decoder.slopes`: the derivatives of the field of the nearest code."""
         _, _, angle, colours = self._waves(field, coord[..., 0], coord[..., 1])
         along = angle.cos()[..., None, :] * self.components  # (B, Q, 2, hidden)
-        return (along @ colours.float()).mT
+        return colours.float() @ along.mT
 
     def _waves(self, field: Field, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return row and column of the codes nearest to y and x, of broadcastable shapes, and the
-        angles (B, …, hidden) and colours (B, …, hidden, C) of their waves."""
+        angles (B, …, hidden) and colours (B, …, C, hidden) of their waves."""
         (row, r_y), (col, r_x) = nearest(y, field.size[0]), nearest(x, field.size[1])
         along_y, along_x = self.components.unbind(0)
         angle = (r_y[..., None] * along_y + r_x[..., None] * along_x) / 2
-        colours = field.gather(row, col).unflatten(-1, (self.hidden, self.channels))
+        colours = field.gather(row, col).unflatten(-1, (self.channels, self.hidden))
         return row, col, angle + field.gather(row, col, "phase"), colours
 
 
