@@ -13,10 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from liif.models.field import Field, Taps
-from liif.models.geometry import nearest
 
-ROUNDING = 5e-7
-"""Largest error of the offset of a float32 coordinate, in half-pixels, per cell of the grid."""
+ROUNDING = 3e-7
+"""Largest error of a float32 coordinate that counts as rounding, as a share of the whole axis."""
 
 Term = tuple[Tensor, Tensor]
 """Vectors (B, n, m, C, k) of the cells, and functions (k, p, q) of their pixels' offsets."""
@@ -43,34 +42,33 @@ def repeated_axes(field: Field, y: Tensor, x: Tensor) -> tuple[Axis, Axis] | Non
 
 
 def _axis(field: Field, coord: Tensor, axis: int) -> Axis | None:
-    count = len(coord)
-    if count < 2:
+    n, count = field.size[axis], len(coord)
+    ends = coord[0].item(), coord[-1].item()
+    per_cell = round(2 * (count - 1) / max((ends[1] - ends[0]) * n, 1)) if count > 1 else 0
+    if not per_cell:
         return None
-    index, offset = nearest(coord, field.size[axis])
-    step = float(coord[-1] - coord[0]) * field.size[axis] / (count - 1)
-    per_cell = max(1, round(2 / step)) if step > 0 else 1
-    offsets = (2 * torch.arange(per_cell) + 1) / per_cell - 1
-    skipped = round((float(offset[0] + 1) * per_cell - 1) / 2)
-    number = torch.arange(skipped, skipped + count)
-    cell = index - int(index[0])
-    if not torch.equal(cell, number // per_cell):
+    place = (coord + 1) * (n * per_cell / 2)  # the i-th pixel of the whole axis is at i + 1/2
+    first = round(place[0].item() - 0.5)
+    error = (place - torch.arange(first, first + count) - 0.5).abs().max().item()
+    if error > ROUNDING * n * per_cell:
         return None
-    if (offset - offsets[number % per_cell]).abs().max() > ROUNDING * field.size[axis]:
+    cells = slice(first // per_cell, (first + count - 1) // per_cell + 1)
+    inside = slice(cells.start - field.origin[axis], cells.stop - field.origin[axis])
+    if inside.start < 0 or inside.stop > field.codes.shape[1 + axis]:
         return None
-    first = int(index[0]) - field.origin[axis]
-    cells = slice(first, first + int(cell[-1]) + 1)
-    if first < 0 or cells.stop > field.codes.shape[1 + axis]:
-        return None
-    return Axis(cells, offsets, slice(skipped, skipped + count))
+    offsets = torch.arange(1, 2 * per_cell, 2) / per_cell - 1
+    return Axis(inside, offsets, slice(first % per_cell, first % per_cell + count))
 
 
 def repeated_sum(axes: tuple[Axis, Axis], terms: Sequence[Term]) -> Tensor:
     """Return the sum over all terms, float32 (B, R, W, C)."""
     (_, y, rows), (_, x, cols) = axes
+    found = terms[0][0].new_zeros((), dtype=torch.float32)
     with torch.autocast("cpu", enabled=False):
-        vectors = torch.cat([each.float() for each, _ in terms], dim=-1)
-        functions = torch.cat([each.float().flatten(1) for _, each in terms])
-        found = (vectors @ functions).unflatten(-1, (len(y), len(x)))  # (B, n, m, C, p, q)
+        for vectors, functions in terms:
+            products = vectors.float().flatten(0, 3), functions.float().flatten(1)
+            found = torch.addmm(found, *products)
+    found = found.view(*terms[0][0].shape[:4], len(y), len(x))  # (B, n, m, C, p, q)
     image = found.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
     return image[:, :, rows, cols].permute(0, 2, 3, 1)
 

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from liif.core.section import Section
-from liif.models.decoder import Decoder
+from liif.models.decoder import BLOCK_BYTES, Decoder
 from liif.models.field import Field, bicubic_taps, bilinear_taps, interpolate
 from liif.models.layers import conv
 from liif.models.separable import interpolate_grid
@@ -28,7 +28,7 @@ class Bilinear(Decoder):
     """rgb = bilinear or bicubic interpolation of (image + one convolution of the features): a
     baseline that shows what a decoder's network adds."""
 
-    radius, block = 1, 128
+    radius, block = 1, 256
 
     def __init__(self, width: int, config: BilinearConfig, channels: int = 3) -> None:
         super().__init__()
@@ -41,6 +41,10 @@ class Bilinear(Decoder):
         """Compute the colours, the codes, of feat (B, C, h, w) and lr."""
         colours = self.residual(feat) + lr
         return Field.of_map(colours, maps={"lr": colours.float()})
+
+    def pixel_bytes(self, field: Field) -> int:
+        """As `Decoder.pixel_bytes`, where the grid is a dense product with all cells of a block."""
+        return BLOCK_BYTES // 128**2
 
     def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
         """Return normalised colours (B, Q, C) at coord (B, Q, 2); the cell is not used."""

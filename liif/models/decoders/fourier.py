@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from liif.core.errors import UserError
 from liif.core.section import Section
-from liif.models.decoder import Decoder
+from liif.models.decoder import BLOCK_BYTES, Decoder
 from liif.models.field import Field, bicubic_taps, bilinear_taps, interpolate
 from liif.models.geometry import corners, nearest
 from liif.models.layers import conv
@@ -81,6 +81,10 @@ class Waved(Decoder):
         self.waves, self.channels = waves, channels
         self.code_channels = channels * (2 * waves + 1) ** 2 + channels
 
+    def pixel_bytes(self, field: Field) -> int:
+        """As `Decoder.pixel_bytes`, where the grid is a dense product with all cells of a block."""
+        return BLOCK_BYTES // 128**2
+
     def waved(self, field: Field, coord: Tensor, spacing: Tensor) -> Tensor:
         """Return what the codes give (B, Q, C) at coord (B, Q, 2); `spacing` is ω."""
         y, x = coord.unbind(-1)
@@ -105,7 +109,7 @@ class Fourier(Waved):
     law; else it is 1.
     """
 
-    ensemble = False
+    ensemble, block = False, 256
 
     def __init__(self, width: int, config: FourierConfig, channels: int = 3) -> None:
         super().__init__(config.waves, channels)

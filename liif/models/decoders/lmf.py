@@ -15,7 +15,7 @@ from liif.models.decoders.lte import frequencies, relative, waves_at
 from liif.models.field import Field, bilinear
 from liif.models.geometry import corners
 from liif.models.grouped import ensemble_by_code
-from liif.models.layers import Mlp, conv
+from liif.models.layers import Mlp, conv, dense
 from liif.models.separable import bilinear_grid
 
 
@@ -59,7 +59,7 @@ class Modulated(Decoder):
     """What both decoders share. A bound code is [scales, shifts, code], with a scale and a shift
     for each channel of each layer. With a map "lr" the colours are added to the bilinear image."""
 
-    block = 96
+    block = 128
     hypernet: Mlp
     imnet: Mlp
 
@@ -67,6 +67,16 @@ class Modulated(Decoder):
         """Return the narrow network's input (…, width_in) for codes (…, K) at offsets y and x
         (…, 1), all of broadcastable shapes."""
         raise NotImplementedError
+
+    def first(
+        self, code: Tensor, y: Tensor, x: Tensor, field: Field, cell: Tensor,
+        weight: Tensor, shift: Tensor,
+    ) -> Tensor:  # fmt: skip
+        """Return the narrow network's first layer (B, n, m, p, q, width), with a weight
+        (B·n·m, width_in, width) and a shift (B·n·m, 1, width) for each code (B, n, m, 1, 1, K)."""
+        value = self.inputs(code, y, x, field, cell[:, None])
+        rows = value.flatten(3, 4).flatten(0, 2)  # (codes, pixels of a code, width_in)
+        return torch.baddbmm(shift, rows, weight).view(*value.shape[:-1], -1)
 
     def query(self, field: Field, coord: Tensor, cell: Tensor) -> Tensor:
         """Return normalised colours (B, Q, C) at coord (B, Q, 2), cell (B, Q, 2) or (B, 1, 2)."""
@@ -95,19 +105,21 @@ class Modulated(Decoder):
 
         def colours(code: Tensor, y: Tensor, x: Tensor) -> Tensor:
             scales, shifts, rest = code.split([count, count, code.shape[-1] - 2 * count], dim=-1)
-            value = self.inputs(rest, y, x, field, cell[:, None])
-            shape = value.shape[:-1]
-            value = value.flatten(3, 4).flatten(0, 2)  # (codes, pixels of a code, width_in)
             scales, shifts = (
-                part.reshape(len(value), len(hidden), 1, -1) for part in (scales + 1, shifts)
+                part.reshape(-1, len(hidden), 1, hidden[0].out_features)
+                for part in (scales + 1, shifts)
             )
             biases = torch.stack([layer.bias for layer in hidden])[:, None]
             shifts = torch.addcmul(shifts, scales, biases.to(code))
             first = hidden[0].weight.T.to(code) * scales[:, 0]
             others = torch.stack([layer.weight.T for layer in hidden[1:]]).to(code) * scales[:, 1:]
-            for weight, shift in zip([first, *others.unbind(1)], shifts.unbind(1), strict=True):
-                value = torch.bmm(value, weight).add_(shift).relu_()
-            return last(value).view(*shape, -1)
+            value = self.first(rest, y, x, field, cell, first, shifts[:, 0]).relu_()
+            shape = value.shape[:-1]
+            value = value.flatten(3, 4).flatten(0, 2)  # (codes, pixels of a code, width)
+            for i in range(len(hidden) - 1):
+                value = torch.baddbmm(shifts[:, 1 + i], value, others[:, i]).relu_()
+            layer = last.weight.to(value), last.bias.to(value)
+            return dense(value, *layer, relu=False).view(*shape, -1)
 
         rgb = ensemble_by_code(field, y, x, colours)
         return rgb + bilinear_grid(field, y, x) if "lr" in field.maps else rgb
@@ -145,6 +157,18 @@ class LmLiif(Modulated):
         parts = [code, y.to(code), x.to(code), relative(cell, field).to(code)]
         shape = torch.broadcast_shapes(*(part.shape[:-1] for part in parts))
         return torch.cat([part.expand(*shape, -1) for part in parts], dim=-1)
+
+    def first(
+        self, code: Tensor, y: Tensor, x: Tensor, field: Field, cell: Tensor,
+        weight: Tensor, shift: Tensor,
+    ) -> Tensor:  # fmt: skip
+        """As `Modulated.first`: code and cell are the same for all pixels of a code."""
+        of_code, along_y, along_x, of_cell = weight.split([code.shape[-1], 1, 1, 2], dim=1)
+        shape = (*code.shape[:-1], -1)
+        same = torch.baddbmm(shift, code.flatten(0, 4)[:, None], of_code)
+        same = same + relative(cell, field).to(code) @ of_cell
+        of_row = same.view(shape) + y.to(code) * along_y.reshape(shape)
+        return of_row + x.to(code) * along_x.reshape(shape)
 
 
 class LmLte(Modulated):

@@ -65,7 +65,7 @@ class Thera(Decoder):
     itself, to whole windows; its GELU is the approximation with tanh.
     """
 
-    block = 64
+    block = 128
 
     def __init__(self, width: int, config: TheraConfig, channels: int = 3) -> None:
         super().__init__()
@@ -102,16 +102,8 @@ class Thera(Decoder):
         assert bias is not None
         count = self.hidden * self.channels
         # The layer's channels are (wave, colour), the codes' (colour, wave): waves are summed.
-        colours = F.conv2d(
-            feat,
-            *(
-                part[:count]
-                .unflatten(0, (self.hidden, self.channels))
-                .transpose(0, 1)
-                .flatten(0, 1)
-                for part in (weight, bias)
-            ),
-        )
+        order = torch.arange(count, device=feat.device).view(self.hidden, -1).T.flatten()
+        colours = F.conv2d(feat, weight[order], bias[order])
         with torch.autocast(feat.device.type, enabled=False):  # a phase in bfloat16 is no phase
             phases = F.conv2d(feat.float(), weight[count:], bias[count:])
         return Field.of_map(colours, maps={"phase": phases, "lr": lr})
