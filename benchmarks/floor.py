@@ -39,7 +39,7 @@ PUBLISHED = {"TFLOP/s": 989e12, "TB/s": 3.35e12}
 LIGHT = ("bilinear", "fourier", "thera", "lm-liif", "lm-lte", "ope", "metasr")
 """Decoders whose queries are measured; the default of `thera` is Thera Air."""
 SCALE = 4
-ROUNDS = 7
+ROUNDS = 5
 """Runs of a query, of which the fastest counts."""
 
 

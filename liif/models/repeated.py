@@ -44,7 +44,7 @@ def repeated_axes(field: Field, y: Tensor, x: Tensor) -> tuple[Axis, Axis] | Non
 def _axis(field: Field, coord: Tensor, axis: int) -> Axis | None:
     n, count = field.size[axis], len(coord)
     ends = coord[0].item(), coord[-1].item()
-    per_cell = round(2 * (count - 1) / max((ends[1] - ends[0]) * n, 1)) if count > 1 else 0
+    per_cell = round(2 * (count - 1) / max((ends[1] - ends[0]) * n, 1e-3)) if count > 1 else 0
     if not per_cell:
         return None
     place = (coord + 1) * (n * per_cell / 2)  # the i-th pixel of the whole axis is at i + 1/2
