@@ -84,6 +84,6 @@ def interpolation(field: Field, axes: tuple[Axis, Axis], taps: Taps, name: str =
         index = index.clamp(0, field.codes.shape[1 + axis] - 1)
         vectors = vectors.index_select(1 + axis, index)
         found = taps(offsets / around, around)  # of the middle one of so many cells
-        weights.append(sum(F.one_hot(at, around).T * weight for at, weight in found))
+        weights.append(torch.stack([F.one_hot(at, around).T * w for at, w in found]).sum(dim=0))
     vectors = vectors.unfold(1, around, 1).unfold(2, around, 1).flatten(-2)
     return vectors, (weights[0][:, None, :, None] * weights[1][:, None]).flatten(0, 1)
