@@ -29,21 +29,23 @@ from measure import (
     precisions,
     table,
 )
+from recipes import step
 
 from liif.commands.device import select_device
+from liif.core.config_file import load_config
 from liif.core.threads import available_cores
-from liif.data.loader import Batch
 from liif.evaluation.metrics import ssim
 from liif.evaluation.protocols import ScoreProtocol
 from liif.images.resize import matlab_bicubic
 from liif.images.rgb8 import write_image
 from liif.models import reference
-from liif.models.build import DECODERS, ModelConfig, build_model
+from liif.models.build import DECODERS
 from liif.models.precision_names import UsedPrecision
-from liif.training.step import train_step
+from liif.training.config import TrainConfig
 
 Row = dict[str, Any]
 CPU = torch.device("cpu")
+CONFIGS = Path(__file__).parent.parent / "configs"
 AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
 SIDE, SCALE, ROUNDS = 64, 4, 2
 
@@ -129,18 +131,11 @@ def decoders(size: int) -> Iterator[Row]:
 
 def training_step() -> Row:
     """Measure a step of the size of configs/quickstart.yaml, on random samples."""
-    config = {
-        "encoder": {"name": "edsr-baseline", "blocks": 8, "width": 32},
-        "decoder": {"name": "liif", "hidden": [256]},
-    }
-    model = build_model(ModelConfig.model_validate(config), seed=0).train()
-    optimizer = torch.optim.Adam(model.parameters())
-    coord, cell = torch.rand(4, 288, 2) * 2 - 1, torch.full((4, 2), 0.04)
-    batch = Batch(torch.rand(4, 3, 24, 24), coord, cell, torch.rand(4, 288, 3))
+    update = step(load_config(TrainConfig, CONFIGS / "quickstart.yaml"), CPU)
 
     def steps() -> None:
         for _ in range(20):
-            train_step(model, optimizer, batch, learning_rate=1e-4)
+            update()
 
     return {"": "milliseconds", "a step": 50 * interleaved({"": steps}, ROUNDS, CPU)[""]}
 

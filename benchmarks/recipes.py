@@ -13,8 +13,10 @@ from liif.commands.device import keep_freed_memory
 from liif.core.config_file import load_config
 from liif.data.loader import Batch
 from liif.models.build import build_model
+from liif.models.geometry import grid_coord, pixel_centres
 from liif.models.precision_names import UsedPrecision
 from liif.training.config import TrainConfig
+from liif.training.optimizers import make_optimizer
 from liif.training.step import train_step
 
 
@@ -49,14 +51,21 @@ def step(  # noqa: ANN201
     """Return a function that updates a model once, on random data of the configured shapes."""
     data, B = config.train_data, config.batch_size
     side = data.size[0] if data.sampling == "size-varied" else data.patch
-    batch = Batch(
-        torch.rand(B, 3, side, side, device=device),
-        torch.rand(B, data.queries, 2, device=device) * 2 - 1,
-        torch.rand(B, 2, device=device) / 20,
-        torch.rand(B, data.queries, 3, device=device),
-    )
+    lr = torch.rand(B, 3, side, side, device=device)
+    if data.layout == "crop":
+        low, high = data.scale
+        size = round(side * (low + (high - low) / (data.scale_power + 1)))  # of the mean scale
+        line = pixel_centres(size, lr)
+        coord, count = grid_coord(line, line).expand(B, -1, -1), size**2
+        cell = torch.full((B, 2), 2 / size, device=device)
+    else:
+        count = data.queries
+        coord = torch.rand(B, count, 2, device=device) * 2 - 1
+        cell = torch.rand(B, 2, device=device) / 20
+    target = torch.rand(B, count, 3, device=device)
+    batch = Batch(lr, coord, cell, target, is_crop=data.layout == "crop")
     model = build_model(config.model).to(device).train()
-    optimizer = torch.optim.Adam(model.parameters())
+    optimizer = make_optimizer(model, config.optimizer, config.learning_rate)
 
     def run() -> None:
         train_step(model, optimizer, batch, learning_rate=1e-6, precision=precision)

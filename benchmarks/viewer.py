@@ -39,7 +39,7 @@ CHROMIUM = "chromium", "chromium-browser", "google-chrome"
 FIRST_SCALE = 4
 WHEEL = -100
 """Pixels that the wheel turns at each step; the page zooms by e^(1/5) for them."""
-PAUSE_S = 0.08
+PAUSE_S = 0.04
 """Time after an event for which the page waits for another one (scene.js)."""
 WATCH = """() => {
   let start = null;

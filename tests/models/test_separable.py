@@ -7,19 +7,33 @@ from helpers.small_models import small
 
 from liif.models.field import Field, bicubic_taps, bilinear_taps, interpolate
 from liif.models.geometry import grid_coord, pixel_centres
-from liif.models.separable import bilinear_grid, interpolate_grid, separable, spread
+from liif.models.separable import Along, bilinear_grid, interpolate_grid, separable, spread
 
 
 def test_the_sum():
-    vectors = torch.rand(2, 5, 7, 3 * 4 * 4)
-    by_row, by_col = torch.rand(6, 5, 4), torch.rand(9, 7, 4)
-    terms = vectors.view(2, 5, 7, 3, 4, 4)
-    expected = torch.einsum("bykcij,ryi,wkj->brwc", terms, by_row, by_col)
-    torch.testing.assert_close(separable(vectors, by_row, by_col), expected)
-    rough = separable(vectors.bfloat16(), by_row, by_col)
-    assert rough.dtype == torch.float32 and (rough - expected).abs().mean() < 0.05
-    with torch.autocast("cpu", torch.bfloat16):  # colours are summed in float32
-        assert torch.equal(separable(vectors.bfloat16(), by_row, by_col), rough)
+    """Of one, two or three terms, for any cells in any order, with its gradients."""
+    torch.manual_seed(0)
+    for count in (1, 2, 3):
+        vectors = torch.rand(2, 5, 7, 3 * 4 * 4, requires_grad=True)
+        rows = Along(torch.randint(5, (count, 6)), torch.rand(count, 6, 4, requires_grad=True))
+        cols = Along(torch.tensor([[0, 0, 0, 6, 6, 2, 0, 0, 1]] * count), torch.rand(count, 9, 4))
+        terms = vectors.view(2, 5, 7, 3, 4, 4)
+        matrices = spread(*rows, 5), spread(*cols, 7)
+        expected = torch.einsum("bykcij,ryi,wkj->brwc", terms, *matrices)
+        found = separable(vectors, rows, cols)
+        torch.testing.assert_close(found, expected)
+        leaves = vectors, rows.values
+        weights = torch.rand_like(found)
+        for a, b in zip(
+            torch.autograd.grad((found * weights).sum(), leaves, retain_graph=True),
+            torch.autograd.grad((expected * weights).sum(), leaves),
+            strict=True,
+        ):
+            torch.testing.assert_close(a, b)
+        rough = separable(vectors.bfloat16(), rows, cols)
+        assert rough.dtype == torch.float32 and (rough - expected).abs().mean() < 0.05
+        with torch.autocast("cpu", torch.bfloat16):  # colours are summed in float32
+            assert torch.equal(separable(vectors.bfloat16(), rows, cols), rough)
 
 
 def test_terms_of_one_cell_are_added():

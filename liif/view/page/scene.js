@@ -8,7 +8,7 @@ import { Renderer } from "./renderer.js";
 import { savePng } from "./save.js";
 import { notify, showPlace, showProgress, shownScale } from "./status.js";
 
-const PAUSE_MS = 80; // delay after a change before the view is rendered
+const PAUSE_MS = 40; // delay after a change before the view is rendered
 const ENTRY_MS = 600; // delay before it becomes an entry of the history
 const BICUBIC = "bicubic";
 
