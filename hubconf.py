@@ -1,4 +1,4 @@
-"""Entry points of torch.hub: `torch.hub.load("OWNER/liif", "edsr_light")`, or a folder with
+"""Entry points of torch.hub: `torch.hub.load("OWNER/liif", "lite")`, or a folder with
 `source="local"`."""
 
 from liif.hub.catalog import find_model as _find_model
@@ -17,8 +17,17 @@ def _named(name: str, pretrained: bool, device: str) -> _SRModel:
     return _build_model(model.model).eval().to(device)
 
 
+def lite(pretrained: bool = True, device: str = "cpu") -> _SRModel:
+    """Return the model that `liif upscale` uses; use it by model.upscale(image, scale=3.7).
+
+    pretrained: with trained weights, else with random ones.
+    device: the model's device.
+    """
+    return _named("lite", pretrained, device)
+
+
 def edsr_light(pretrained: bool = True, device: str = "cpu") -> _SRModel:
-    """Return the light LIIF that is part of the package; use it by model.upscale(image, scale=3.7).
+    """Return the light LIIF that is part of the package, slower than `lite`.
 
     pretrained: with trained weights, else with random ones.
     device: the model's device.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Write real.md: the small model of the quick start trained on clean and on degraded photographs, with three seeds each and
+# Write real.md: a small LIIF trained on clean and on degraded photographs, with three seeds each and
 # the same steps, then the table. Finished trainings and measurements are skipped. The data root needs photos/train,
 # photos/valid (any photographs, here 50 and 5), bsds400 (the BSDS500 photographs that are not in B100) and benchmark/B100.
 set -euo pipefail
@@ -20,7 +20,7 @@ for path in list_images(photos / "valid"):
             write_image(piece, image[y : y + side, x : x + side])
 PYTHON
 for seed in 0 1 2; do
-    for config in quickstart quickstart-real; do
+    for config in small-liif quickstart-real; do
         python scripts/train.py --config "configs/$config.yaml" --name "$config-seed$seed" --set "seed=$seed" \
             --set "train_data.images=[photos/train, bsds400]" --set train_data.cache=mmap
     done

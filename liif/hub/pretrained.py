@@ -119,7 +119,7 @@ def load(name_or_path: str | Path | None = None, device: str | torch.device = "c
     """Return a trained model, in evaluation mode.
 
     Args:
-        name_or_path: a name that `liif models` lists (by default "edsr-light", which is part of the
+        name_or_path: a name that `liif models` lists (by default "lite", which is part of the
             package; others are downloaded once); a checkpoint file of this package or of other
             code, or safetensors; or USER/NAME on the Hugging Face Hub, a repository in the layout
             of `HubModel`, which is downloaded once (needs the extra `hub`).

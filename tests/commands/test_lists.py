@@ -28,9 +28,9 @@ def test_models(listed, cli, monkeypatch, tmp_path):
     monkeypatch.setenv("LIIF_MODELS", str(tmp_path))
     found = listed("models", "list")
     assert [each["name"] for each in found] == [model.name for model in MODELS]
-    assert [each["is_default"] for each in found] == [True, False, False]
-    assert found[0]["path"].endswith("edsr-light.safetensors") and found[1]["path"] is None
-    assert found[1]["size"] == 18_890_445 and found[1]["aliases"] == ["edsr-baseline-liif"]
+    assert [each["is_default"] for each in found] == [True, False, False, False]
+    assert found[0]["path"].endswith("lite.safetensors") and found[2]["path"] is None
+    assert found[2]["size"] == 18_890_445 and found[2]["aliases"] == ["edsr-baseline-liif"]
 
 
 @pytest.mark.parametrize(("kind", "registry"), [("decoders", DECODERS), ("encoders", ENCODERS)])

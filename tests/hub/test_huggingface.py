@@ -94,15 +94,15 @@ def test_what_is_not_known_is_said(tiny_checkpoint, tmp_path):
 
 def test_named_models_bring_their_facts(monkeypatch, tmp_path):
     named = catalog.Pretrained(
-        name="edsr-light", title="tiny", config=TINY, file="tiny.safetensors", is_shipped=True,
+        name=catalog.DEFAULT, title="tiny", config=TINY, file="tiny.safetensors", is_shipped=True,
         licence="BSD-3-Clause", data="mountains", scores="good",
     )  # fmt: skip
     save_weights(tmp_path / named.file, CONFIG, build_model(CONFIG).state_dict())
     monkeypatch.setattr(catalog, "SHIPPED", tmp_path)
     monkeypatch.setattr(catalog, "MODELS", (named,))
-    assert hub_model().about.data == hub_model("edsr-light").about.data == "mountains"
-    assert hub_model("edsr-light", data="hills").about.data == "hills"
-    elsewhere = Path(shutil.copy(tmp_path / named.file, tmp_path / "edsr-light.safetensors"))
+    assert hub_model().about.data == hub_model(catalog.DEFAULT).about.data == "mountains"
+    assert hub_model(catalog.DEFAULT, data="hills").about.data == "hills"
+    elsewhere = Path(shutil.copy(tmp_path / named.file, tmp_path / "other.safetensors"))
     assert hub_model(elsewhere).about.data == "not stated"
 
 
@@ -197,11 +197,11 @@ def from_checkout(name, **options):
     return torch.hub.load(str(ROOT), name, source="local", **options)
 
 
-def test_torch_hub_has_three_models_with_help():
+def test_torch_hub_has_four_models_with_help():
     content = runpy.run_path(str(ROOT / "hubconf.py"))
     offered = {name for name, value in content.items() if callable(value) and name[0] != "_"}
-    assert offered == {"edsr_liif", "edsr_light", "liif"}
-    for name in ("edsr_liif", "edsr_light", "liif"):
+    assert offered == {"lite", "edsr_liif", "edsr_light", "liif"}
+    for name in offered:
         assert "device: the model's device" in content[name].__doc__
 
 

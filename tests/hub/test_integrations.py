@@ -26,7 +26,7 @@ def test_the_node_of_comfyui(tiny_checkpoint):
     assert module["NODE_DISPLAY_NAME_MAPPINGS"].keys() == {name}
     assert node.RETURN_TYPES == ("IMAGE",) and isinstance(node.CATEGORY, str)
     inputs = node.INPUT_TYPES()["required"]
-    assert inputs["scale"][0] == "FLOAT" and inputs["model"][1]["default"] == "edsr-light"
+    assert inputs["scale"][0] == "FLOAT" and inputs["model"][1]["default"] == "lite"
     values = {"image": torch.rand(2, 6, 7, 3), "model": str(tiny_checkpoint), "scale": 2.5}
     assert values.keys() == inputs.keys()
     (found,) = getattr(node(), node.FUNCTION)(**values)

@@ -103,8 +103,11 @@ def test_the_package_brings_its_model_or_says_that_it_is_missing(monkeypatch, tm
     path = find_model(pretrained.DEFAULT).path
     assert path.is_relative_to(Path(liif.__file__).parent)
     if path.is_file():
-        assert resolve_checkpoint(None) == resolve_checkpoint("edsr-light") == path
-        assert liif.models.checkpoint.read_checkpoint(path).model == find_model("edsr-light").model
+        assert resolve_checkpoint(None) == resolve_checkpoint(pretrained.DEFAULT) == path
+        assert (
+            liif.models.checkpoint.read_checkpoint(path).model
+            == find_model(pretrained.DEFAULT).model
+        )
     monkeypatch.setattr(catalog, "SHIPPED", tmp_path)
     with pytest.raises(UserError, match="this file of the package is missing"):
         resolve_checkpoint(None)
@@ -176,7 +179,7 @@ def test_names_of_the_hub(folder, weights, tmp_path, monkeypatch):
 
 
 def test_list_models():
-    assert liif.list_models() == ["edsr-light", "edsr-liif", "rdn-liif"]
+    assert liif.list_models() == ["lite", "edsr-light", "edsr-liif", "rdn-liif"]
 
 
 def test_an_unknown_name_is_told_with_those_that_there_are(folder):

@@ -5,7 +5,7 @@ import argparse
 from liif.commands.arguments import shared
 from liif.hub.catalog import DEFAULT
 
-EXAMPLE = "--checkpoint edsr-light"
+EXAMPLE = "--checkpoint lite"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

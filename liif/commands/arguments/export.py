@@ -6,7 +6,7 @@ from pathlib import Path
 from liif.commands.arguments import shared
 from liif.hub.catalog import DEFAULT
 
-EXAMPLE = "--checkpoint edsr-light --format onnx -o exported"
+EXAMPLE = "--checkpoint lite --format onnx -o exported"
 FORMATS = ("onnx", "torch")
 
 

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Train the bundled model lite.safetensors on a CPU, then write lite.md and lite-photos.md. Expects photographs in
+# photos/train and photos/valid and the 400 training images of BSDS500 in bsds400 under the data root ($LIIF_DATA, else
+# datasets).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python scripts/train.py --config configs/lite.yaml --device cpu
+for table in lite lite-photos; do liif tables --table $table; done
