@@ -61,7 +61,7 @@ def test_one_of_the_user_is_based_on_one_of_them(place):
     Path("mine/c.yaml").write_text("base: edsr-liif\nsteps: 7\n")
     config = load_config(TrainConfig, Path("mine/c.yaml"))
     assert (config.steps, config.model.encoder.name) == (7, "edsr-baseline")
-    Path("mine/edsr-liif").write_text("base: configs/quickstart.yaml\n")
+    Path("mine/edsr-liif").write_text("base: configs/small-liif.yaml\n")
     assert load_config(TrainConfig, Path("mine/c.yaml")).batch_size == 4, "the one beside it"
 
 
