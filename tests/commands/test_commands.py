@@ -69,7 +69,7 @@ def test_the_help_of_liif_lists_every_command(capsys, monkeypatch):
 def test_every_file_of_the_commands_is_listed_or_shared():
     folder = Path(liif.__file__).parent / "commands"
     files = {path.stem for path in folder.glob("*.py")}
-    assert files - {"__init__", "device", "lr_sets", "options"} == set(COMMANDS)
+    assert files - {"__init__", "device", "lr_sets", "options", "quality"} == set(COMMANDS)
     files = {path.stem for path in folder.glob("arguments/*.py")}
     assert files - {"__init__", "shared", "typed"} == set(COMMANDS)
 

@@ -44,7 +44,7 @@ def test_training_images_that_cannot_be_used_are_told_with_their_key(refused, tr
 def test_a_folder_without_a_configuration(cli, folder, photos, refused):
     """The small model, in a run of the folder's name; what it was trained on is recorded."""
     few = [f"--set={each}" for each in ("steps=1", "valid=null", "test=null", "batch_size=1",
-           "milestones=[]", "train_data.patch=4", "train_data.queries=4")]  # fmt: skip
+           "warm_up=0", "cool_down=1", "train_data.patch=4")]  # fmt: skip
     assert cli("train", "--data", "photos", *few)[0] == 0
     text = Path("runs/photos/config.yaml").read_text()
     assert f"images: {photos}" in text and Path("runs/photos/last.safetensors").exists()

@@ -261,9 +261,10 @@ def test_luma_is_that_of_its_source():
 def test_the_page_states_every_protocol():
     """docs/protocols.md: names in order, with their definitions."""
     page = (ROOT / "docs" / "protocols.md").read_text()
+    section = page.partition("## Protocols by name")[2].partition("\n## ")[0]
     rows = [
         re.findall(r"`([^`]+)`", " | ".join(line.split(" | ")[:2]))
-        for line in page.partition("## Protocols by name")[2].splitlines()
+        for line in section.splitlines()
         if line.startswith("| `")
     ]
     stated = {name: lines for name, *lines in rows}

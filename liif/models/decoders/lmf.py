@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from liif.core.section import Section, Width, Widths
-from liif.models.decoder import Decoder
+from liif.models.decoder import BLOCK_BYTES, Decoder
 from liif.models.decoders.lte import frequencies, relative, waves_at
 from liif.models.field import Field, bilinear
 from liif.models.geometry import corners
@@ -62,6 +62,10 @@ class Modulated(Decoder):
     block = 128
     hypernet: Mlp
     imnet: Mlp
+
+    def pixel_bytes(self, field: Field) -> int:
+        """As `Decoder.pixel_bytes`: on a GPU every pixel has modulations of its own."""
+        return BLOCK_BYTES // 64**2
 
     def inputs(self, code: Tensor, y: Tensor, x: Tensor, field: Field, cell: Tensor) -> Tensor:
         """Return the narrow network's input (…, width_in) for codes (…, K) at offsets y and x
