@@ -222,21 +222,25 @@ class TrainConfig(Section):
                 f"warm_up: {self.warm_up} is more than steps: {self.steps}; lower warm_up"
             )
         default = type(self).model_fields["milestones"].default
-        if (self.schedule == "wsd") != (self.cool_down > 0):
+        if self.schedule == "wsd" and not self.cool_down:
             raise ValueError(
                 "cool_down: schedule: wsd needs the number of steps over which the learning rate "
-                "falls, and the other schedules have none"
+                "falls; set cool_down, e.g. to a third of steps"
+            )
+        if self.schedule != "wsd" and self.cool_down:
+            raise ValueError(
+                f"cool_down: {self.cool_down} has no effect under schedule: {self.schedule}; "
+                "remove it (cool_down: 0) or set schedule: wsd"
             )
         if self.warm_up + self.cool_down > self.steps:
             raise ValueError(
                 f"cool_down: {self.cool_down} steps beside warm_up: {self.warm_up} are more than "
-                f"steps: {self.steps}; lower cool_down"
+                f"steps: {self.steps}; lower cool_down to at most {self.steps - self.warm_up}"
             )
         if self.schedule != "milestones" and self.milestones not in ((), default):
             raise ValueError(
                 f"milestones: {list(self.milestones)} have no effect under schedule: "
-                f"{self.schedule}; "
-                "remove them (milestones: []) or set schedule: milestones"
+                f"{self.schedule}; remove them (milestones: []) or set schedule: milestones"
             )
         return self
 
@@ -277,10 +281,12 @@ class TrainConfig(Section):
             )
         for loss in large:
             least = loss.smallest_patch
+            remedy = f"queries: {least**2} or more"
+            if self.train_data.layout == "crop":
+                remedy = f"patch, or the least scale, so that the smallest crop has {least} px"
             raise ValueError(
                 f"loss: {loss.name} needs patches of at least {least}×{least} pixels; set "
-                + ("train_data.patch" if self.train_data.layout == "crop" else "train_data.queries")
-                + f": {least if self.train_data.layout == 'crop' else least**2} or more"
+                f"train_data.{remedy}"
             )
         return self
 

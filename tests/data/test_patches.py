@@ -153,6 +153,15 @@ def test_whole_crops_are_for_random_scales(sampling):
         TrainConfig.model_validate({**yaml.safe_load(TRAIN), "train_data": data})
 
 
+def test_a_loss_of_patches_needs_large_crops():
+    data = {"sampling": "random-scale", "images": "x", "layout": "crop", "patch": 16}
+    values = {**yaml.safe_load(TRAIN), "loss": "gradient"}
+    config = TrainConfig.model_validate({**values, "train_data": data})
+    assert config.train_data.queried_side == 16
+    with pytest.raises(ValidationError, match="so that the smallest crop has 2 px"):
+        TrainConfig.model_validate({**values, "train_data": {**data, "patch": 1}})
+
+
 def test_colours_are_those_of_the_resized_target():
     source = size_varied(3, (10, 20), layout="patch", queries=100, augment=False)
     sample = source.sample(0, np.random.default_rng(0))

@@ -28,10 +28,13 @@ def warnings_of(caplog):
         ({"steps": 10, "warm_up": 11}, "warm_up: 11 is more than steps: 10"),
         ({"schedule": "cosine", "milestones": [10]}, r"milestones: \[10\] have no effect"),
         ({"schedule": "wsd", "steps": 9}, "cool_down: schedule: wsd needs the number of steps"),
-        ({"schedule": "cosine", "cool_down": 3, "steps": 9}, "the other schedules have none"),
+        (
+            {"schedule": "cosine", "cool_down": 3, "steps": 9},
+            r"cool_down: 3 has no effect under schedule: cosine",
+        ),
         (
             {"schedule": "wsd", "cool_down": 6, "warm_up": 4, "steps": 9},
-            "cool_down: 6 steps beside warm_up: 4 are more than steps: 9",
+            "beside warm_up: 4 are more than steps: 9; lower cool_down to at most 5",
         ),
     ],
 )

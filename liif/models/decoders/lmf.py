@@ -65,7 +65,7 @@ class Modulated(Decoder):
 
     def pixel_bytes(self, field: Field) -> int:
         """As `Decoder.pixel_bytes`: on a GPU every pixel has modulations of its own."""
-        return BLOCK_BYTES // 64**2
+        return BLOCK_BYTES // 96**2
 
     def inputs(self, code: Tensor, y: Tensor, x: Tensor, field: Field, cell: Tensor) -> Tensor:
         """Return the narrow network's input (…, width_in) for codes (…, K) at offsets y and x
