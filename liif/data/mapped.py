@@ -67,13 +67,15 @@ class CacheIndex(NamedTuple):
 
 def find_image_files(path: Path, exclude: Sequence[str] = ()) -> ImageFiles:
     """List the images under a folder, or a single one; see `list_images`. The number of other
-    files is logged; files with a name of `exclude` are left out."""
+    files is logged, and so are names of `exclude`, whose files are left out, that are not there."""
     paths = list_images(path)
     if paths[0].suffix.lower() != ".npy":
         tell_passed_over(path)
     base = path if path.is_dir() else path.parent
     names = {file.relative_to(base).as_posix(): file for file in paths}
     kept = {name: file for name, file in names.items() if name not in exclude}
+    if unknown := [name for name in exclude if name not in names]:
+        log.warning("%s: exclude: no such image: %s", path, ", ".join(unknown))
     if not kept:
         raise UserError(f"{path}: exclude: leaves no image; remove names from it")
     return ImageFiles(path, [*kept.values()], [*kept])

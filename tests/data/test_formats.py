@@ -98,8 +98,9 @@ def test_visits_follow_the_weights(mixed):
         assert counts == {**expected, f"{mixed}/b/0.png": 3, f"{mixed}/b/1.png": 3}
 
 
-def test_excluded_files_are_left_out(mixed):
+def test_excluded_files_are_left_out(mixed, caplog):
     source = source_of(mixed, [{"path": "a", "exclude": ["1.png", "no.png"]}, "b"])
+    assert "a: exclude: no such image: no.png" in caplog.text and "1.png" not in caplog.text
     names = [source.name(i) for i in range(len(source))]
     assert names == [f"{mixed}/{name}" for name in ("a/0.png", "a/2.png", "b/0.png", "b/1.png")]
     with pytest.raises(UserError, match="exclude: leaves no image"):
