@@ -28,8 +28,8 @@ class WeightedFolder(Section):
     """How many times each of its images is used in a pass over all folders."""
     exclude: Annotated[tuple[str, ...], pydantic.Field(exclude_if=lambda names: not names)] = ()
     """Files in it that are left out, by their paths in the folder, e.g. [photo.jpg]; those that are
-    not there are named in a warning. It is dumped if it is not empty: a run that was saved before this key
-    was added resumes."""
+    not there are named in a warning. It is dumped if it is not empty: a run that was saved before
+    this key was added resumes."""
 
 
 def _check_folders(value: object) -> object:
