@@ -1,11 +1,13 @@
 """The training step as a CUDA graph.
 
 `train_step` launches 500 to 900 kernels one by one, which takes the host longer than a fast GPU
-needs to run them. Here they are recorded once and then replayed by a single launch.
+needs to run them. Here they are recorded once and then replayed by a single launch; where batches
+have many sizes, once for each size.
 """
 
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
@@ -29,22 +31,35 @@ from liif.training.step import (
 )
 
 EAGER = 2
-"""Steps of `train_step` before the first recorded one: optimizers and the average of the weights
-begin in them, and libraries choose their kernels."""
+"""Steps of `train_step` with batches of one size before the first recorded one: optimizers and the
+average of the weights begin in them, and libraries choose their kernels."""
+SIZES = 256
+"""Sizes of batches that are recorded; further ones are computed without a graph."""
+
+Shapes = tuple[torch.Size, ...]
 
 log = logging.getLogger("liif")
 
 
-def record_graph(body: Callable[[], None]) -> Callable[[], None]:
-    """Record what `body` launches on the current GPU, without running it, and return the function
-    that runs it. Raises RuntimeError if it cannot be recorded: if the host waits for the device."""
+def record_graph(
+    body: Callable[[], None], beside: torch.cuda.CUDAGraph | None
+) -> torch.cuda.CUDAGraph:
+    """Record what `body` launches on the current GPU, without running it.
+
+    Args:
+        beside: an earlier graph, never replayed at the same time, whose memory is used again: what
+            a graph leaves there is lost once another one is replayed.
+
+    Raises:
+        RuntimeError: it cannot be recorded: the host waits for the device.
+    """
     graph = torch.cuda.CUDAGraph()
     mode = torch.cuda.get_sync_debug_mode()
     with (
         warnings.catch_warnings(),  # this mode is called a prototype
         torch.cuda.stream(torch.cuda.current_stream()),  # is restored after a failure, too
         # The thread that page-locks the next batches goes on meanwhile.
-        torch.cuda.graph(graph, capture_error_mode="thread_local"),
+        torch.cuda.graph(graph, pool=beside and beside.pool(), capture_error_mode="thread_local"),
     ):
         warnings.simplefilter("ignore")
         try:
@@ -52,7 +67,7 @@ def record_graph(body: Callable[[], None]) -> Callable[[], None]:
             body()
         finally:
             torch.cuda.set_sync_debug_mode(mode)
-    return graph.replay
+    return graph
 
 
 def is_recordable(state: TrainingState) -> bool:
@@ -61,9 +76,8 @@ def is_recordable(state: TrainingState) -> bool:
 
 
 def obstacle(
-    state: TrainingState, team: Team, *, compiled: bool, gradient_checkpointing: bool,
-    whole_crops: bool = False,
-) -> str | None:  # fmt: skip
+    state: TrainingState, team: Team, *, compiled: bool, gradient_checkpointing: bool
+) -> str | None:
     """Return why the steps of a run are not recorded, in words; None if they may be."""
     if team.size > 1:
         return f"{team.size} processes train together"
@@ -73,8 +87,6 @@ def obstacle(
         return "under fp16 the host decides after each step what the loss is multiplied by"
     if gradient_checkpointing:
         return "gradient_checkpointing reads the state of the random numbers"
-    if whole_crops:
-        return "under train_data.layout: crop batches have many sizes"
     if state.losses.learning:
         return f"loss {', '.join(state.losses.learning)} has an optimizer of its own"
     return None
@@ -108,8 +120,8 @@ class GraphedStep:
     The learning rate, the pull of the average and the batch are copied into buffers that the graph
     reads. Whether loss and gradient are finite is decided on the device, and read by the host while
     the next step runs; from the first step that is not, no step changes anything. Random numbers
-    advance as in `train_step`. A batch of another shape is computed without the graph, and so is
-    everything if recording fails, which is logged.
+    advance as in `train_step`. Batches of another shape have a graph of their own, in the same
+    memory. Once recording has failed, which is logged, nothing more is recorded.
     """
 
     def __init__(
@@ -129,11 +141,12 @@ class GraphedStep:
         self.state, self.eager = state, eager
         self.precision: UsedPrecision = precision
         self.clip_gradient, self.accumulate = clip_gradient, accumulate
-        self.taken = self.unread = 0
+        self.unread = 0
         self.last: LateResult | None = None
         self.is_possible = True
-        self.batch: Batch | None = None
-        self.replay: Callable[[], None] | None = None
+        self.eager_steps = Counter[Shapes]()
+        self.graphs: dict[Shapes, tuple[Batch, torch.cuda.CUDAGraph]] = {}
+        """With the batch that each graph reads, by the shapes of its tensors."""
         device, groups = state.model.mean.device, state.optimizer.param_groups
         self.rates = torch.zeros(len(groups), device=device).unbind()
         self.pull = torch.zeros((), device=device)
@@ -144,35 +157,37 @@ class GraphedStep:
         self, *, batch: Batch, learning_rate: float, stop: bool = False
     ) -> StepResult | LateResult:
         """Take a step, or start it. At most one step may be started before the last is read."""
-        if not self.is_possible or self.taken < EAGER or not self._fits(batch):
-            self.taken += 1
+        shapes = tuple(tensor.shape for tensor in batch[:4])
+        batch_on_device, graph = self.graphs.get(shapes, (None, None))
+        may_record = self.is_possible and len(self.graphs) < SIZES
+        if graph is None and (not may_record or self.eager_steps[shapes] < EAGER):
+            self.eager_steps[shapes] += 1
             if self.last is not None:
                 self.last.read()
             return self.eager(batch=batch, learning_rate=learning_rate, stop=stop)
-        if self.batch is None:
+        if batch_on_device is None:
             copies = (tensor.clone() for tensor in batch[:4])
-            self.batch = Batch(*copies, patch=batch.patch, is_crop=batch.is_crop)
-        torch._foreach_copy_(list(self.batch[:4]), list(batch[:4]))  # pyright: ignore
+            batch_on_device = Batch(*copies, patch=batch.patch, is_crop=batch.is_crop)
+        torch._foreach_copy_(list(batch_on_device[:4]), list(batch[:4]))  # pyright: ignore
         for rate, group in zip(self.rates, self.state.optimizer.param_groups, strict=True):
             rate.fill_(learning_rate * group.get("factor", 1.0))
         self.pull.fill_(self.state.ema_pull(self.state.step + self.unread))
-        compute = self.replay or partial(self._compute, self.batch)
-        compute()
+        compute = partial(self._compute, batch_on_device)
+        if graph is None:
+            compute()
+        else:
+            graph.replay()
         self.unread += 1
         self.last = LateResult(self.numbers, partial(self._checked, stop=stop))
-        if self.replay is None:
+        if graph is None:
             try:
-                self.replay = record_graph(compute)
+                beside = next((one for _, one in self.graphs.values()), None)
+                self.graphs[shapes] = batch_on_device, record_graph(compute, beside)
             except (RuntimeError, HalfUpdatedError) as error:  # nothing was computed
                 self.is_possible = False
                 reason = " ".join(str(error).split("\n")[0].split())[:200]
                 log.info("cuda_graphs: the steps cannot be recorded (%s)", reason)
         return self.last
-
-    def _fits(self, batch: Batch) -> bool:
-        """Whether a batch has the shape of the recorded ones."""
-        recorded = self.batch or batch
-        return [x.shape for x in recorded[:4]] == [x.shape for x in batch[:4]]
 
     def _checked(self, numbers: list[float], *, stop: bool) -> StepResult:
         """Return the result of the oldest step that was not read."""

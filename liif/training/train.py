@@ -270,7 +270,6 @@ def _recorded(
         team,
         compiled=bool(config.compile),
         gradient_checkpointing=config.gradient_checkpointing,
-        whole_crops=config.train_data.layout == "crop",
     )
     if reason is not None:
         if not is_auto:

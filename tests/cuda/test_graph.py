@@ -30,9 +30,9 @@ STEPS = 7
 on_a_card = pytest.mark.skipif(IS_PRETEND, reason="tests/training/test_graph.py has it, faster")
 
 
-def batch(seed, device, *, bad=False):
+def batch(seed, device, *, queries=60, bad=False):
     generator = torch.Generator().manual_seed(seed)
-    shapes = (2, 3, 12, 12), (2, 60, 2), (2, 2), (2, 60, 3)
+    shapes = (2, 3, 12, 12), (2, queries, 2), (2, 2), (2, queries, 3)
     lr, coord, cell, target = (torch.rand(shape, generator=generator) for shape in shapes)
     if bad:
         target[0, 0, 0] = math.nan
@@ -52,15 +52,18 @@ def eager_of(state, **options):
     )
 
 
-def take(state, step, numbers):
-    """Take steps, each read while the next one runs. Returns their losses."""
+def take(state, step, numbers, sizes=(60,)):
+    """Take steps, each read while the next one runs, with batches of so many queries in turn.
+    Returns their losses."""
     late, losses = None, []
     for i in [*numbers, None]:
         ahead = late is not None
         following = None
         if i is not None:
             rate = 1e-3 * 0.9 ** (state.step + ahead)
-            following = step(batch=batch(i, state.model.mean.device), learning_rate=rate)
+            queries = sizes[i % len(sizes)]
+            each = batch(i, state.model.mean.device, queries=queries)
+            following = step(batch=each, learning_rate=rate)
         if late is not None:
             losses.append(late.read().loss)
             if isinstance(late, StepResult):
@@ -84,7 +87,7 @@ def same(found, expected):
     return all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
-def assert_recorded_is_eager(make, *, is_recorded=True, **options):
+def assert_recorded_is_eager(make, *, is_recorded=True, sizes=(60,), **options):
     """Compare a graph with `train_step`, which a card computes a little differently each time: by
     how much the weights and their average differ, as a share of their way from the first ones. A
     step more or less is a seventh of it, the learning rate of another step a tenth of that."""
@@ -95,10 +98,10 @@ def assert_recorded_is_eager(make, *, is_recorded=True, **options):
         step = eager_of(state, **options)
         if kind == "graph":
             step = GraphedStep(state, step, **options)
-        losses = take(state, step, range(STEPS))
+        losses = take(state, step, range(STEPS), sizes)
         assert len(losses) == STEPS and all(map(math.isfinite, losses))
         if kind == "graph":
-            assert (step.replay is not None) is is_recorded
+            assert len(step.graphs) == (len(sizes) if is_recorded else 0)
         ways.append([b - a for a, b in zip(before, learned(state), strict=True)])
     for eager, again, graph in zip(*ways, strict=True):
         noise, difference = (float((each - eager).norm() / eager.norm()) for each in (again, graph))
@@ -129,6 +132,14 @@ def test_a_step_that_asks_the_device_is_not_recorded(device, caplog):
 @pytest.mark.parametrize("encoder", [e for e in SMALL_ENCODERS if e != "edsr-baseline"])
 def test_every_encoder(encoder, device):
     assert_recorded_is_eager(functools.partial(fresh, device, encoder=encoder))
+
+
+@on_a_card
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_batches_of_two_sizes(device, optimizer):
+    """Whose graphs share their memory."""
+    make = functools.partial(fresh, device, decoder="fourier", optimizer=optimizer, ema=0.9)
+    assert_recorded_is_eager(make, sizes=(60, 200), clip_gradient=0.05)
 
 
 @on_a_card

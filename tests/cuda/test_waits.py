@@ -4,7 +4,7 @@ import pytest
 import torch
 from helpers.gpu import count_waits
 from helpers.pictures import texture
-from helpers.small_models import small_config
+from helpers.small_models import SMALL_DECODERS, small_config
 from helpers.training import config
 
 from liif.data.gpu import DeviceSampler
@@ -32,6 +32,20 @@ def test_a_step_waits_once(optimizer, precision, device):
             precision=precision, scaler=state.scaler, clip_gradient=0.1, accumulate=2,
         )  # fmt: skip
         state.update_ema()
+    assert len(waits) == 1, waits
+
+
+@pytest.mark.parametrize("decoder", SMALL_DECODERS)
+def test_a_step_with_whole_crops_waits_once(decoder, device):
+    """The pixels of a grid are found without asking the device where they lie."""
+    state = new_state(small_config(decoder=decoder), seed=0, device=device)
+    centre = (torch.arange(9, device=device) * 2 + 1) / 9 - 1
+    coord = torch.stack(torch.meshgrid(centre, centre, indexing="ij"), dim=-1).view(1, -1, 2)
+    lr, target = torch.rand(2, 3, 6, 6, device=device), torch.rand(2, 81, 3, device=device)
+    cell = torch.full((2, 2), 2 / 9, device=device)
+    batch = Batch(lr, coord.expand(2, -1, -1), cell, target, is_crop=True)
+    with count_waits() as waits:
+        train_step(state.model, state.optimizer, batch, learning_rate=1e-3, losses=state.losses)
     assert len(waits) == 1, waits
 
 

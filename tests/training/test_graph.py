@@ -4,6 +4,7 @@ needs a GPU is in tests/cuda."""
 import copy
 import functools
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -54,7 +55,8 @@ def graphed(state, **options):
 @pytest.fixture(autouse=True)
 def _stand_in(monkeypatch):
     """A graph is the step, called again."""
-    monkeypatch.setattr(liif.training.graph, "record_graph", lambda body: body)
+    recorded = lambda body, _: SimpleNamespace(replay=body)  # noqa: E731
+    monkeypatch.setattr(liif.training.graph, "record_graph", recorded)
 
 
 def run(state, take_step, steps=STEPS, **options):
@@ -163,16 +165,24 @@ def test_a_step_that_is_not_finite_changes_nothing(learnable, optimizer, at):
     )
 
 
-def test_a_batch_of_another_shape_takes_an_eager_step(learnable):
+@pytest.mark.parametrize(("most", "graphs"), [(256, 2), (1, 1)])
+def test_each_shape_has_a_graph_of_its_own(learnable, monkeypatch, most, graphs):
+    """After its first steps, and if there are not too many."""
+    monkeypatch.setattr(liif.training.graph, "SIZES", most)
     found = []
     for kind in (eager_of, graphed):
         state = fused(state_of(config(learnable)))
-        step = kind(state)
-        run(state, step, range(4))
-        run(state, step, [4], queries=20)
-        run(state, step, range(5, 8))
+        step, is_late = kind(state), list[bool]()
+        for i, queries in enumerate([50, 50, 50, 20, 20, 20, 50, 20]):
+            taken = step(batch=batch(i, queries=queries), learning_rate=RATES[i])
+            is_late.append(not isinstance(taken, StepResult))
+            taken.read()
+            state.step += 1
         found.append(tensors(state))
     assert_same(*found)
+    assert len(step.graphs) == graphs
+    of_second = graphs == 2
+    assert is_late == [False, False, True, False, False, of_second, True, of_second]
 
 
 def test_an_eager_step_waits_for_the_one_before(learnable):
@@ -187,7 +197,7 @@ def test_an_eager_step_waits_for_the_one_before(learnable):
 
 
 def test_steps_that_cannot_be_recorded_are_taken_all_the_same(learnable, caplog, monkeypatch):
-    def refuse(body):
+    def refuse(body, _):
         raise RuntimeError("called a synchronizing CUDA operation\nfrom somewhere")
 
     found = []
