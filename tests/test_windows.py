@@ -47,8 +47,9 @@ for info in pkgutil.walk_packages(liif.__path__, "liif."):
 print(len([name for name in sys.modules if name.startswith("liif.")]), failed)
 """
 EXTRAS = (
-    "matplotlib", "huggingface_hub", "onnx", "onnxruntime", "starlette", "uvicorn", "shtab",
-    "lpips", "wandb", "pillow_heif", "pillow_jxl", "imagecodecs", "triton", "gradio", "spandrel",
+    "matplotlib", "huggingface_hub", "onnx", "onnxruntime", "starlette", "uvicorn", "anyio",
+    "shtab", "lpips", "wandb", "pillow_heif", "pillow_jxl", "imagecodecs", "triton", "gradio",
+    "spandrel",
 )  # fmt: skip
 """What need not be installed; a module that imports one of these may stop there."""
 

@@ -22,10 +22,13 @@ BITS = 22
 """Fractional bits of Pillow's fixed-point coefficients."""
 
 
-def stack_specs(specs: Sequence[CropSpec]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the fields of B specs: int64 (B, 8), all but the last, and int64 (B, Q), the last."""
+def stack_specs(
+    specs: Sequence[CropSpec], *, is_crop: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the fields of B specs: int64 (B, 8), all but the last, and int64 (B, Q), the last. It
+    is (1, Q) with `is_crop`: all pixels of crops of one size are queried."""
     numbers = np.array([spec[:-1] for spec in specs], dtype=np.int64)
-    return numbers, np.stack([spec[-1] for spec in specs])
+    return numbers, np.stack([spec[-1] for spec in (specs[:1] if is_crop else specs)])
 
 
 class DeviceImages:

@@ -141,7 +141,8 @@ class Batches(Dataset["_Arrays | UserError"]):
         first, source = step * self.batch_size, source_of_batch(self.source, self.seed, step)
         if self.draws:
             specs = [draw_sample(source, self.seed, first + i) for i in self.share]
-            return _Arrays(*stack_specs(specs))
+            is_crop = isinstance(source, RandomScaleSource) and source.config.layout == "crop"
+            return _Arrays(*stack_specs(specs, is_crop=is_crop))
         try:
             samples = [self._sample(source, first + i) for i in self.share]
         except UserError as error:  # a worker's exception would arrive as a printed traceback

@@ -78,7 +78,12 @@ def test_names_are_imported_from_the_module_that_defines_them():
     for path in Path(liif.__file__).parent.glob("commands/**/*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith("liif."):
-                module = import_module(str(node.module))
+                try:
+                    module = import_module(str(node.module))
+                except ModuleNotFoundError as error:  # what it needs is an extra
+                    if str(error.name).startswith("liif"):
+                        raise
+                    continue
                 for name in (alias.name for alias in node.names):
                     home = getattr(getattr(module, name, None), "__module__", "")
                     is_ours = home.startswith("liif.")

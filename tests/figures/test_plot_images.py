@@ -13,6 +13,11 @@ from liif.figures.images import ImageScores, images_figure
 pytestmark = pytest.mark.usefixtures("folder")
 
 
+@pytest.fixture
+def drawing():
+    pytest.importorskip("matplotlib", reason="figures need the extra [plot]")
+
+
 def result(file, scores, *, scale=2, checkpoint="a.pth", **other):
     images = [{"name": name, "psnr": value} for name, value in scores.items()]
     record = {"set": "set5", "scale": scale, "protocol": "benchmark", "psnr": 30.0, "ssim": 0.9}
@@ -44,6 +49,7 @@ def test_the_interval_is_that_of_the_mean():
     assert 0.4 < paired_difference([0.0, 0.0], [1.0, -0.9]).stability < 0.9
 
 
+@pytest.mark.usefixtures("drawing")
 def test_the_command(cli):
     one = result("a.json", {"x": 30.0, "y": 31.0, "z": 32.0})
     two = result("b.json", {"x": 30.5, "y": 31.5, "z": 32.1}, checkpoint="b.pth")
@@ -53,6 +59,7 @@ def test_the_command(cli):
     assert Path("f.svg").read_text().startswith("<?xml")
 
 
+@pytest.mark.usefixtures("drawing")
 def test_the_figure_shows_the_differences():
     first, second = [30.0, 31.0, 35.0], [30.5, 30.8, 35.1]
     scores = ImageScores("set5 x2", first, second, paired_difference(first, second))
@@ -69,6 +76,7 @@ def test_the_figure_shows_the_differences():
     assert labels == ("set5 x2", "PSNR (dB) of old", "new above old")
 
 
+@pytest.mark.usefixtures("drawing")
 def test_what_cannot_be_compared(refused):
     one = result("a.json", {"x": 30.0})
     other_scale = result("b.json", {"x": 30.0}, scale=3)
