@@ -26,6 +26,15 @@ def lite(pretrained: bool = True, device: str = "cpu") -> _SRModel:
     return _named("lite", pretrained, device)
 
 
+def lite_photo(pretrained: bool = True, device: str = "cpu") -> _SRModel:
+    """Return the model for pictures that are blurred, noisy or compressed.
+
+    pretrained: with trained weights, else with random ones.
+    device: the model's device.
+    """
+    return _named("lite-photo", pretrained, device)
+
+
 def edsr_light(pretrained: bool = True, device: str = "cpu") -> _SRModel:
     """Return the light LIIF that is part of the package, slower than `lite`.
 

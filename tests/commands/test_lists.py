@@ -28,9 +28,12 @@ def test_models(listed, cli, monkeypatch, tmp_path):
     monkeypatch.setenv("LIIF_MODELS", str(tmp_path))
     found = listed("models", "list")
     assert [each["name"] for each in found] == [model.name for model in MODELS]
-    assert [each["is_default"] for each in found] == [True, False, False, False]
-    assert found[0]["path"].endswith("lite.safetensors") and found[2]["path"] is None
-    assert found[2]["size"] == 18_890_445 and found[2]["aliases"] == ["edsr-baseline-liif"]
+    assert [each["name"] for each in found if each["is_default"]] == ["lite"]
+    by_name = {each["name"]: each for each in found}
+    assert by_name["lite"]["path"].endswith("lite.safetensors")
+    official = by_name["edsr-liif"]
+    assert official["path"] is None and official["size"] == 18_890_445
+    assert official["aliases"] == ["edsr-baseline-liif"]
 
 
 @pytest.mark.parametrize(("kind", "registry"), [("decoders", DECODERS), ("encoders", ENCODERS)])

@@ -197,10 +197,10 @@ def from_checkout(name, **options):
     return torch.hub.load(str(ROOT), name, source="local", **options)
 
 
-def test_torch_hub_has_four_models_with_help():
+def test_torch_hub_has_five_models_with_help():
     content = runpy.run_path(str(ROOT / "hubconf.py"))
     offered = {name for name, value in content.items() if callable(value) and name[0] != "_"}
-    assert offered == {"lite", "edsr_liif", "edsr_light", "liif"}
+    assert offered == {"lite", "lite_photo", "edsr_liif", "edsr_light", "liif"}
     for name in offered:
         assert "device: the model's device" in content[name].__doc__
 

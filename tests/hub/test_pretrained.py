@@ -179,7 +179,7 @@ def test_names_of_the_hub(folder, weights, tmp_path, monkeypatch):
 
 
 def test_list_models():
-    assert liif.list_models() == ["lite", "edsr-light", "edsr-liif", "rdn-liif"]
+    assert liif.list_models() == ["lite", "lite-photo", "edsr-light", "edsr-liif", "rdn-liif"]
 
 
 def test_an_unknown_name_is_told_with_those_that_there_are(folder):

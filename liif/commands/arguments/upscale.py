@@ -29,7 +29,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     text = "end of the names of results, instead of -x{scale}: out for photo_out.jpg"
     parser.add_argument("--suffix", type=typed.name_part, metavar="TEXT", help=text)
     shared.overwrite_argument(parser)
-    choice = f"{DEFAULT}, the fastest; edsr-liif is sharper and takes many times as long"
+    choice = (
+        f"{DEFAULT}, for clean pictures; lite-photo removes noise, blur and the marks of JPEG; "
+        "edsr-liif is sharper and takes many times as long"
+    )
     shared.checkpoint_argument(parser, choice)
     shared.size_arguments(parser)
     text = "enlarge only this region of the upright image, in input pixels, fractions allowed"
