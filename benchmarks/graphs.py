@@ -88,7 +88,7 @@ def measured(start: torch.nn.Module, batch: Batch, variant: Variant, steps: int)
         take(state, step, batch, 8)
         seconds, host, loss = take(state, step, batch, steps)
         found[kind] = seconds, host, loss, torch.cuda.max_memory_reserved() / 2**20
-        is_recorded = graph.replay is not None
+        is_recorded = bool(graph.graphs)
         del state, eager, graph, step
         gc.collect()
     eager_s, _, eager_loss, eager_memory = found["eager"]
