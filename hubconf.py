@@ -27,7 +27,7 @@ def lite(pretrained: bool = True, device: str = "cpu") -> _SRModel:
 
 
 def lite_photo(pretrained: bool = True, device: str = "cpu") -> _SRModel:
-    """Return the model for pictures that are blurred, noisy or compressed.
+    """Return the model for noisy or compressed pictures, as from phones and the web.
 
     pretrained: with trained weights, else with random ones.
     device: the model's device.

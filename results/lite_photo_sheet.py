@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 import liif
 
 SCALE, SIZE, MARGIN = 4, (96, 72), 16
-"""MARGIN: pixels around a part that its enlargement depends on and that are not shown."""
+"""Enlargement, size of a part in pixels, and pixels around it that are enlarged and not shown."""
 PARTS = {
     "01-china-pagoda.jpg": (140, 40),
     "02-dahlia.jpg": (255, 165),

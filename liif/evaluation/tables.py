@@ -31,6 +31,7 @@ from liif.evaluation.evaluate import (
 from liif.evaluation.measurements import ImageKey, Measurement, MeasurementFile
 from liif.evaluation.protocols import get_protocol
 from liif.evaluation.table_config import TableCell
+from liif.hub.catalog import SHIPPED
 from liif.inference.predict import InferenceOptions
 from liif.models.build import build_model
 from liif.models.checkpoint import load_checkpoint, read_checkpoint
@@ -212,9 +213,11 @@ def _describe(path: Path) -> dict[str, Any]:
     run = checkpoint.training or {}
     config = run.get("config", {})
     parameters = build_model(checkpoint.model).parameters()
+    # A model of the package is named alike wherever that is installed.
+    shown = path.relative_to(SHIPPED.parents[1]) if path.is_relative_to(SHIPPED) else path
     return {
         "weights": weights.hexdigest(),
-        "checkpoint": str(path),
+        "checkpoint": shown.as_posix(),
         "checkpoint_sha256": _file_hash(path),
         "parameters": sum(parameter.numel() for parameter in parameters),
         "step": run.get("step"),

@@ -34,7 +34,7 @@ EAGER = 2
 """Steps of `train_step` with batches of one size before the first recorded one: optimizers and the
 average of the weights begin in them, and libraries choose their kernels."""
 SIZES = 256
-"""Sizes of batches that are recorded; further ones are computed without a graph."""
+"""How many sizes of batches are recorded at most; others are computed without a graph."""
 
 Shapes = tuple[torch.Size, ...]
 
@@ -121,7 +121,8 @@ class GraphedStep:
     reads. Whether loss and gradient are finite is decided on the device, and read by the host while
     the next step runs; from the first step that is not, no step changes anything. Random numbers
     advance as in `train_step`. Batches of another shape have a graph of their own, in the same
-    memory. Once recording has failed, which is logged, nothing more is recorded.
+    memory but for the batch that it reads. Once recording has failed, which is logged, nothing more
+    is recorded.
     """
 
     def __init__(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import liif
 from liif.commands import tables as command
 from liif.core.config_file import load_config
 from liif.core.errors import UserError
@@ -92,6 +93,13 @@ def test_inference_options_are_reported(cli, table):
     assert '"self_ensemble": true' in Path("results/t.md").read_text()
     cli("tables", "--table", "t", "--rows", "lanczos")
     assert cell("Then Lanczos")["options"] == {"lanczos_from": 2}
+
+
+def test_a_model_of_the_package_is_named_without_the_folder_of_the_package(cli, table):
+    status, out, err = cli("tables", "--table", "t", "--rows", "any", "--checkpoint", "any=lite")
+    assert status == 0, err
+    assert cell("Any scale")["checkpoint"] == "liif/weights/lite.safetensors"
+    assert str(Path(liif.__file__).parent) not in out
 
 
 def test_a_row_may_be_the_mean_over_rotations(cli, table):

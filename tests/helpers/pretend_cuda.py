@@ -7,6 +7,7 @@ from functools import partial
 from types import SimpleNamespace
 
 import torch
+from torch import library
 from torch.optim.optimizer import _foreach_supported_types
 
 from helpers import pretend
@@ -23,13 +24,13 @@ def _made(operation, *args, device=None, pin_memory=None, **options):
 
 def start():
     """Make this process one with pretend devices, once and for good."""
-    if hasattr(gpu, "library"):
+    if hasattr(gpu, "operations"):
         return
-    gpu.library = torch.library.Library("aten", "IMPL")
+    gpu.operations = library.Library("aten", "IMPL")
     for name in FACTORIES:
         packet, _, overload = name.partition(".")
         operation = getattr(getattr(torch.ops.aten, packet), overload or "default")
-        gpu.library.impl(name, partial(_made, operation), "CUDA", allow_override=True)
+        gpu.operations.impl(name, partial(_made, operation), "CUDA", allow_override=True)
     cuda, memory = torch.cuda, torch.cuda.memory
     cuda._initialized = True
     answers = {

@@ -30,7 +30,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--suffix", type=typed.name_part, metavar="TEXT", help=text)
     shared.overwrite_argument(parser)
     choice = (
-        f"{DEFAULT}, for clean pictures; lite-photo removes noise, blur and the marks of JPEG; "
+        f"{DEFAULT}, for clean pictures; lite-photo removes noise and the marks of JPEG; "
         "edsr-liif is sharper and takes many times as long"
     )
     shared.checkpoint_argument(parser, choice)
