@@ -8,9 +8,11 @@ PICTURES is a folder that has the files named in PARTS.
 import argparse
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+import numpy as np
+from PIL import Image, ImageOps
 
 import liif
+from liif.figures.sheets import Tile, sheet
 
 SCALE, SIZE, MARGIN = 4, (96, 72), 16
 """Enlargement, size of a part in pixels, and pixels around it that are enlarged and not shown."""
@@ -45,28 +47,21 @@ def main() -> None:
     parser.add_argument("sheet", type=Path)
     options = parser.parse_args()
     models = {name: liif.load(name, device="cpu") for name in ("lite", "lite-photo")}
-    width, height = (side * SCALE for side in SIZE)
-    ways, gap, line, columns = ["bicubic", *models], 4, 22, 2
-    row, block = height + line + gap, len(ways) * (width + gap) + 4 * gap
-    rows = -(-len(PARTS) // columns)
-    sheet = Image.new("RGB", (columns * block - 4 * gap, rows * row), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
-    for i, (file, (left, top)) in enumerate(PARTS.items()):
+    tiles: list[Tile] = []
+    for file, (left, top) in PARTS.items():
         picture = ImageOps.exif_transpose(Image.open(options.pictures / file)).convert("RGB")
-        box = (left - MARGIN, top - MARGIN, left + SIZE[0] + MARGIN, top + SIZE[1] + MARGIN)
+        width, height = SIZE
+        box = left - MARGIN, top - MARGIN, left + width + MARGIN, top + height + MARGIN
         part = picture.crop(box)
-        x, y = i % columns * block, i // columns * row
-        for way in ways:
-            size = (part.width * SCALE, part.height * SCALE)
-            large = part.resize(size, Image.Resampling.BICUBIC)
-            if way in models:
-                large = models[way].upscale(part, scale=SCALE)
-            inner = MARGIN * SCALE
-            shown = large.crop((inner, inner, inner + width, inner + height))
-            draw.text((x, y), f"{file.split('-')[0]}, {way}", fill="black", font=font)
-            sheet.paste(shown, (x, y + line))
-            x += width + gap
-    sheet.save(options.sheet, quality=85)
+        size = part.width * SCALE, part.height * SCALE
+        enlarged = {"bicubic": part.resize(size, Image.Resampling.BICUBIC)}
+        enlarged |= {name: model.upscale(part, scale=SCALE) for name, model in models.items()}
+        for way, large in enlarged.items():
+            shown = np.asarray(ImageOps.crop(large, MARGIN * SCALE))
+            tiles.append(Tile(shown, f"{file[:2]}, {way}"))
+    across = 2 * (1 + len(models))
+    rows = [tiles[i : i + across] for i in range(0, len(tiles), across)]
+    Image.fromarray(sheet(rows)).save(options.sheet, quality=85)
 
 
 if __name__ == "__main__":
