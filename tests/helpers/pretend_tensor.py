@@ -1,11 +1,17 @@
 """Tensors that claim to be on a CUDA device and compute on the CPU, and what is counted of them."""
 
+import os
 import sys
 import threading
 from collections import Counter
 from functools import cache
+from pathlib import Path
 
 import torch
+
+import liif
+
+PACKAGE = str(Path(liif.__file__).parent) + os.sep
 
 
 class Gpu:
@@ -37,12 +43,12 @@ class Gpu:
 
     def wait(self, reason):
         """Note that the host waits for the device."""
-        frame = sys._getframe()
-        while frame is not None and "/liif/" not in frame.f_code.co_filename:
+        frame = sys._getframe(1)  # not this one, which would hold itself
+        while frame is not None and not frame.f_code.co_filename.startswith(PACKAGE):
             frame = frame.f_back
         place = "outside of liif"
         if frame is not None:
-            place = f"{frame.f_code.co_filename.rpartition('/liif/')[2]}:{frame.f_lineno}"
+            place = f"{frame.f_code.co_filename.removeprefix(PACKAGE)}:{frame.f_lineno}"
         self.waits.append(f"{place}: {reason}")
 
     def hold(self, address, size):
